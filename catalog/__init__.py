@@ -1,0 +1,1 @@
+"""The repository: WAL and backups of one cluster under one root, with no network."""

@@ -1,0 +1,1 @@
+"""One file per codec; ``catalog.codec`` is the door."""

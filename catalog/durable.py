@@ -1,0 +1,150 @@
+"""The one way to write, replace, rename and remove files so that they survive a power loss.
+
+Temporary name, write, fsync, rename, fsync of the directory. A failed step raises and leaves at
+most a file with a temporary name (``is_temporary``), which a sweep may remove. On the path of
+``get-wal``: only ``os``.
+"""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from catalog.sink import BytesLike
+
+FILE_MODE = 0o640
+DIRECTORY_MODE = 0o750
+_MARK = ".walstream-tmp."
+
+
+def temporary_name(path: str) -> str:
+    """A name beside ``path`` for the file while it is being made; unique to this process and call."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f"{name}{_MARK}{os.getpid()}-{os.urandom(4).hex()}")
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file's name is one that ``temporary_name`` made."""
+    return _MARK in name
+
+
+def sync_directory(path: str) -> None:
+    """Make the entries of a directory durable."""
+    fd = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_file(path: str) -> None:
+    """Make the content of a file that somebody else wrote durable."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def make_directories(path: str, mode: int = DIRECTORY_MODE) -> None:
+    """Make a directory and its missing parents; every one that is made is durable on return."""
+    path = os.path.abspath(path)
+    missing = []
+    while not os.path.isdir(path):
+        missing.append(path)
+        path = os.path.dirname(path)
+    for directory in reversed(missing):
+        try:
+            os.mkdir(directory, mode)
+        except FileExistsError:
+            if not os.path.isdir(directory):
+                raise
+        sync_directory(os.path.dirname(directory))
+
+
+def write_all(fd: int, data: BytesLike) -> None:
+    """Write the whole of ``data`` to ``fd``."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class DurableFile:
+    """A file that appears under its name only when ``finish`` has made it durable.
+
+    A sink: ``write`` any number of times, then ``finish`` or ``abort``.
+    """
+
+    def __init__(self, path: str, mode: int = FILE_MODE, *, replace: bool = True) -> None:
+        self.path = path
+        self.nbytes = 0
+        self._replace = replace
+        self._temporary = temporary_name(path)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        self._fd = os.open(self._temporary, flags, mode)
+
+    def write(self, data: BytesLike) -> None:
+        view = memoryview(data).cast("B")
+        self.nbytes += len(view)
+        write_all(self._fd, view)
+
+    def finish(self) -> None:
+        """Sync, give the file its name, sync the directory.
+
+        Without ``replace`` an existing file of that name raises ``FileExistsError``.
+        """
+        try:
+            os.fsync(self._fd)
+        finally:
+            self._close()
+        if self._replace:
+            os.rename(self._temporary, self.path)
+        else:
+            os.link(self._temporary, self.path)
+            os.unlink(self._temporary)
+        sync_directory(os.path.dirname(self.path))
+
+    def abort(self) -> None:
+        """Forget what was written; harmless when called again or after ``finish``."""
+        self._close()
+        remove_if_present(self._temporary)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+def write_file(path: str, data: BytesLike, mode: int = FILE_MODE) -> None:
+    """Write or replace a small file durably."""
+    file = DurableFile(path, mode)
+    try:
+        file.write(data)
+        file.finish()
+    except BaseException:
+        file.abort()
+        raise
+
+
+def rename(source: str, destination: str) -> None:
+    """Rename durably; the file's content must already be synced."""
+    os.rename(source, destination)
+    directory = os.path.dirname(destination)
+    sync_directory(directory)
+    if os.path.dirname(source) != directory:
+        sync_directory(os.path.dirname(source))
+
+
+def remove(path: str) -> None:
+    """Remove a file durably."""
+    os.unlink(path)
+    sync_directory(os.path.dirname(path))
+
+
+def remove_if_present(path: str) -> None:
+    """Remove a file that may be gone already; not synced."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass

@@ -1,0 +1,1 @@
+"""What an operator asks for: functions over settings that return values."""
