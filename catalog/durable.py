@@ -101,8 +101,7 @@ class DurableFile:
         if self._replace:
             os.rename(self._temporary, self.path)
         else:
-            os.link(self._temporary, self.path)
-            os.unlink(self._temporary)
+            _rename_to_free_name(self._temporary, self.path)
         sync_directory(os.path.dirname(self.path))
 
     def abort(self) -> None:
@@ -148,3 +147,17 @@ def remove_if_present(path: str) -> None:
         os.unlink(path)
     except FileNotFoundError:
         pass
+
+
+def _rename_to_free_name(source: str, destination: str) -> None:
+    try:
+        os.link(source, destination)
+    except FileExistsError:
+        raise
+    except OSError:
+        # A file system without hard links: whoever writes here holds a lock, so a look is enough.
+        if os.path.lexists(destination):
+            raise FileExistsError(destination) from None
+        os.rename(source, destination)
+    else:
+        os.unlink(source)

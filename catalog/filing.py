@@ -1,0 +1,110 @@
+"""Putting WAL files onto the shelf: durably, checked, and never over another one.
+
+What a name holds is judged over all codecs: an identical second copy is accepted (after the copy we
+have is synced once more), a different one is a ``Conflict`` and changes nothing. The caller holds the
+archive lock, so nobody else files under the same name meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from catalog import layout
+from catalog.codec import Codec
+from catalog.errors import Absent, Conflict, Malformed
+from catalog.frames import Workers, encoder
+from catalog.lsn import SegmentSize
+from catalog.sink import PIECE, Reader
+from catalog.storage import Storage
+from catalog.wal import WalShelf
+from catalog.walname import HISTORY, SEGMENT, Segment, kind_of
+from catalog.walpage import check_first_page
+
+FIRST_PAGE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Filing:
+    """Files WAL onto the shelf of ``storage``; histories stay plain, the rest goes through ``codec``."""
+
+    storage: Storage
+    size: SegmentSize
+    system_identifier: int
+    codec: Codec
+    workers: Workers
+
+    def put(self, name: str, open_raw: Callable[[], Reader]) -> bool:
+        """File the bytes that ``open_raw`` gives under ``name``.
+
+        True when they were stored, False when an identical copy was there already. A segment that is
+        not of full length, or whose first page does not belong to its name and to this cluster, is
+        ``Malformed``; other bytes than those stored under the name are a ``Conflict``.
+        """
+        try:
+            key, stored = WalShelf(self.storage).find(name)
+        except Absent:
+            self._store(name, open_raw())
+            return True
+        raw = open_raw()
+        try:
+            if not _same_bytes(stored, raw):
+                raise Conflict(
+                    f"the repository holds other bytes under the name {name!r}",
+                    "two servers write the same timeline: find out which one is yours; nothing was overwritten",
+                )
+        finally:
+            stored.close()
+            raw.close()
+        self.storage.sync(key)
+        return False
+
+    def _store(self, name: str, raw: Reader) -> None:
+        plain = kind_of(name) == HISTORY
+        codec = Codec.of("none") if plain else self.codec
+        try:
+            target = self.storage.write(layout.wal_key(name, codec.suffix))
+            sink = encoder(codec, target, self.workers)
+            try:
+                first = _read_first(raw, FIRST_PAGE)
+                if not plain:
+                    self._check_beginning(name, first)
+                total = 0
+                piece = first
+                while piece:
+                    sink.write(piece)
+                    total += len(piece)
+                    piece = raw.read(PIECE)
+                if not plain and total != self.size.nbytes:
+                    raise Malformed(f"WAL file {name!r} has {total} bytes instead of {self.size.nbytes}")
+                sink.finish()
+            except BaseException:
+                sink.abort()
+                raise
+        finally:
+            raw.close()
+
+    def _check_beginning(self, name: str, first: bytes) -> None:
+        if kind_of(name) == SEGMENT:
+            segment = Segment.parse(name, self.size)
+            check_first_page(first, segment, self.size, self.system_identifier)
+
+
+def _read_first(reader: Reader, n: int) -> bytes:
+    pieces = b""
+    while len(pieces) < n and (piece := reader.read(n - len(pieces))):
+        pieces += piece
+    return pieces
+
+
+def _same_bytes(a: Reader, b: Reader) -> bool:
+    left = right = b""
+    while True:
+        left = left or a.read(PIECE)
+        right = right or b.read(PIECE)
+        if not left or not right:
+            return left == right
+        common = min(len(left), len(right))
+        if left[:common] != right[:common]:
+            return False
+        left, right = left[common:], right[common:]

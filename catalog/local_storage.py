@@ -1,0 +1,164 @@
+"""Storage as files below one directory. On the path of ``get-wal``: ``os`` and little more.
+
+Every write takes the durable way (temporary name, fsync, rename or link, fsync of the directory);
+directories are made when they are first needed, durably. Failures of the operating system become
+``StorageError``; a missing file becomes ``Absent``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from catalog import durable
+from catalog.errors import Absent, Conflict, StorageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from catalog.sink import BytesLike, Reader
+
+
+class LocalStorage:
+    """Keys as files below ``root``; implements ``catalog.storage.Storage``."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+
+    def path(self, key: str) -> str:
+        """The path of a key's file."""
+        return os.path.join(self.root, key)
+
+    def write(self, key: str) -> LocalWriter:
+        try:
+            path = self.path(key)
+            durable.make_directories(os.path.dirname(path))
+            return LocalWriter(durable.DurableFile(path, replace=False))
+        except OSError as error:
+            raise failed("write", self.path(key), error) from error
+
+    def read(self, key: str) -> Reader:
+        try:
+            return LocalReader(os.open(self.path(key), os.O_RDONLY), self.path(key))
+        except (FileNotFoundError, NotADirectoryError):
+            raise Absent(f"there is no {self.path(key)!r}") from None
+        except OSError as error:
+            raise failed("read", self.path(key), error) from error
+
+    def put(self, key: str, data: BytesLike) -> None:
+        try:
+            path = self.path(key)
+            durable.make_directories(os.path.dirname(path))
+            durable.write_file(path, data)
+        except OSError as error:
+            raise failed("write", self.path(key), error) from error
+
+    def names(self, directory: str) -> Iterator[str]:
+        try:
+            return iter([name for name in os.listdir(self.path(directory)) if not durable.is_temporary(name)])
+        except FileNotFoundError:
+            return iter(())
+        except OSError as error:
+            raise failed("list", self.path(directory), error) from error
+
+    def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
+        found = []
+        try:
+            with os.scandir(self.path(directory)) as entries:
+                for entry in entries:
+                    if entry.is_file() and not durable.is_temporary(entry.name):
+                        found.append((entry.name, entry.stat().st_size))
+        except FileNotFoundError:
+            return iter(())
+        except OSError as error:
+            raise failed("list", self.path(directory), error) from error
+        return iter(found)
+
+    def sync(self, key: str) -> None:
+        try:
+            durable.sync_file(self.path(key))
+            durable.sync_directory(os.path.dirname(self.path(key)))
+        except FileNotFoundError:
+            raise Absent(f"there is no {self.path(key)!r}") from None
+        except OSError as error:
+            raise failed("sync", self.path(key), error) from error
+
+    def delete(self, key: str) -> None:
+        try:
+            durable.remove(self.path(key))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise failed("remove", self.path(key), error) from error
+
+    def delete_tree(self, directory: str) -> None:
+        path = self.path(directory)
+        try:
+            for parent, directories, files in os.walk(path, topdown=False):
+                for name in files:
+                    os.unlink(os.path.join(parent, name))
+                for name in directories:
+                    entry = os.path.join(parent, name)
+                    if os.path.islink(entry):
+                        os.unlink(entry)
+                    else:
+                        os.rmdir(entry)
+            if os.path.isdir(path):
+                os.rmdir(path)
+                durable.sync_directory(os.path.dirname(path))
+        except OSError as error:
+            raise failed("remove", path, error) from error
+
+
+class LocalReader:
+    """The bytes of one file."""
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self._path = path
+
+    def read(self, n: int, /) -> bytes:
+        try:
+            return os.read(self._fd, n)
+        except OSError as error:
+            raise failed("read", self._path, error) from error
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+
+class LocalWriter:
+    """A sink for one file that must not exist yet."""
+
+    def __init__(self, file: durable.DurableFile) -> None:
+        self._file = file
+
+    def write(self, data: BytesLike) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise failed("write", self._file.path, error) from error
+
+    def finish(self) -> None:
+        try:
+            self._file.finish()
+        except FileExistsError:
+            raise Conflict(f"{self._file.path!r} exists already", "nothing was overwritten") from None
+        except OSError as error:
+            raise failed("write", self._file.path, error) from error
+
+    def abort(self) -> None:
+        self._file.abort()
+
+
+def failed(verb: str, path: str, error: OSError) -> StorageError:
+    """The operating system's refusal as an error that names path and remedy."""
+    reason = (error.strerror or str(error)).lower()
+    hints = {
+        "no space left on device": "make room on this file system; work goes on by itself",
+        "permission denied": "run as the user that owns the repository, or give this user access",
+        "read-only file system": "mount the file system for writing",
+    }
+    return StorageError(f"cannot {verb} {path!r}: {reason}", hints.get(reason))

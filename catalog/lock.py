@@ -1,0 +1,110 @@
+"""One writer at a time: ``flock`` on a file that says who holds it.
+
+The kernel drops the lock when the holder dies, so a lock is never stale; the JSON inside is only
+for people (host, pid, since when, what). Readers need no lock.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from types import TracebackType
+
+from catalog import durable
+from catalog.errors import Busy
+from catalog.local_storage import failed
+
+
+class Lock:
+    """An exclusive lock on ``path``, held from ``acquire`` (or ``with``) to ``release``."""
+
+    def __init__(self, path: str, what: str) -> None:
+        self.path = path
+        self._what = what
+        self._fd = -1
+
+    def acquire(self, wait: float = 0.0) -> Lock:
+        """Take the lock, trying for ``wait`` seconds; ``Busy`` names the holder."""
+        # Whoever only looks (is_held) has the lock for an instant: one failure proves nothing.
+        give_up = time.monotonic() + max(wait, 0.2)
+        try:
+            durable.make_directories(os.path.dirname(self.path))
+            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, durable.FILE_MODE)
+        except OSError as error:
+            raise failed("lock", self.path, error) from error
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() < give_up:
+                    time.sleep(0.05)
+                    continue
+                os.close(fd)
+                raise Busy(
+                    f"{self._what} is in use by {_describe(holder(self.path))}", "wait for it, or stop it"
+                ) from None
+        self._fd = fd
+        self._sign()
+        return self
+
+    def release(self) -> None:
+        """Let go; harmless when not held."""
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.ftruncate(fd, 0)
+            os.close(fd)
+
+    def __enter__(self) -> Lock:
+        return self if self._fd >= 0 else self.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    def _sign(self) -> None:
+        text = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "command": self._what,
+        }
+        os.ftruncate(self._fd, 0)
+        os.pwrite(self._fd, json.dumps(text).encode(), 0)
+
+
+def is_held(path: str) -> bool:
+    """Whether somebody holds the lock at ``path`` right now."""
+    try:
+        fd = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise failed("read", path, error) from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(fd)
+    return False
+
+
+def holder(path: str) -> dict[str, object] | None:
+    """What the holder of a lock wrote into it, or None when that cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _describe(found: dict[str, object] | None) -> str:
+    if not found:
+        return "another process"
+    return f"process {found.get('pid')} on {found.get('host')} since {found.get('started')}"

@@ -1,0 +1,49 @@
+"""What a place to keep bytes must be able to do.
+
+Keys are relative paths with ``/`` between their parts. ``LocalStorage`` in ``catalog.local_storage``
+keeps them as files; whatever implements this protocol passes ``tests/support/storage_conformance``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from catalog.sink import BytesLike, Reader, Sink
+
+
+class Storage(Protocol):
+    """Bytes by key.
+
+    A key is readable only when its bytes are complete and durable. ``write`` returns a sink whose
+    ``finish`` makes the key appear, replacing nothing: an existing key raises ``Conflict`` there.
+    ``read`` of a missing key raises ``Absent``; every other failure ``StorageError``.
+    """
+
+    def write(self, key: str) -> Sink: ...
+
+    def read(self, key: str) -> Reader: ...
+
+    def put(self, key: str, data: BytesLike) -> None:
+        """Write or replace a small document in one durable step."""
+        ...
+
+    def names(self, directory: str) -> Iterator[str]:
+        """What lies directly below a directory, in any order; nothing when it does not exist."""
+        ...
+
+    def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
+        """Like ``names``, files only, each with its size in bytes."""
+        ...
+
+    def sync(self, key: str) -> None:
+        """Make sure that a key that exists is durable; ``Absent`` when there is none."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove a key durably; a missing one is no error."""
+        ...
+
+    def delete_tree(self, directory: str) -> None:
+        """Remove a directory with all that is in it; a missing one is no error."""
+        ...

@@ -1,0 +1,139 @@
+"""Completed segments, from the spool to the repository: in order, on one thread, until each is durable.
+
+The queue is on disk: it is the complete segments in the spool directory, so a crash loses nothing and
+what a former run left behind is picked up at the start. A file leaves the spool only after its stored
+copy is durable. While the repository cannot be written the archiver keeps trying, with pauses, and
+receiving goes on; bytes that contradict what is stored end it, and the receiver hears of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable
+
+from catalog import durable
+from catalog.errors import StorageError, WalstreamError
+from catalog.local_storage import LocalReader, failed
+from catalog.sink import Reader
+from catalog.walname import SEGMENT, kind_of
+
+log = logging.getLogger("walstream.archiver")
+
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+
+
+class Archiver:
+    """Files every complete segment of ``directory`` by calling ``put(name, open_raw)``."""
+
+    def __init__(self, directory: str, put: Callable[[str, Callable[[], Reader]], bool]) -> None:
+        self.last_archived: str | None = None
+        self._directory = directory
+        self._put = put
+        self._error: BaseException | None = None
+        self._trouble: WalstreamError | None = None
+        self._closing = False
+        self._changed = threading.Condition()
+        self._waiting = set(complete_segments(directory))
+        self._thread = threading.Thread(target=self._loop, name="walstream-archive", daemon=True)
+        self._thread.start()
+
+    def submit(self, name: str) -> None:
+        """Say that a segment is complete and synced in the spool."""
+        with self._changed:
+            self._waiting.add(name)
+            self._changed.notify_all()
+
+    @property
+    def waiting(self) -> int:
+        """How many complete segments are not yet archived."""
+        with self._changed:
+            return len(self._waiting)
+
+    @property
+    def trouble(self) -> WalstreamError | None:
+        """Why the repository cannot be written just now; None when it can."""
+        with self._changed:
+            return self._trouble
+
+    def raise_error(self) -> None:
+        """Raise what ended the archiver, if anything did."""
+        with self._changed:
+            if self._error is not None:
+                raise self._error
+
+    def close(self, patience: float = 60.0) -> None:
+        """Archive what is waiting, for at most ``patience`` seconds, then end; the rest stays in the spool."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._idle() or self._trouble is not None, patience)
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join()
+        self.raise_error()
+
+    def _idle(self) -> bool:
+        return self._error is not None or not self._waiting
+
+    def _loop(self) -> None:
+        pause = FIRST_PAUSE
+        while (name := self._next()) is not None:
+            try:
+                self._archive(name)
+            except StorageError as trouble:
+                self._note_trouble(trouble)
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closing, pause)
+                pause = min(pause * 2, LONGEST_PAUSE)
+                continue
+            except BaseException as error:
+                with self._changed:
+                    self._error = error
+                    self._changed.notify_all()
+                return
+            pause = FIRST_PAUSE
+            self._note_success(name)
+
+    def _next(self) -> str | None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing or bool(self._waiting))
+            return None if self._closing or not self._waiting else min(self._waiting)
+
+    def _archive(self, name: str) -> None:
+        path = os.path.join(self._directory, name)
+        self._put(name, lambda: open_file(path))
+        try:
+            durable.remove(path)
+        except OSError as error:
+            raise failed("remove", path, error) from error
+
+    def _note_trouble(self, trouble: WalstreamError) -> None:
+        with self._changed:
+            first, self._trouble = self._trouble is None, trouble
+            self._changed.notify_all()
+        if first:
+            log.error("archiving has to wait: %s; receiving goes on into the spool", trouble)
+
+    def _note_success(self, name: str) -> None:
+        with self._changed:
+            recovered, self._trouble = self._trouble is not None, None
+            self._waiting.discard(name)
+            self.last_archived = name
+            self._changed.notify_all()
+        if recovered:
+            log.info("archiving goes on")
+        log.debug("archived %s", name)
+
+
+def complete_segments(directory: str) -> list[str]:
+    """The names of the complete segments in a spool directory, sorted."""
+    return sorted(name for name in os.listdir(directory) if kind_of(name) == SEGMENT)
+
+
+def open_file(path: str) -> Reader:
+    """A reader of a local file."""
+    try:
+        return LocalReader(os.open(path, os.O_RDONLY), path)
+    except OSError as error:
+        raise failed("read", path, error) from error

@@ -1,0 +1,317 @@
+"""The only module that talks to PostgreSQL: connect, run commands, stream copies.
+
+A thin floor over ``psycopg.pq`` without policy: it knows no WAL and no backups. Nothing here blocks
+inside libpq, because that would hold the interpreter's lock: every wait is a ``poll`` on the socket
+(and on a wake-up descriptor), in which other threads run and signals are seen. libpq's errors become
+the project's own, with a hint; a connection string never appears in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import pq
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from catalog.errors import ConnectionFailed, ConnectionLost, ProtocolError, ServerRefused, UsageError
+from walstream.commands import OLDEST_SUPPORTED, Row
+
+ROWS = "rows"
+OK = "ok"
+COPY_OUT = "copy out"
+COPY_IN = "copy in"
+COPY_BOTH = "copy both"
+
+_KINDS = {
+    pq.ExecStatus.TUPLES_OK: ROWS,
+    pq.ExecStatus.COMMAND_OK: OK,
+    pq.ExecStatus.EMPTY_QUERY: OK,
+    pq.ExecStatus.COPY_OUT: COPY_OUT,
+    pq.ExecStatus.COPY_IN: COPY_IN,
+    pq.ExecStatus.COPY_BOTH: COPY_BOTH,
+}
+
+# Sentences of the server and of libpq (in English; others get no hint), and what to do about them.
+_HINTS = (
+    ("password authentication failed", "check user and password (best kept in a passfile, ~/.pgpass)"),
+    ("no password supplied", "put the password into a passfile (~/.pgpass) or the connection string"),
+    ("no pg_hba.conf entry", "add a line for this user and host to the server's pg_hba.conf "
+     "(database column: replication) and reload it"),
+    ("Connection refused", "check that the server runs, and host and port of the connection string"),
+    ("No such file or directory", "check that the server runs, and host and port of the connection string"),
+    ("could not translate host name", "check the host in the connection string"),
+    ("timeout expired", "check that the server can be reached from this host"),
+    ("to start walsender", "give the role the privilege: ALTER ROLE … REPLICATION"),
+    ("to start WAL sender", "give the role the privilege: ALTER ROLE … REPLICATION"),
+    ("exceeds max_wal_senders", "raise max_wal_senders on the server (needs a restart)"),
+    ("remaining connection slots", "raise max_connections on the server or stop other clients"),
+    ("all replication slots are in use", "raise max_replication_slots on the server (needs a restart) "
+     "or drop a slot that is not needed"),
+    ("the database system is starting up", "wait until the server has started"),
+    ("does not exist", "check the names in the connection string and in the configuration"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One result of a command: its kind (one of the constants) and, for ``ROWS``, the rows."""
+
+    kind: str
+    rows: tuple[Row, ...] = ()
+
+
+class Connection:
+    """One connection to a server; a context manager that closes it."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[object, ...]], wakeup: int | None) -> None:
+        self._connection = connection
+        self._pg = connection.pgconn
+        self._poll = select.poll()
+        self._socket = self._pg.socket
+        self._wakeup = wakeup
+        self._poll.register(self._socket, select.POLLIN)
+        self._server_only = select.poll()
+        self._server_only.register(self._socket, select.POLLIN)
+        if wakeup is not None:
+            self._poll.register(wakeup, select.POLLIN)
+        self.notices: list[str] = []
+        self._pg.notice_handler = self._note
+
+    @classmethod
+    def open(
+        cls,
+        conninfo: str,
+        *,
+        application_name: str,
+        replication: bool = True,
+        wakeup: int | None = None,
+        connect_timeout: int = 30,
+    ) -> Connection:
+        """Connect; physical replication, or ordinary SQL with ``replication=False``.
+
+        ``wakeup`` is a descriptor that ends any ``wait`` when it becomes readable. Raises
+        ``ConnectionFailed``, or ``UsageError`` for a connection string that libpq does not accept.
+        """
+        given = parsed_conninfo(conninfo)
+        extra: dict[str, str | int] = {"application_name": application_name}
+        if "connect_timeout" not in given:
+            extra["connect_timeout"] = connect_timeout
+        if replication:
+            # libpq looks up the passfile by dbname; the server ignores it on such connections.
+            extra |= {"replication": "true", "dbname": "replication"}
+        else:
+            given.pop("replication", None)
+        try:
+            connection = psycopg.Connection.connect(make_conninfo("", **(given | extra)), autocommit=True)
+        except psycopg.Error as error:
+            message = " ".join(str(error).split())
+            raise ConnectionFailed(f"cannot connect to the server: {message}", _hint(message)) from None
+        if connection.pgconn.server_version < OLDEST_SUPPORTED:
+            version = connection.pgconn.server_version // 10000
+            connection.close()
+            raise ConnectionFailed(f"the server is PostgreSQL {version}", "walstream needs 13 or later")
+        return cls(connection, wakeup)
+
+    @property
+    def server_version(self) -> int:
+        """The server's version as libpq numbers it: 150018 for 15.18."""
+        return self._pg.server_version
+
+    @property
+    def backend_pid(self) -> int:
+        """The process id of the server's side."""
+        return self._pg.backend_pid
+
+    def close(self) -> None:
+        """Say good-bye; the server's side ends at once."""
+        self._pg.notice_handler = None
+        self._connection.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # commands
+
+    def query(self, command: str) -> tuple[Row, ...]:
+        """Run a command to its end and return the rows of its last result that had any."""
+        rows: tuple[Row, ...] = ()
+        self.send(command)
+        while (result := self.result()) is not None:
+            if result.kind == ROWS:
+                rows = result.rows
+            elif result.kind != OK:
+                raise ProtocolError(f"unexpected {result.kind} after {command.split()[0]}")
+        return rows
+
+    def row(self, command: str) -> Row:
+        """Run a command that answers with exactly one row."""
+        rows = self.query(command)
+        if len(rows) != 1:
+            raise ProtocolError(f"{len(rows)} rows in answer to {command.split()[0]}")
+        return rows[0]
+
+    def send(self, command: str) -> None:
+        """Send a command (simple query protocol) without waiting for its results."""
+        with self._lost_on_error():
+            self._pg.send_query(command.encode())
+            self._flush()
+
+    def result(self) -> Result | None:
+        """Wait for the next result of the command sent last; None when there are no more.
+
+        A result that is an error raises ``ServerRefused``; the connection can be used again once
+        the remaining results have been read, which this does. Raises ``ConnectionLost``.
+        """
+        with self._lost_on_error():
+            while self._pg.is_busy():
+                self._wait_for_server()
+            result = self._pg.get_result()
+        if result is None:
+            return None
+        kind = _KINDS.get(pq.ExecStatus(result.status))
+        if kind is None:
+            self._raise_refusal(result)
+        rows: tuple[Row, ...] = ()
+        if kind == ROWS:
+            columns = range(result.nfields)
+            rows = tuple(tuple(result.get_value(r, c) for c in columns) for r in range(result.ntuples))
+        return Result(str(kind), rows)
+
+    # copies
+
+    def copied(self) -> memoryview | None:
+        """The next message of a copy that is already here, or None; ``EndOfCopy`` at its end.
+
+        The memory stays valid for as long as the view, or a slice of it, is kept.
+        """
+        with self._lost_on_error():
+            nbytes, data = self._pg.get_copy_data(1)
+        if nbytes > 0:
+            return memoryview(data)
+        if nbytes == 0:
+            return None
+        raise EndOfCopy
+
+    def messages(self) -> Iterator[memoryview]:
+        """All messages of a copy-out, waiting for each, until the copy ends."""
+        while True:
+            try:
+                message = self.copied()
+            except EndOfCopy:
+                return
+            if message is None:
+                with self._lost_on_error():
+                    self._wait_for_server()
+            else:
+                yield message
+
+    def put(self, data: bytes) -> None:
+        """Send one message of a copy."""
+        with self._lost_on_error():
+            self._pg.put_copy_data(data)
+            self._flush()
+
+    def end_copy(self) -> None:
+        """Tell the server that our side of the copy is over."""
+        with self._lost_on_error():
+            self._pg.put_copy_end()
+            self._flush()
+
+    def wait(self, timeout: float | None) -> bool:
+        """Sleep until the server has sent something, the wake-up descriptor calls, or time is up.
+
+        True when there is something from the server; what has arrived is taken in. Seconds.
+        """
+        ready = self._poll.poll(None if timeout is None else max(0.0, timeout) * 1000)
+        heard = any(fd == self._socket for fd, _ in ready)
+        if heard:
+            with self._lost_on_error():
+                self._pg.consume_input()
+        return heard
+
+    # inside
+
+    def _wait_for_server(self) -> None:
+        # Not for the wake-up descriptor, which stays readable: the answer to a command is always waited for.
+        self._server_only.poll()
+        self._pg.consume_input()
+
+    def _flush(self) -> None:
+        while self._pg.flush() == 1:
+            self._server_only.modify(self._socket, select.POLLIN | select.POLLOUT)
+            try:
+                for _, event in self._server_only.poll():
+                    if event & ~select.POLLOUT:
+                        self._pg.consume_input()
+            finally:
+                self._server_only.modify(self._socket, select.POLLIN)
+
+    @contextlib.contextmanager
+    def _lost_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.Error as error:
+            message = " ".join(str(error).split())
+            raise ConnectionLost(f"the connection to the server was lost: {message}") from None
+
+    def _raise_refusal(self, result: pq.abc.PGresult) -> None:
+        def field(which: pq.DiagnosticField) -> str:
+            return (result.error_field(which) or b"").decode("utf-8", "replace")
+
+        sqlstate = field(pq.DiagnosticField.SQLSTATE)
+        message = field(pq.DiagnosticField.MESSAGE_PRIMARY)
+        if not sqlstate:
+            lost = " ".join(result.error_message.decode("utf-8", "replace").split())
+            raise ConnectionLost(f"the connection to the server was lost: {lost}")
+        detail = field(pq.DiagnosticField.MESSAGE_DETAIL)
+        if detail:
+            message = f"{message} ({detail})"
+        self._drain()
+        hint = field(pq.DiagnosticField.MESSAGE_HINT) or _hint(message)
+        raise ServerRefused(f"the server refused: {message}", hint, sqlstate)
+
+    def _drain(self) -> None:
+        # What follows an error says nothing new; a connection that ends here is noticed at its next use.
+        with contextlib.suppress(psycopg.Error):
+            give_up = time.monotonic() + 5
+            while time.monotonic() < give_up:
+                while self._pg.is_busy():
+                    if not self._server_only.poll(1000) and time.monotonic() > give_up:
+                        return
+                    self._pg.consume_input()
+                if self._pg.get_result() is None:
+                    return
+
+    def _note(self, result: pq.abc.PGresult) -> None:
+        severity = (result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) or b"").decode()
+        message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
+        if severity == "WARNING" and len(self.notices) < 100:
+            self.notices.append(message)
+
+
+class EndOfCopy(Exception):
+    """The server ended the copy; what comes next is read with ``Connection.result``."""
+
+
+def parsed_conninfo(conninfo: str) -> dict[str, str | int]:
+    """The options of a connection string or URI; ``UsageError`` when libpq does not accept it."""
+    try:
+        return {key: value for key, value in conninfo_to_dict(conninfo).items() if value is not None}
+    except psycopg.Error:
+        # libpq's own words may quote a part of the password.
+        raise UsageError(
+            "the connection string cannot be read",
+            "write key=value pairs (quote values with blanks: password='a b') or a postgresql:// URI",
+        ) from None
+
+
+def _hint(message: str) -> str | None:
+    return next((hint for sentence, hint in _HINTS if sentence in message), None)

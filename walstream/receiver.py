@@ -1,0 +1,347 @@
+"""The receiver's loop: connection, session and destination joined; reconnects; timeline switches.
+
+It decides nothing that can be decided without I/O: what to answer is the session's, where to begin the
+target's, what is durable the destination's. A target is where WAL goes: the repository
+(``walstream.intake``), or sinks of a library's user.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from catalog.errors import (
+    Conflict,
+    ConnectionLost,
+    Malformed,
+    ProtocolError,
+    ServerError,
+    ServerRefused,
+    StorageError,
+    StreamRefused,
+)
+from catalog.lsn import LSN, SegmentSize
+from catalog.timeline import History
+from walstream import commands
+from walstream.commands import SystemFacts
+from walstream.connection import COPY_BOTH, COPY_IN, ROWS, Connection, EndOfCopy
+from walstream.resume import Start
+from walstream.session import Session, SessionOptions
+from walstream.slots import ensure_slot
+from walstream.wakeup import Wakeup
+
+log = logging.getLogger("walstream.receiver")
+
+MESSAGES_PER_TURN = 64
+FIRST_PAUSE = 0.5
+LONGEST_PAUSE = 30.0
+UNDEFINED_FILE = "58P01"
+
+
+class Destination(Protocol):
+    """Where one timeline's stream goes; ``walstream.spool.Spool`` says what the words mean."""
+
+    @property
+    def written(self) -> LSN: ...
+    @property
+    def flushed(self) -> LSN: ...
+    @property
+    def has_room(self) -> bool: ...
+    def write(self, data: memoryview) -> None: ...
+    def request_sync(self) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a server says about itself when a receiver connects."""
+
+    system: SystemFacts
+    version: int
+    size: SegmentSize
+    history: History
+
+
+class Target(Protocol):
+    """What a receiver fills.
+
+    ``durable``: a flushed position of its destinations may be reported, because it is a fact about
+    synced bytes. ``begin`` is asked at every connection.
+    """
+
+    durable: bool
+
+    def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start: ...
+    def keep_history(self, timeline: int, content: bytes) -> None: ...
+    def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination: ...
+    def end_of_timeline(self, timeline: int, switch: LSN) -> None: ...
+    def note_progress(self, timeline: int, session: Session) -> None: ...
+    def raise_error(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveOptions:
+    """How to receive; times in seconds.
+
+    ``synchronous`` None asks the server whether its ``synchronous_standby_names`` names us.
+    ``end_position``: stop once everything before it is flushed. Without ``reconnect`` the first lost
+    connection is raised; with it only a failure before the first byte of WAL is.
+    """
+
+    conninfo: str
+    application_name: str = "walstream_receive_wal"
+    slot: str | None = None
+    create_slot: bool = True
+    synchronous: bool | None = None
+    flush_interval: float = 1.0
+    status_interval: float = 10.0
+    report_applied: bool = False
+    end_position: LSN | None = None
+    reconnect: bool = True
+
+
+class Receiver:
+    """Receives WAL into a target until it is stopped; ``run`` in one thread, ``stop`` from anywhere."""
+
+    def __init__(self, options: ReceiveOptions, target: Target) -> None:
+        self._options = options
+        self._target = target
+        self._wakeup = Wakeup()
+        self._stopping = False
+        self._streamed = False
+        self._end_position = options.end_position
+
+    def stop(self) -> None:
+        """Ask ``run`` to sync what it has and return; safe in a signal handler."""
+        self._stopping = True
+        self._wakeup.set()
+
+    def stop_at(self, position: LSN) -> None:
+        """Ask ``run`` to return once everything before ``position`` is flushed."""
+        self._end_position = position
+        self._wakeup.set()
+
+    def run(self) -> None:
+        """Receive until stopped, or until the end position is flushed.
+
+        Raises what cannot be mended by trying again (``StreamRefused``, ``WrongServer``, ``Conflict``),
+        and any failure before the first stream has begun.
+        """
+        pause = FIRST_PAUSE
+        while not self._stopping:
+            began = time.monotonic()
+            try:
+                if self._connect_and_stream():
+                    return
+            except (Conflict, StreamRefused):
+                raise
+            except (ServerError, StorageError, Malformed) as error:
+                if not (self._streamed and self._options.reconnect):
+                    raise
+                if time.monotonic() - began > LONGEST_PAUSE:
+                    pause = FIRST_PAUSE
+                log.warning("%s; trying again in %.1f s", error, pause)
+                self._sleep(pause * random.uniform(0.8, 1.2))
+                pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _sleep(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not self._stopping and (left := until - time.monotonic()) > 0:
+            self._wakeup.clear()
+            if self._stopping:
+                return
+            self._wakeup.wait(left)
+
+    def _connect_and_stream(self) -> bool:
+        options = self._options
+        with Connection.open(
+            options.conninfo, application_name=options.application_name, wakeup=self._wakeup.fileno()
+        ) as connection:
+            facts = server_facts(connection)
+            slot_position = None
+            if options.slot is not None:
+                slot_position = ensure_slot(
+                    connection, options.slot, create=options.create_slot, open_sql=self._open_sql
+                )
+            synchronous = options.synchronous
+            if synchronous is None:
+                synchronous = is_synchronous(connection, options.application_name)
+            start: Start | None = self._target.begin(facts, slot_position)
+            while start is not None:
+                start = self._stream_timeline(connection, start, synchronous)
+        return True
+
+    def _open_sql(self) -> Connection:
+        return Connection.open(
+            self._options.conninfo, application_name=self._options.application_name, replication=False
+        )
+
+    def _stream_timeline(self, connection: Connection, start: Start, synchronous: bool) -> Start | None:
+        """Stream one timeline to its end; where to go on, or None when it was we who ended it."""
+        self._target.keep_history(start.timeline, history_content(connection, start.timeline))
+        destination = self._target.open(start, synchronous, self._wakeup.set)
+        try:
+            connection.send(
+                commands.start_replication(start.position, start.timeline, self._options.slot)
+            )
+            first = connection.result()
+            if first is None or first.kind not in (COPY_BOTH, ROWS):
+                raise ProtocolError("the server did not start to stream")
+            log.info("streaming timeline %d from %s", start.timeline, start.position)
+            self._streamed = True
+            if first.kind == COPY_BOTH and self._stream(connection, start, destination, synchronous):
+                return None
+            row = first.rows[0] if first.kind == ROWS else None
+            timeline, switch = self._next_timeline(connection, row)
+        except ServerRefused as refusal:
+            self._explain(refusal, start)
+            raise
+        finally:
+            destination.close()
+        log.info("timeline %d ends at %s; following timeline %d", start.timeline, switch, timeline)
+        self._target.end_of_timeline(start.timeline, switch)
+        size = SegmentSize.parse(_shown(connection, "wal_segment_size"))
+        return Start(timeline, size.floor(switch))
+
+    def _stream(
+        self, connection: Connection, start: Start, destination: Destination, synchronous: bool
+    ) -> bool:
+        """Receive until the server ends the copy (False), or we do (True)."""
+        options = self._options
+        session = Session(
+            start.position,
+            SessionOptions(
+                status_interval=options.status_interval,
+                report_flush=self._target.durable,
+                report_applied=options.report_applied,
+            ),
+            time.monotonic(),
+        )
+        last_sync = time.monotonic()
+        ended = False
+        while not ended:
+            self._wakeup.clear()
+            self._target.raise_error()
+            session.advance(destination.written, destination.flushed)
+            self._target.note_progress(start.timeline, session)
+            if self._stopping or self._reached_end(session):
+                self._end(connection, session, destination)
+                self._target.note_progress(start.timeline, session)
+                return True
+            update = session.due(time.monotonic(), time.time())
+            if update is not None:
+                connection.put(update)
+            count = 0
+            if destination.has_room:
+                count, ended = self._receive_some(connection, session, destination)
+            now = time.monotonic()
+            interval = 0.0 if synchronous or session.sync_wanted else options.flush_interval
+            behind = destination.written > destination.flushed
+            idle = count < MESSAGES_PER_TURN
+            if behind and (now - last_sync >= interval) and (idle or not synchronous):
+                destination.request_sync()
+                last_sync = now
+            if ended or (count and not idle):
+                continue
+            timeout = session.deadline(now)
+            if behind:
+                timeout = min(timeout, max(0.0, last_sync + options.flush_interval - now))
+            if not destination.has_room:
+                self._wakeup.wait(min(timeout, 1.0))
+            else:
+                connection.wait(timeout)
+        return False
+
+    def _receive_some(
+        self, connection: Connection, session: Session, destination: Destination
+    ) -> tuple[int, bool]:
+        """Take in what has arrived, up to a bound; how many messages, and whether the copy ended."""
+        for count in range(MESSAGES_PER_TURN):
+            try:
+                message = connection.copied()
+            except EndOfCopy:
+                return count, True
+            if message is None:
+                return count, False
+            data = session.receive(message, time.monotonic())
+            if data is not None:
+                destination.write(data.payload)
+        return MESSAGES_PER_TURN, False
+
+    def _reached_end(self, session: Session) -> bool:
+        return self._end_position is not None and session.written >= self._end_position
+
+    def _end(self, connection: Connection, session: Session, destination: Destination) -> None:
+        """Sync, report what is synced, and leave the stream in order."""
+        destination.close()
+        session.advance(destination.written, destination.flushed)
+        try:
+            connection.put(session.final(time.monotonic(), time.time()))
+            connection.end_copy()
+            for _ in connection.messages():
+                pass
+            while connection.result() is not None:
+                pass
+        except ServerError as error:
+            log.debug("the server left first: %s", error)
+
+    def _next_timeline(self, connection: Connection, row: commands.Row | None) -> tuple[int, LSN]:
+        """Read how the server ended a stream: the next timeline and its beginning."""
+        while (result := connection.result()) is not None:
+            if result.kind == COPY_IN:
+                connection.end_copy()
+            elif result.kind == ROWS:
+                row = result.rows[0]
+        if row is None:
+            raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
+        return commands.next_timeline(row)
+
+    def _explain(self, refusal: ServerRefused, start: Start) -> None:
+        if refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message:
+            raise StreamRefused(
+                f"WAL from {start.position} on timeline {start.timeline} is needed next, but the server has "
+                "removed it already",
+                "if another archive has these segments, copy them into the server's streaming/ directory and "
+                "start again; otherwise protect the server under a new name and take a new backup there",
+            ) from refusal
+
+
+def server_facts(connection: Connection) -> ServerFacts:
+    """Identity, version, segment size and timeline history of the server at the other end."""
+    system = commands.system_facts(connection.row(commands.IDENTIFY_SYSTEM))
+    size = SegmentSize.parse(_shown(connection, "wal_segment_size"))
+    content = history_content(connection, system.timeline)
+    history = History.parse(system.timeline, content)
+    return ServerFacts(system, connection.server_version, size, history)
+
+
+def history_content(connection: Connection, timeline: int) -> bytes:
+    """The history file of a timeline as the server has it; empty for timeline 1, which has none."""
+    if timeline == 1:
+        return b""
+    content = connection.row(commands.timeline_history(timeline))[1]
+    if content is None:
+        raise ProtocolError(f"the server sent no history for timeline {timeline}")
+    return bytes(content)
+
+
+def is_synchronous(connection: Connection, application_name: str) -> bool:
+    """Whether the server's ``synchronous_standby_names`` could mean a receiver of this name."""
+    names = _shown(connection, "synchronous_standby_names")
+    return names_standby(names, application_name)
+
+
+def names_standby(setting: str, application_name: str) -> bool:
+    """Whether a value of ``synchronous_standby_names`` names ``application_name``, or everybody (``*``)."""
+    inside = setting[setting.find("(") + 1 :].rstrip(") ") if "(" in setting else setting
+    names = [name.strip().strip('"') for name in inside.split(",")]
+    return any(name == "*" or name.lower() == application_name.lower() for name in names)
+
+
+def _shown(connection: Connection, setting: str) -> str:
+    return commands.text(connection.row(commands.show(setting))[0], setting)
+

@@ -1,0 +1,137 @@
+"""The state of one WAL stream: messages, positions and time in, what to do out.
+
+Pure: knows no socket, file, thread or clock. The receiver hands it each message and each change of
+the written and flushed position, asks it for the status update that is due, and sleeps until
+``deadline``. The rules are those a primary relies on (PostgreSQL: ``walsender.c``):
+
+* positions are only ever reported as facts: written is what was handed to the file, flushed what
+  was synced, and flushed is 0 unless the destination is durable;
+* a reply is owed at connect, after each sync that moved the flushed position, every
+  ``status_interval``, and when the server asks;
+* when the server asks, everything received is synced first: a stale answer makes a server that
+  shuts down ask again at once, thousands of times a second. After a second it is answered anyhow;
+* a server that is silent for half of ``timeout`` is asked for a sign of life, and after all of it
+  the connection is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from catalog.errors import ConnectionLost, ProtocolError
+from catalog.lsn import LSN
+from walstream.messages import Keepalive, WalData, parse, status_update
+
+UNKNOWN = LSN(0)
+REPLY_PATIENCE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How a stream reports; times in seconds, ``status_interval`` 0 for only when asked."""
+
+    status_interval: float = 10.0
+    timeout: float = 60.0
+    report_flush: bool = True
+    report_applied: bool = False
+
+
+class Session:
+    """One stream on one timeline, from ``start``; ``now`` is any steady clock, in seconds."""
+
+    def __init__(self, start: LSN, options: SessionOptions, now: float) -> None:
+        self.received = start
+        self.written = start
+        self.flushed = start
+        self.server_end = start
+        self._options = options
+        self._reported: LSN | None = None
+        self._last_sent = now
+        self._last_heard = now
+        self._asked_server = False
+        self._owed_since: float | None = None
+        self._owed_position = start
+
+    def receive(self, message: bytes | memoryview, now: float) -> WalData | None:
+        """Take in one message; returns the WAL to be written, if it brought any."""
+        parsed = parse(message)
+        self._last_heard = now
+        self._asked_server = False
+        if isinstance(parsed, Keepalive):
+            self.server_end = max(self.server_end, parsed.position)
+            if parsed.reply_requested and self._owed_since is None:
+                self._owed_since = now
+                self._owed_position = self.received
+            return None
+        if parsed.start != self.received:
+            raise ProtocolError(
+                f"the server sent WAL from {parsed.start} where {self.received} was due",
+                "the connection is dropped and the stream is started again",
+            )
+        self.received = parsed.end
+        self.server_end = max(self.server_end, parsed.server_end, parsed.end)
+        return parsed
+
+    def advance(self, written: LSN, flushed: LSN) -> None:
+        """Note what the destination has written and synced."""
+        self.written = max(self.written, written)
+        self.flushed = max(self.flushed, min(flushed, self.written))
+
+    @property
+    def sync_wanted(self) -> bool:
+        """Whether the server waits for an answer that needs a sync first."""
+        return (
+            self._owed_since is not None and self._options.report_flush and self.flushed < self._owed_position
+        )
+
+    def due(self, now: float, wall: float) -> bytes | None:
+        """The status update to send now, or None; ``wall`` is Unix time for the message.
+
+        Raises ``ConnectionLost`` when the server has been silent for too long.
+        """
+        silent = now - self._last_heard
+        if silent >= self._options.timeout:
+            raise ConnectionLost(f"the server has sent nothing for {silent:.0f} seconds")
+        ask = silent >= self._options.timeout / 2 and not self._asked_server
+        if not (ask or self._is_due(now)):
+            return None
+        self._asked_server = self._asked_server or ask
+        if self._owed_since is not None and not self._reply_must_wait(now):
+            self._owed_since = None
+        return self._update(now, wall, ask)
+
+    def final(self, now: float, wall: float) -> bytes:
+        """The last status update, sent before the stream is closed."""
+        return self._update(now, wall, False)
+
+    def deadline(self, now: float) -> float:
+        """How many seconds from ``now`` the receiver may sleep before it asks ``due`` again."""
+        moments = [self._last_heard + self._options.timeout]
+        if not self._asked_server:
+            moments.append(self._last_heard + self._options.timeout / 2)
+        if self._options.status_interval:
+            moments.append(self._last_sent + self._options.status_interval)
+        if self._owed_since is not None:
+            moments.append(self._owed_since + REPLY_PATIENCE)
+        return max(0.0, min(moments) - now)
+
+    def _is_due(self, now: float) -> bool:
+        if self._reported is None:
+            return True
+        if self._options.report_flush and self.flushed > self._reported:
+            return True
+        if self._owed_since is not None:
+            return not self._reply_must_wait(now)
+        interval = self._options.status_interval
+        return bool(interval) and now - self._last_sent >= interval
+
+    def _reply_must_wait(self, now: float) -> bool:
+        owed = self._owed_since
+        return owed is not None and self.sync_wanted and now - owed < REPLY_PATIENCE
+
+    def _update(self, now: float, wall: float, ask: bool) -> bytes:
+        self._last_sent = now
+        self._reported = self.flushed
+        flushed = self.flushed if self._options.report_flush else UNKNOWN
+        applied = flushed if self._options.report_applied else UNKNOWN
+        return status_update(self.written, flushed, applied, wall, reply_requested=ask)

@@ -1,0 +1,70 @@
+"""Replication slots: find, create, drop.
+
+READ_REPLICATION_SLOT exists from 15 on; before, the same facts are asked for by SQL on a second, ordinary
+connection that the caller opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from catalog.errors import ServerRefused
+from catalog.lsn import LSN
+from walstream import commands
+from walstream.connection import Connection
+
+DUPLICATE_OBJECT = "42710"
+UNDEFINED_OBJECT = "42704"
+
+OpenSql = Callable[[], Connection]
+
+
+def find_slot(connection: Connection, name: str, open_sql: OpenSql) -> commands.SlotPosition:
+    """Kind and restart position of a slot; all None when there is none of that name."""
+    commands.checked_slot_name(name)
+    if connection.server_version >= commands.FIRST_WITH_READ_SLOT:
+        return commands.slot_position(connection.row(commands.read_slot(name)))
+    with open_sql() as sql:
+        rows = sql.query(
+            f"SELECT slot_type, restart_lsn, NULL FROM pg_replication_slots WHERE slot_name = '{name}'"
+        )
+    return commands.slot_position(rows[0]) if rows else commands.SlotPosition(None, None, None)
+
+
+def ensure_slot(connection: Connection, name: str, *, create: bool, open_sql: OpenSql) -> LSN | None:
+    """The restart position of a physical slot, created (and WAL reserved at once) if need be.
+
+    None for a slot that has not reserved WAL yet. ``ServerRefused`` when it is missing and ``create``
+    is false, or is not physical, or cannot be created.
+    """
+    found = find_slot(connection, name, open_sql)
+    if found.kind is None and create:
+        create_slot(connection, name)
+        found = find_slot(connection, name, open_sql)
+    if found.kind is None:
+        raise ServerRefused(
+            f"there is no replication slot {name!r} on the server",
+            "create it with 'walstream receive-wal --create-slot', or set create_slot = auto",
+            UNDEFINED_OBJECT,
+        )
+    if found.kind != "physical":
+        raise ServerRefused(
+            f"replication slot {name!r} is a {found.kind} one", "give slot_name the name of a physical slot"
+        )
+    return found.restart
+
+
+def create_slot(connection: Connection, name: str) -> bool:
+    """Create a physical slot that reserves WAL at once; False when it was there already."""
+    try:
+        connection.query(commands.create_slot(name, connection.server_version))
+    except ServerRefused as refusal:
+        if refusal.sqlstate == DUPLICATE_OBJECT:
+            return False
+        raise
+    return True
+
+
+def drop_slot(connection: Connection, name: str) -> None:
+    """Drop a slot; the server refuses while somebody streams from it."""
+    connection.query(commands.drop_slot(name))

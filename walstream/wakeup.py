@@ -1,0 +1,45 @@
+"""A way to wake a thread that sleeps in ``poll``: from other threads, and from signal handlers."""
+
+from __future__ import annotations
+
+import os
+import select
+
+
+class Wakeup:
+    """A pipe whose reading end becomes readable with ``set`` and stops being so with ``clear``."""
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def fileno(self) -> int:
+        """The descriptor to poll."""
+        return self._read
+
+    def set(self) -> None:
+        """Wake the sleeper; may be called from anywhere, any number of times."""
+        try:
+            os.write(self._write, b"!")
+        except BlockingIOError:
+            pass
+
+    def clear(self) -> None:
+        """Forget earlier calls."""
+        try:
+            while os.read(self._read, 4096):
+                pass
+        except BlockingIOError:
+            pass
+
+    def wait(self, timeout: float) -> bool:
+        """Sleep until ``set`` is called, at most ``timeout`` seconds; whether it was."""
+        poll = select.poll()
+        poll.register(self._read, select.POLLIN)
+        return bool(poll.poll(max(0.0, timeout) * 1000))
+
+    def close(self) -> None:
+        """Close both ends; ``set`` must not be called any more."""
+        os.close(self._read)
+        os.close(self._write)
