@@ -31,7 +31,7 @@ class WalShelf:
 
     def find(self, name: str) -> tuple[str, Reader]:
         """The key under which a WAL file is stored, and its raw bytes."""
-        for suffix in SUFFIXES:
+        for suffix in ("", *SUFFIXES):
             key = layout.wal_key(name, suffix)
             try:
                 stored = self._storage.read(key)

@@ -87,7 +87,7 @@ class Spool:
     def write(self, data: memoryview) -> None:
         """Take in the bytes at ``written``; they are checked, written, and not yet synced."""
         self.raise_error()
-        self._checker.check(data)
+        self._checker.feed(data)
         size = self._options.size
         while data:
             offset = size.offset(self._written)

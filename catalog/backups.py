@@ -1,0 +1,126 @@
+"""The shelf of base backups: list and read records and marks, write archives, commit, remove.
+
+A backup exists when its ``record.json`` does: it is written last, and removed first. What lies beside it
+(``started.json``, ``failed.json``, ``verified.json``) says how far a backup came that has no record, or what was
+found out later about one that has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from catalog import layout
+from catalog.codec import SUFFIXES, Codec, decoder
+from catalog.errors import Absent, Conflict
+from catalog.record import BackupRecord, FailedMark, StartedMark, VerifiedMark, is_backup_id
+from catalog.sink import Reader, Sink
+from catalog.storage import Storage
+
+
+class BackupShelf:
+    """The backups below ``base/`` of a repository."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+
+    def ids(self) -> list[str]:
+        """The ids of all backups that left anything, oldest first: done, running and failed ones."""
+        return sorted(name for name in self._storage.names(layout.BASE) if is_backup_id(name))
+
+    def records(self) -> list[BackupRecord]:
+        """The records of all backups that exist, oldest first."""
+        return [record for record in map(self.find, self.ids()) if record is not None]
+
+    def find(self, backup_id: str) -> BackupRecord | None:
+        """The record of a backup, or None when there is none of that id."""
+        try:
+            return BackupRecord.from_json(self._document(backup_id, layout.RECORD))
+        except Absent:
+            return None
+
+    def started(self, backup_id: str) -> StartedMark | None:
+        """The mark of a backup that has begun and neither finished nor been swept."""
+        try:
+            return StartedMark.from_json(self._document(backup_id, layout.STARTED))
+        except Absent:
+            return None
+
+    def failed(self, backup_id: str) -> FailedMark | None:
+        """The mark that a failed backup left."""
+        try:
+            return FailedMark.from_json(self._document(backup_id, layout.FAILED))
+        except Absent:
+            return None
+
+    def verified(self, backup_id: str) -> VerifiedMark | None:
+        """What the last successful verification saw."""
+        try:
+            return VerifiedMark.from_json(self._document(backup_id, layout.VERIFIED))
+        except Absent:
+            return None
+
+    def mark_started(self, backup_id: str, mark: StartedMark) -> None:
+        """Begin a backup, or say more about one that has begun."""
+        self._storage.put(layout.backup_key(backup_id, layout.STARTED), mark.to_json())
+
+    def mark_verified(self, backup_id: str, mark: VerifiedMark) -> None:
+        """Note a successful verification."""
+        self._storage.put(layout.backup_key(backup_id, layout.VERIFIED), mark.to_json())
+
+    def writer(self, backup_id: str, file: str) -> Sink:
+        """A sink for one file of a backup, as it is to be stored."""
+        return self._storage.write(layout.backup_key(backup_id, file))
+
+    def stored(self, backup_id: str, file: str) -> Reader:
+        """The stored bytes of one file of a backup; ``Absent`` when it is missing."""
+        return self._storage.read(layout.backup_key(backup_id, file))
+
+    def wal_writer(self, backup_id: str, name: str, codec: Codec) -> Sink:
+        """A sink for the beginning of a backup's last segment, as it is to be stored."""
+        return self._storage.write(layout.backup_wal_key(backup_id, name, codec.suffix))
+
+    def wal(self, backup_id: str, name: str) -> Reader:
+        """The raw bytes of a segment stored with a backup; ``Absent`` when there is none."""
+        for suffix in ("", *SUFFIXES):
+            try:
+                return decoder(self._storage.read(layout.backup_wal_key(backup_id, name, suffix)), suffix)
+            except Absent:
+                continue
+        raise Absent(f"backup {backup_id} holds no beginning of segment {name}")
+
+    def wal_names(self, backup_id: str) -> Iterator[str]:
+        """The stored files below a backup's ``wal/``, suffixes included."""
+        return self._storage.names(layout.backup_key(backup_id, layout.BACKUP_WAL))
+
+    def sizes(self, backup_id: str) -> dict[str, int]:
+        """The stored size in bytes of each file of a backup."""
+        return dict(self._storage.sizes(layout.backup_directory(backup_id)))
+
+    def commit(self, record: BackupRecord) -> None:
+        """Make the backup exist; everything it names is durable already. ``Conflict`` if it does."""
+        key = layout.backup_key(record.id, layout.RECORD)
+        if self.find(record.id) is not None:
+            raise Conflict(f"backup {record.id} has a record already", "nothing was overwritten")
+        self._storage.put(key, record.to_json())
+        self._storage.delete(layout.backup_key(record.id, layout.STARTED))
+
+    def fail(self, backup_id: str, mark: FailedMark) -> None:
+        """Remove what a backup without record has written, and leave the mark of its failure."""
+        self._storage.put(layout.backup_key(backup_id, layout.FAILED), mark.to_json())
+        self._storage.delete(layout.backup_key(backup_id, layout.STARTED))
+        for file, _ in list(self._storage.sizes(layout.backup_directory(backup_id))):
+            if file != layout.FAILED:
+                self._storage.delete(layout.backup_key(backup_id, file))
+        self._storage.delete_tree(layout.backup_key(backup_id, layout.BACKUP_WAL))
+
+    def remove(self, backup_id: str) -> None:
+        """Remove a backup, its record first."""
+        self._storage.delete(layout.backup_key(backup_id, layout.RECORD))
+        self._storage.delete_tree(layout.backup_directory(backup_id))
+
+    def _document(self, backup_id: str, file: str) -> bytes:
+        reader = self.stored(backup_id, file)
+        try:
+            return b"".join(iter(lambda: reader.read(1 << 16), b""))
+        finally:
+            reader.close()

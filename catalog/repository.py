@@ -1,0 +1,115 @@
+"""A repository: the identity of the cluster it protects, and its two shelves.
+
+A directory is ours only when its ``identity.json`` says so; anything else that is not empty is refused
+before a byte is written, because other tools use the same directory names.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from catalog import durable, layout
+from catalog.backups import BackupShelf
+from catalog.errors import Absent, ForeignRepository, WrongServer
+from catalog.inventory import Inventory
+from catalog.local_storage import LocalStorage, failed
+from catalog.lock import Lock
+from catalog.repository_identity import RepositoryIdentity, read_identity
+from catalog.timeline import History
+from catalog.wal import WalShelf
+from catalog.walname import HISTORY, kind_of, timeline_in
+
+# What may lie in a directory that is to become a repository: the root of a file system has it.
+_HARMLESS = frozenset({"lost+found"})
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """One cluster's WAL and backups below ``root``, opened."""
+
+    root: str
+    storage: LocalStorage
+    identity: RepositoryIdentity
+    wal: WalShelf
+    backups: BackupShelf
+
+    def lock(self, name: str, what: str) -> Lock:
+        """The lock ``name`` of this repository (``archive``, ``backup``), not yet taken."""
+        return Lock(self.lock_path(name), what)
+
+    def lock_path(self, name: str) -> str:
+        """Where that lock's file is."""
+        return os.path.join(self.root, layout.LOCKS, name)
+
+    def inventory(self) -> Inventory:
+        """What the WAL shelf lists right now."""
+        return Inventory.of(self.wal.names(), self.identity.wal_segment_size)
+
+    def histories(self) -> dict[int, History]:
+        """All stored timeline histories, and timeline 1's, which needs no file."""
+        found = {1: History(1, ())}
+        for name in list(self.storage.names(layout.WALS)):
+            if kind_of(name) == HISTORY:
+                timeline = timeline_in(name)
+                found[timeline] = History.parse(timeline, self.wal.history(name))
+        return found
+
+
+def open_repository(root: str) -> Repository:
+    """Open what is there; ``Absent`` for an empty or missing directory, else ``ForeignRepository``."""
+    return _opened(root, read_identity(LocalStorage(root)))
+
+
+def create_repository(root: str, identity: RepositoryIdentity) -> Repository:
+    """Make a repository in an absent or empty directory; one that is there must have this identity.
+
+    Raises ``WrongServer`` when it is another cluster's and ``ForeignRepository`` when it is not ours.
+    """
+    storage = LocalStorage(root)
+    try:
+        found = read_identity(storage)
+    except Absent:
+        refuse_foreign(root)
+        storage.put(layout.IDENTITY, identity.to_json())
+        for directory in (layout.BASE, layout.WALS, layout.LOCKS):
+            try:
+                durable.make_directories(os.path.join(root, directory))
+            except OSError as error:
+                raise failed("make", os.path.join(root, directory), error) from error
+        return _opened(root, identity)
+    check_identity(root, found, identity)
+    return _opened(root, found)
+
+
+def check_identity(root: str, found: RepositoryIdentity, wanted: RepositoryIdentity) -> None:
+    """``WrongServer`` unless both mean the same cluster."""
+    if found.system_identifier == wanted.system_identifier:
+        return
+    raise WrongServer(
+        f"{root!r} belongs to the cluster with system identifier {found.system_identifier}, "
+        f"the server has {wanted.system_identifier}",
+        "check the connection string; after pg_upgrade or a new initdb protect the cluster under a new "
+        "server name, and keep the old section with active = false",
+    )
+
+
+def refuse_foreign(root: str) -> None:
+    """``ForeignRepository`` unless the directory is absent or empty."""
+    try:
+        names = [name for name in os.listdir(root) if not durable.is_temporary(name)]
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise failed("list", root, error) from error
+    strange = sorted(set(names) - _HARMLESS)
+    if strange:
+        raise ForeignRepository(
+            f"{root!r} is not empty and not a walstream repository (it holds {strange[0]!r})",
+            "choose another walstream_home or server name; nothing was written",
+        )
+
+
+def _opened(root: str, identity: RepositoryIdentity) -> Repository:
+    storage = LocalStorage(root)
+    return Repository(storage.root, storage, identity, WalShelf(storage), BackupShelf(storage))

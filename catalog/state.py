@@ -1,0 +1,58 @@
+"""What a running receiver publishes, and ``status`` and waiting backups read: ``state/receiver.json``.
+
+Losing it loses nothing, so it is replaced atomically but never synced. Whether it is alive is
+told by the receiver's lock, not by this file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+
+from catalog import durable, layout
+from catalog.errors import Malformed
+from catalog.lsn import LSN
+
+RECEIVER_LOCK = "receiver.lock"
+_FILE = "receiver.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverState:
+    """Where a receiver stands; ``at`` is Unix time, positions belong to ``timeline``."""
+
+    pid: int
+    at: float
+    timeline: int
+    written: LSN
+    flushed: LSN
+    server: LSN
+    last_archived: str | None
+    waiting: int
+
+
+def receiver_lock_path(home: str) -> str:
+    """The lock that a running receiver holds."""
+    return os.path.join(home, layout.STATE, RECEIVER_LOCK)
+
+
+def write_receiver_state(home: str, state: ReceiverState) -> None:
+    """Replace the published state; ``OSError`` when that fails."""
+    path = os.path.join(home, layout.STATE, _FILE)
+    document = asdict(state) | {key: str(getattr(state, key)) for key in ("written", "flushed", "server")}
+    temporary = durable.temporary_name(path)
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(document, file)
+    os.rename(temporary, path)
+
+
+def read_receiver_state(home: str) -> ReceiverState | None:
+    """The state published last, or None when there is none that can be read."""
+    try:
+        with open(os.path.join(home, layout.STATE, _FILE), encoding="utf-8") as file:
+            found = json.load(file)
+        positions = {key: LSN.parse(found[key]) for key in ("written", "flushed", "server")}
+        return ReceiverState(**{**found, **positions})
+    except (OSError, ValueError, KeyError, TypeError, Malformed):
+        return None

@@ -1,0 +1,192 @@
+"""The repository as a receiver's target: the spool in front, the archiver behind, histories first.
+
+Knows what is held (repository and spool together) and therefore where to begin; keeps the leftover of an
+old timeline as ``.partial``; publishes the receiver's state for ``status`` and for backups that wait.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from catalog import durable, layout
+from catalog.errors import Conflict, StreamRefused, WrongServer
+from catalog.filing import Filing
+from catalog.inventory import Inventory
+from catalog.local_storage import failed
+from catalog.lsn import LSN
+from catalog.repository import Repository
+from catalog.sink import Reader
+from catalog.state import ReceiverState, write_receiver_state
+from catalog.timeline import History, contradicts
+from catalog.walname import Segment, history_name
+from walstream.archiver import Archiver, complete_segments, log, open_file
+from walstream.receiver import Destination, ServerFacts
+from walstream.resume import Start, find_start
+from walstream.segment import partials_in
+from walstream.session import Session
+from walstream.spool import Spool, SpoolOptions
+
+PUBLISH_EVERY = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class IntakeOptions:
+    """``home`` holds the spool and the state; ``unsynced_limit`` in bytes."""
+
+    home: str
+    unsynced_limit: int = 64 << 20
+
+
+class Intake:
+    """Fills a repository; one per receiver, and the receiver's and the archive lock are the caller's."""
+
+    durable = True
+
+    def __init__(self, repository: Repository, filing: Filing, options: IntakeOptions) -> None:
+        self._repository = repository
+        self._filing = filing
+        self._options = options
+        self._directory = os.path.join(options.home, layout.STREAMING)
+        self._published = 0.0
+        self._published_flush: LSN | None = None
+        try:
+            durable.make_directories(self._directory)
+            self._sync_leftovers()
+        except OSError as error:
+            raise failed("write", self._directory, error) from error
+        self._archiver = Archiver(self._directory, filing.put)
+
+    @property
+    def archiver(self) -> Archiver:
+        """The thread that empties the spool."""
+        return self._archiver
+
+    def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start:
+        """Check that this is our cluster, and find where to begin; ``StreamRefused`` when we cannot."""
+        identity = self._repository.identity
+        if facts.system.system_identifier != identity.system_identifier:
+            raise WrongServer(
+                f"the server has system identifier {facts.system.system_identifier}, the repository is for "
+                f"{identity.system_identifier}",
+                "check the connection string: it leads to another cluster",
+            )
+        stored = self._repository.histories()
+        known = stored.get(facts.history.timeline)
+        if known is not None and contradicts(known, facts.history):
+            raise StreamRefused(
+                f"the server's history of timeline {facts.history.timeline} contradicts the stored one",
+                "two servers made the same timeline: protect one of them under a new name",
+            )
+        held = self._repository.inventory().union(
+            Inventory.of(complete_segments(self._directory), identity.wal_segment_size)
+        )
+        begins = [record.first_segment for record in self._repository.backups.records()]
+        size = identity.wal_segment_size
+        start = find_start(facts.system, facts.history, held, begins, slot_position, size)
+        self._retire_partials(start, facts.history)
+        return start
+
+    def keep_history(self, timeline: int, content: bytes) -> None:
+        """Store a history file (timeline 1 has none), before any WAL of its timeline."""
+        if content:
+            self._filing.put(history_name(timeline), lambda: _BytesReader(content))
+
+    def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination:
+        """The spool for one timeline's stream."""
+        identity = self._repository.identity
+        options = SpoolOptions(
+            self._directory,
+            identity.wal_segment_size,
+            identity.system_identifier,
+            self._options.unsynced_limit,
+            synchronous,
+        )
+        return Spool(options, start.timeline, start.position, self._archiver.submit, on_flush)
+
+    def end_of_timeline(self, timeline: int, switch: LSN) -> None:
+        """Store the old timeline's last, incomplete segment as ``.partial``."""
+        segment = Segment.at(timeline, switch, self._repository.identity.wal_segment_size)
+        self._retire(segment.name(self._repository.identity.wal_segment_size))
+
+    def note_progress(self, timeline: int, session: Session) -> None:
+        """Publish the receiver's state, a few times a second and whenever flushed has moved."""
+        now = time.monotonic()
+        moved = session.flushed != self._published_flush
+        if now - self._published < PUBLISH_EVERY and not (moved and now - self._published > 0.02):
+            return
+        self._published, self._published_flush = now, session.flushed
+        state = ReceiverState(
+            pid=os.getpid(),
+            at=time.time(),
+            timeline=timeline,
+            written=session.written,
+            flushed=session.flushed,
+            server=session.server_end,
+            last_archived=self._archiver.last_archived,
+            waiting=self._archiver.waiting,
+        )
+        try:
+            write_receiver_state(self._options.home, state)
+        except OSError as error:
+            raise failed("write", self._options.home, error) from error
+
+    def raise_error(self) -> None:
+        """Raise what ended the archiver, if anything did."""
+        self._archiver.raise_error()
+
+    def close(self) -> None:
+        """Archive what is complete, and end."""
+        self._archiver.close()
+
+    def _sync_leftovers(self) -> None:
+        for name in os.listdir(self._directory):
+            path = os.path.join(self._directory, name)
+            if durable.is_temporary(name):
+                os.unlink(path)
+            elif os.path.isfile(path):
+                durable.sync_file(path)
+        durable.sync_directory(self._directory)
+
+    def _retire_partials(self, start: Start, history: History) -> None:
+        """Store the partial segments of timelines that will not be streamed any more."""
+        size = self._repository.identity.wal_segment_size
+        ancestors = {switch.timeline for switch in history.switches}
+        for name in partials_in(self._directory):
+            timeline = Segment.parse(name, size).timeline
+            if timeline < start.timeline and timeline in ancestors:
+                self._retire(name)
+
+    def _retire(self, name: str) -> None:
+        path = os.path.join(self._directory, f"{name}.partial")
+        if not os.path.exists(path):
+            return
+
+        def open_partial() -> Reader:
+            return open_file(path)
+
+        try:
+            self._filing.put(f"{name}.partial", open_partial)
+        except Conflict as conflict:
+            log.warning("%s; %s stays where it is", conflict, path)
+            return
+        try:
+            durable.remove(path)
+        except OSError as error:
+            raise failed("remove", path, error) from error
+
+
+class _BytesReader:
+    """A reader of bytes in memory."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read(self, n: int, /) -> bytes:
+        piece, self._data = self._data[:n], self._data[n:]
+        return piece
+
+    def close(self) -> None:
+        self._data = b""
