@@ -1,0 +1,252 @@
+"""Which compressions there are, and the way back: from a stored file's suffix to its bytes.
+
+The one table of names, suffixes and levels is here; the libraries are behind ``catalog.codecs``.
+Stored files are standard ones, of any number of frames one behind another, so that they read alike
+here and with the format's own tool. ``catalog.frames`` is the way forth. Encryption comes behind
+compression (``.zst.age``): whoever knows that suffix takes it off first, undoes it with a reader of
+its own, and hands that reader and the rest of the name on to here. On the path of ``get-wal``.
+"""
+
+from __future__ import annotations
+
+from catalog.errors import Corrupt, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Protocol
+
+    from catalog.sink import BytesLike, Reader
+
+    class Decompressor(Protocol):
+        """Undoes one frame, in the manner of ``bz2.BZ2Decompressor``."""
+
+        @property
+        def eof(self) -> bool: ...
+        @property
+        def needs_input(self) -> bool: ...
+        @property
+        def unused_data(self) -> bytes: ...
+        def decompress(self, data: bytes, max_length: int) -> bytes: ...
+
+    class _Door(Protocol):
+        """What every module of ``catalog.codecs`` has; those that write have ``compress_frame`` too."""
+
+        @property
+        def DAMAGE(self) -> tuple[type[Exception], ...]: ...
+        def new_decompressor(self) -> Decompressor: ...
+
+
+NAMES = ("none", "gzip", "lz4", "zstd")
+SUFFIXES = (".gz", ".lz4", ".zst", ".bz2", ".xz")
+
+_SUFFIX_OF = {"none": "", "gzip": ".gz", "lz4": ".lz4", "zstd": ".zst"}
+# Lowest, highest and default level. Kept here and not behind the doors, so that reading the
+# configuration loads no library.
+LEVELS = {"gzip": (1, 9, 1), "lz4": (1, 12, 1), "zstd": (-7, 22, 1)}
+
+# How much is read from the inner reader at once, and the most that one ``read`` returns.
+_FEED = 128 * 1024
+_MOST = 1024 * 1024
+
+
+class Codec:
+    """A compression and its level, for writing. ``level`` is None for ``none``, which has no levels."""
+
+    __slots__ = ("level", "name")
+    name: str
+    level: int | None
+
+    def __init__(self, name: str, level: int | None) -> None:
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "level", level)
+
+    @classmethod
+    def of(cls, name: str, level: int | None = None) -> Codec:
+        """The codec of that name at that level, or at its default level; ``UsageError`` if there is none."""
+        if name not in NAMES:
+            raise UsageError(f"unknown compression {name!r}", _nearest(name))
+        if name == "none":
+            if level is not None:
+                raise UsageError(f"compression 'none' has no levels, but level {level} was given")
+            return cls(name, None)
+        lowest, highest, default = LEVELS[name]
+        if level is None:
+            level = default
+        if not lowest <= level <= highest:
+            raise UsageError(
+                f"compression level {level} is out of range for {name!r}",
+                f"{name} takes levels from {lowest} to {highest}; {default} is the default",
+            )
+        return cls(name, level)
+
+    @property
+    def suffix(self) -> str:
+        """What a file's name gets behind it."""
+        return _SUFFIX_OF[self.name]
+
+    def compressor(self) -> Callable[[BytesLike], bytes] | None:
+        """The function that turns bytes into one complete frame; None for ``none``."""
+        level = self.level
+        if level is None:
+            return None
+        compress_frame = _compress_frame(self.name)
+        return lambda data: compress_frame(data, level)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError("a codec cannot be changed")
+
+    def __reduce__(self) -> tuple[type[Codec], tuple[str, int | None]]:
+        return Codec, (self.name, self.level)
+
+    def __repr__(self) -> str:
+        return f"Codec({self.name!r}, {self.level})"
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.level))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Codec) and (self.name, self.level) == (other.name, other.level)
+
+
+def split_suffix(name: str) -> tuple[str, str]:
+    """A file's name without the suffix of a codec, and that suffix ("" when there is none)."""
+    for suffix in SUFFIXES:
+        if name.endswith(suffix) and name != suffix:
+            return name[: -len(suffix)], suffix
+    return name, ""
+
+
+def decoder(reader: Reader, suffix: str) -> Reader:
+    """A reader of the raw bytes of what ``reader`` has, stored under a name with this suffix.
+
+    Its ``read`` raises ``Corrupt`` for damaged bytes, for a last frame that is cut short, for bytes
+    behind it that are no frame, and for no frame at all: only a file without suffix may be empty.
+    Closing it closes ``reader``. At most 1 MiB comes from one ``read``; what the formats themselves
+    need in memory is at most 128 MB (a window of zstd or xz), and about 10 MB for what we write.
+    """
+    return _Decoder(reader, _door(suffix), suffix) if suffix else reader
+
+
+class _Decoder:
+    """Pulls stored bytes and hands out raw ones, frame by frame."""
+
+    __slots__ = ("_complete", "_corrupt", "_door", "_ended", "_frame", "_pending", "_reader", "_suffix")
+
+    def __init__(self, reader: Reader, door: _Door, suffix: str) -> None:
+        self._reader = reader
+        self._door = door
+        self._suffix = suffix
+        self._frame: Decompressor | None = None  # None between frames
+        self._pending = b""  # read, and not yet given to a frame
+        self._complete = 0  # frames that came to their end
+        self._ended = False
+        self._corrupt: Corrupt | None = None
+
+    def read(self, n: int, /) -> bytes:
+        if n < 0:
+            raise ValueError("read needs a size")
+        # Once corrupt, always corrupt: some libraries would start afresh in the middle.
+        if self._corrupt is not None:
+            raise self._corrupt
+        try:
+            return self._next_piece(min(n, _MOST)) if n else b""
+        except Corrupt as error:
+            self._corrupt = error
+            raise
+
+    def close(self) -> None:
+        self._frame = None
+        self._pending = b""
+        self._reader.close()
+
+    def _next_piece(self, n: int) -> bytes:
+        while True:
+            data = b""
+            if self._frame is None or self._frame.needs_input:
+                data = self._take()
+            if self._frame is None:
+                if not data:
+                    if not self._complete:
+                        raise Corrupt(f"a file stored as {self._suffix!r} is empty", _CUT)
+                    return b""
+                self._frame = self._door.new_decompressor()
+            piece = self._decompress(self._frame, data, n)
+            if self._frame.eof:
+                self._pending = self._frame.unused_data
+                self._frame = None
+                self._complete += 1
+            elif self._ended and not piece:
+                raise Corrupt(f"stored {self._suffix!r} bytes end in the middle of a frame", _CUT)
+            if piece:
+                return piece
+
+    def _take(self) -> bytes:
+        data, self._pending = self._pending, b""
+        if not data and not self._ended:
+            data = self._reader.read(_FEED)
+            self._ended = not data
+        return data
+
+    def _decompress(self, frame: Decompressor, data: bytes, n: int) -> bytes:
+        try:
+            return frame.decompress(data, n)
+        except self._door.DAMAGE as error:
+            where = f"stored {self._suffix!r} bytes are damaged in frame {self._complete + 1}"
+            raise Corrupt(f"{where}: {error}", _DAMAGED) from error
+
+
+_CUT = "the file was not written to its end; fetch it again, or use another copy"
+_DAMAGED = (
+    "the stored bytes have changed, are of another format, or have others behind them; use another copy"
+)
+
+
+def _nearest(name: str) -> str:
+    import difflib  # only for this message; needs re, which get-wal does without
+
+    accepted = f"accepted are {', '.join(NAMES)}"
+    near = difflib.get_close_matches(name.lower(), NAMES, 1)
+    return f"did you mean {near[0]!r}? {accepted}" if near else accepted
+
+
+# Libraries are imported in these two functions, not above, because get-wal starts anew for every
+# segment and must load only the one library that it needs: together they take longer than it does.
+
+
+def _door(suffix: str) -> _Door:
+    if suffix == ".zst":
+        from catalog.codecs import zstd
+
+        return zstd
+    if suffix == ".lz4":
+        from catalog.codecs import lz4
+
+        return lz4
+    if suffix == ".gz":
+        from catalog.codecs import gzip
+
+        return gzip
+    if suffix == ".bz2":
+        from catalog.codecs import bzip2
+
+        return bzip2
+    if suffix == ".xz":
+        from catalog.codecs import xz
+
+        return xz
+    raise UsageError(f"unknown suffix {suffix!r}", f"known are {', '.join(SUFFIXES)}")
+
+
+def _compress_frame(name: str) -> Callable[[BytesLike, int], bytes]:
+    if name == "zstd":
+        from catalog.codecs import zstd
+
+        return zstd.compress_frame
+    if name == "lz4":
+        from catalog.codecs import lz4
+
+        return lz4.compress_frame
+    from catalog.codecs import gzip
+
+    return gzip.compress_frame

@@ -1,0 +1,222 @@
+"""Compression in front of a sink: what is written is cut into frames that threads compress.
+
+In go raw bytes in pieces of any size, out come complete frames of the codec's standard format, in
+order; a file of several frames is a valid file of each of these formats. Pieces are gathered until
+a frame is full, because one call of a library per 4 MiB hands the interpreter's lock over once,
+where a call per message was measured to take longer than the compression itself.
+
+Memory of one encoder: twice as many frames in flight as there are threads (raw, and compressed
+when done) and one being filled. With two threads these are 5 x 4 MiB raw, at worst 4 x 4 MiB
+compressed, and what the library needs. ``write`` waits only when that many are in flight. The sink
+behind is used by the writing thread alone, so it needs no locks and its errors surface in place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from catalog.codec import Codec
+    from catalog.sink import BytesLike, Sink
+
+FRAME_SIZE = 4 * 1024 * 1024
+
+
+class Workers:
+    """A fixed number of daemon threads for any number of encoders.
+
+    ``close`` (or leaving the ``with`` block) ends them once the jobs they were given are done.
+    """
+
+    def __init__(self, threads: int = 2) -> None:
+        if threads < 1:
+            raise ValueError("at least one thread is needed")
+        self.threads = threads
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"codec-{number}", daemon=True)
+            for number in range(1, threads + 1)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the threads and wait for them; harmless when called again."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have ``job``, which must not raise, called by the next thread that is free."""
+        with self._changed:
+            if self._closed:
+                raise RuntimeError("the codec threads are closed")
+            self._waiting.append(job)
+            self._changed.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting:
+                    if self._closed:
+                        return
+                    self._changed.wait()
+                job = self._waiting.popleft()
+            job()
+            del job  # it holds a frame, which must not live until the next one comes
+
+
+class _Frame:
+    """Raw bytes on their way to being one frame. ``buffer`` is what may be filled anew afterwards."""
+
+    __slots__ = ("_compress", "_compressed", "_done", "_error", "_raw", "buffer")
+
+    def __init__(
+        self, compress: Callable[[BytesLike], bytes], raw: memoryview, buffer: memoryview | None
+    ) -> None:
+        self.buffer = buffer
+        self._compress = compress
+        self._raw: memoryview | None = raw
+        self._compressed = b""
+        self._error: BaseException | None = None
+        self._done = threading.Event()
+
+    @property
+    def done(self) -> bool:
+        return self._done.is_set()
+
+    def run(self) -> None:
+        """Compress; never raises, because what fails belongs to the thread that waits."""
+        raw, self._raw = self._raw, None
+        try:
+            if raw is not None:
+                self._compressed = self._compress(raw)
+        except BaseException as error:
+            self._error = error
+        self._done.set()
+
+    def cancel(self) -> None:
+        """Spare the threads a frame that nobody wants any more."""
+        self._raw = None
+
+    def result(self) -> bytes:
+        """Wait for the compressed bytes, or raise what went wrong."""
+        self._done.wait()
+        if self._error is not None:
+            raise self._error
+        return self._compressed
+
+
+def encoder(codec: Codec, sink: Sink, workers: Workers, frame_size: int = FRAME_SIZE) -> Sink:
+    """A sink that compresses into ``sink``; ``sink`` itself for the codec ``none``.
+
+    Nothing written still makes one (empty) frame, so that the format's own tool accepts the file.
+    What fails in a thread or in ``sink`` is raised by that or the next ``write`` or ``finish``, and
+    by every later one; ``abort`` is all that is left then.
+    """
+    compress = codec.compressor()
+    return sink if compress is None else _Encoder(compress, sink, workers, frame_size)
+
+
+class _Encoder:
+    """Cuts, hands out, and puts back in order."""
+
+    def __init__(
+        self, compress: Callable[[BytesLike], bytes], sink: Sink, workers: Workers, frame_size: int
+    ) -> None:
+        self._compress = compress
+        self._sink = sink
+        self._workers = workers
+        self._frame_size = frame_size
+        self._most_in_flight = 2 * workers.threads
+        self._in_flight: deque[_Frame] = deque()
+        self._buffer: memoryview | None = None
+        self._filled = 0
+        self._spare: list[memoryview] = []
+        self._empty = True
+        self._error: BaseException | None = None
+
+    def write(self, data: BytesLike) -> None:
+        self._refuse_after_an_error()
+        rest = memoryview(data).cast("B")
+        try:
+            # Bytes cannot change, so whole frames of them need no copy.
+            while isinstance(data, bytes) and not self._filled and len(rest) >= self._frame_size:
+                self._submit(rest[: self._frame_size], None)
+                rest = rest[self._frame_size :]
+            while rest:
+                rest = rest[self._fill(rest) :]
+        except BaseException as error:
+            self._error = error
+            raise
+
+    def finish(self) -> None:
+        self._refuse_after_an_error()
+        try:
+            if self._filled or self._empty:
+                self._submit_buffer()
+            while self._in_flight:
+                self._pass_on_the_oldest()
+        except BaseException as error:
+            self._error = error
+            raise
+        self._sink.finish()
+
+    def abort(self) -> None:
+        for frame in self._in_flight:
+            frame.cancel()
+        self._in_flight.clear()
+        self._spare.clear()
+        self._buffer = None
+        self._sink.abort()
+
+    def _refuse_after_an_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _fill(self, data: memoryview) -> int:
+        """Copy what fits into the frame being filled; how much that was."""
+        if self._buffer is None:
+            self._buffer = self._spare.pop() if self._spare else memoryview(bytearray(self._frame_size))
+        count = min(len(data), self._frame_size - self._filled)
+        self._buffer[self._filled : self._filled + count] = data[:count]
+        self._filled += count
+        if self._filled == self._frame_size:
+            self._submit_buffer()
+        return count
+
+    def _submit_buffer(self) -> None:
+        buffer = self._buffer if self._buffer is not None else memoryview(b"")
+        filled, self._filled, self._buffer = self._filled, 0, None
+        self._submit(buffer[:filled], buffer)
+
+    def _submit(self, raw: memoryview, buffer: memoryview | None) -> None:
+        while self._in_flight and (self._in_flight[0].done or len(self._in_flight) >= self._most_in_flight):
+            self._pass_on_the_oldest()
+        frame = _Frame(self._compress, raw, buffer)
+        self._workers.submit(frame.run)
+        self._in_flight.append(frame)
+        self._empty = False
+
+    def _pass_on_the_oldest(self) -> None:
+        frame = self._in_flight.popleft()
+        self._sink.write(frame.result())
+        if frame.buffer is not None:
+            self._spare.append(frame.buffer)
