@@ -1,0 +1,186 @@
+"""One WAL file out of the repository: found wherever it is, checked, delivered atomically.
+
+A segment travels from ``incoming/`` or ``streaming/`` to ``wals/``; the look-up goes in that direction and is
+repeated once before a file is called absent, so that one on its way is never missed. ``Absent`` is only
+raised after the repository's identity could be read: an unmounted disk is trouble, not the end of
+WAL. On the path of ``get-wal``.
+"""
+
+from __future__ import annotations
+
+import os
+
+from catalog import durable, layout
+from catalog.codec import SUFFIXES, decoder
+from catalog.errors import Absent, Corrupt, Malformed, StorageError
+from catalog.local_storage import LocalReader, LocalStorage, failed
+from catalog.lsn import SegmentSize
+from catalog.repository_identity import read_identity
+from catalog.wal import WalShelf
+from catalog.walname import HISTORY, SEGMENT, Segment, kind_of
+from catalog.walpage import PageHeader, check_first_page
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from catalog.sink import Reader
+
+PIECE = 1 << 20
+_FIRST_PAGE = 8192
+
+
+class WalSource:
+    """Where one server's WAL is looked for.
+
+    ``repository`` and ``home`` are the server's directories; with ``partial`` the newest bytes of a
+    segment that was never completed count too, and ``backup_id`` names a backup that may hold the beginning
+    of its last segment.
+    """
+
+    __slots__ = ("backup_id", "home", "partial", "repository")
+
+    def __init__(
+        self, repository: str, home: str, *, partial: bool = False, backup_id: str | None = None
+    ) -> None:
+        self.repository = repository
+        self.home = home
+        self.partial = partial
+        self.backup_id = backup_id
+
+    def open(self, name: str) -> Reader:
+        """The raw bytes of a WAL file; ``Absent`` when it is truly not there."""
+        if kind_of(name) is None:
+            raise Malformed(f"not the name of a WAL file: {name!r}", "segments have 24 hexadecimal digits")
+        for _ in range(2):
+            for look in (self._on_its_way, self._stored, self._incomplete):
+                reader = look(name)
+                if reader is not None:
+                    return reader
+        self.check_repository()
+        raise Absent(f"WAL file {name!r} is not in {self.repository!r}")
+
+    def check_repository(self) -> int:
+        """The system identifier; ``StorageError`` when there is no repository to be seen."""
+        try:
+            return read_identity(LocalStorage(self.repository)).system_identifier
+        except Absent:
+            raise StorageError(
+                f"{self.repository!r} holds no repository", "check the path, and that its disk is mounted"
+            ) from None
+
+    def _on_its_way(self, name: str) -> Reader | None:
+        for directory in (layout.INCOMING, layout.STREAMING):
+            reader = _open_local(os.path.join(self.home, directory, name))
+            if reader is not None:
+                return reader
+        return None
+
+    def _stored(self, name: str) -> Reader | None:
+        try:
+            return WalShelf(LocalStorage(self.repository)).open(name)
+        except Absent:
+            return None
+
+    def _incomplete(self, name: str) -> Reader | None:
+        if kind_of(name) != SEGMENT:
+            return None
+        if self.partial:
+            reader = _open_local(os.path.join(self.home, layout.STREAMING, f"{name}.partial"))
+            reader = reader or self._stored(f"{name}.partial")
+            if reader is not None:
+                return reader
+        if self.backup_id is None:
+            return None
+        for suffix in ("", *SUFFIXES):
+            path = os.path.join(
+                self.repository, layout.backup_wal_key(self.backup_id, name, suffix)
+            )
+            reader = _open_local(path)
+            if reader is not None:
+                return decoder(reader, suffix)
+        return None
+
+
+def copy_wal(
+    source: WalSource, name: str, write: Callable[[bytes], object], system_identifier: int | None
+) -> None:
+    """Push the raw bytes of a WAL file into ``write``, checked.
+
+    The first page of a segment must belong to its name (and to the cluster, when that is given), and the
+    length be a whole segment's; ``Corrupt`` otherwise, the latter only after all bytes were pushed.
+    """
+    reader = source.open(name)
+    try:
+        piece = _first(reader)
+        wanted = None
+        if kind_of(name) != HISTORY:
+            wanted = _checked_length(name, piece, system_identifier)
+        total = 0
+        while piece:
+            write(piece)
+            total += len(piece)
+            piece = reader.read(PIECE)
+    finally:
+        reader.close()
+    if wanted is not None and total != wanted:
+        raise Corrupt(
+            f"WAL file {name!r} has {total} bytes in the repository instead of {wanted}",
+            "it was damaged on disk: restore the file from a copy of the repository",
+        )
+
+
+def deliver_wal(
+    source: WalSource,
+    name: str,
+    destination: str,
+    system_identifier: int | None = None,
+    may_place: Callable[[], bool] = lambda: True,
+) -> None:
+    """Put a WAL file at ``destination``, whole or not at all; not synced, as PostgreSQL does that itself.
+
+    ``may_place`` is asked right before the file gets its name.
+    """
+    temporary = durable.temporary_name(destination)
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            copy_wal(source, name, lambda piece: durable.write_all(fd, piece), system_identifier)
+        finally:
+            os.close(fd)
+        if not may_place():
+            raise StorageError("the recovery that asked for this file is gone", "nothing was delivered")
+        os.rename(temporary, destination)
+    except OSError as error:
+        raise failed("write", destination, error) from error
+    finally:
+        durable.remove_if_present(temporary)
+
+
+def _checked_length(name: str, first: bytes, system_identifier: int | None) -> int | None:
+    stem = name[:24]
+    header = PageHeader.parse(first)
+    if header.segment_size is None:
+        raise Corrupt(f"WAL file {name!r} does not begin like a segment", "it was damaged on disk")
+    size = SegmentSize(header.segment_size)
+    try:
+        check_first_page(first, Segment.parse(stem, size), size, system_identifier)
+    except Malformed as error:
+        raise Corrupt(f"WAL file {name!r} in the repository is wrong: {error}", error.hint) from None
+    return size.nbytes if "backup" not in name else None
+
+
+def _first(reader: Reader) -> bytes:
+    first = reader.read(PIECE)
+    while len(first) < _FIRST_PAGE and (piece := reader.read(_FIRST_PAGE)):
+        first += piece
+    return first
+
+
+def _open_local(path: str) -> Reader | None:
+    try:
+        return LocalReader(os.open(path, os.O_RDONLY), path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise failed("read", path, error) from error
