@@ -1,0 +1,118 @@
+"""Facts about a server, asked for by SQL on an ordinary connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from catalog.errors import ServerRefused
+from walstream.commands import Row, number, text
+from walstream.connection import Connection
+
+INSUFFICIENT_PRIVILEGE = "42501"
+
+_SETTINGS = (
+    "wal_level",
+    "max_wal_senders",
+    "max_replication_slots",
+    "max_slot_wal_keep_size",
+    "synchronous_standby_names",
+    "data_directory",
+    "data_checksums",
+    "block_size",
+    "summarize_wal",
+    "archive_mode",
+    "full_page_writes",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TablespaceFacts:
+    """A tablespace; ``location`` is empty for the built-in ones, relative for one in place."""
+
+    oid: int
+    name: str
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterFacts:
+    """What an administrator would look up; settings that the role may not see are missing.
+
+    ``clock_offset``: seconds to add to the local clock for the server's. ``wal_senders`` counts the
+    connections that use one.
+    """
+
+    version: int
+    in_recovery: bool
+    role: str
+    may_replicate: bool
+    may_switch_wal: bool
+    clock_offset: float
+    slots: int
+    wal_senders: int
+    settings: Mapping[str, str]
+    tablespaces: tuple[TablespaceFacts, ...]
+
+
+def cluster_facts(connection: Connection) -> ClusterFacts:
+    """Ask for all of it, in a few queries."""
+    before = time.time()
+    clock = text(connection.row("SELECT extract(epoch FROM clock_timestamp())")[0], "time")
+    local = (before + time.time()) / 2
+    names = ", ".join(f"'{name}'" for name in _SETTINGS)
+    settings = connection.query(f"SELECT name, setting FROM pg_settings WHERE name IN ({names})")
+    spaces = connection.query(
+        "SELECT oid, spcname, CASE WHEN spcname IN ('pg_default', 'pg_global') THEN '' "
+        "ELSE pg_tablespace_location(oid) END FROM pg_tablespace ORDER BY oid"
+    )
+    role = connection.row(
+        "SELECT current_user, rolsuper OR rolreplication, pg_is_in_recovery(), "
+        "has_function_privilege('pg_switch_wal()', 'EXECUTE'), "
+        "(SELECT count(*) FROM pg_replication_slots), "
+        "(SELECT count(*) FROM pg_stat_get_activity(NULL) a, pg_stat_get_wal_senders() w WHERE a.pid = w.pid) "
+        "FROM pg_roles WHERE rolname = current_user"
+    )
+    return ClusterFacts(
+        version=connection.server_version,
+        in_recovery=_is_true(role[2]),
+        role=text(role[0], "role"),
+        may_replicate=_is_true(role[1]),
+        may_switch_wal=_is_true(role[3]),
+        clock_offset=float(clock) - local,
+        slots=number(role[4], "number of slots"),
+        wal_senders=number(role[5], "number of WAL senders"),
+        settings={text(row[0], "setting"): text(row[1], "setting") for row in settings},
+        tablespaces=tuple(_tablespace(row) for row in spaces),
+    )
+
+
+def switch_wal(connection: Connection) -> str:
+    """Make the server begin a new segment; the name of the one that was ended.
+
+    On a server without new WAL nothing happens, and the name is that of the segment before.
+    """
+    try:
+        return text(connection.row("SELECT pg_walfile_name(pg_switch_wal())")[0], "segment")
+    except ServerRefused as refusal:
+        if refusal.sqlstate != INSUFFICIENT_PRIVILEGE:
+            raise
+        raise ServerRefused(
+            refusal.message,
+            "give the role the privilege: GRANT EXECUTE ON FUNCTION pg_switch_wal() TO …",
+            refusal.sqlstate,
+        ) from None
+
+
+def checkpoint(connection: Connection) -> None:
+    """Make the server do a checkpoint, which writes a little WAL."""
+    connection.query("CHECKPOINT")
+
+
+def _tablespace(row: Row) -> TablespaceFacts:
+    return TablespaceFacts(number(row[0], "oid"), text(row[1], "name"), text(row[2], "location"))
+
+
+def _is_true(value: bytes | None) -> bool:
+    return value == b"t"
