@@ -1,0 +1,138 @@
+"""Recovery settings as text: a target and a plan in, lines for ``postgresql.auto.conf`` out. Pure.
+
+All quoting is here: a word for the shell, a percent sign for PostgreSQL's ``%f``, a value for a
+configuration file. What a restored cluster must not do to its origin is here too, as settings.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from catalog.target import IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
+
+ABSENT_CODE = 64
+
+_TARGET_SETTINGS = {
+    TIME: "recovery_target_time",
+    POSITION: "recovery_target_lsn",
+    XID: "recovery_target_xid",
+    NAME: "recovery_target_name",
+}
+_LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(?:=\s*|\s+)(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreCall:
+    """How PostgreSQL gets WAL back: what the restore_command needs to know.
+
+    ``python`` is the interpreter, ``repository`` and ``home`` the server's directories, ``path`` the timelines
+    of the plan as ``Path`` writes them, ``until`` the last segment that the plan surely needs.
+    """
+
+    python: str
+    repository: str
+    home: str
+    path: str
+    until: str
+    backup_id: str
+    partial: bool = True
+    standby: bool = False
+
+
+def restore_command(call: RestoreCall) -> str:
+    """The shell command for ``restore_command``, percent signs doubled where they are not PostgreSQL's.
+
+    PostgreSQL takes any code from 1 to 125 as the end of WAL, and Python itself fails with 1 or 2, so only
+    a private code means absent and everything else becomes 255. A serving standby would be shut down
+    by that, so there trouble is 1: it asks again.
+    """
+    words = [call.python, "-P", "-m", "walstream", "wal-restore", "--absent-code", str(ABSENT_CODE)]
+    words += ["--backup", call.backup_id, "--path", call.path]
+    if call.standby:
+        words += ["--standby"]
+    else:
+        words += ["--until", call.until]
+    if call.partial:
+        words += ["--partial"]
+    if call.home != call.repository:
+        words += ["--home", call.home]
+    words.append(call.repository)
+    quoted = " ".join(shlex.quote(word) for word in words).replace("%", "%%")
+    trouble = 1 if call.standby else 255
+    return f"{quoted} %f %p; case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
+
+
+def recovery_settings(
+    target: RecoveryTarget, timeline: int, command: str, version: int
+) -> list[tuple[str, str]]:
+    """The settings that make a server of this version (150018) recover to ``target`` on ``timeline``.
+
+    Every other recovery setting is emptied, because the origin may have left one behind.
+    """
+    settings = {name: "" for name in ("recovery_target", *_TARGET_SETTINGS.values())}
+    settings["restore_command"] = command
+    settings["recovery_target_timeline"] = str(timeline)
+    settings["recovery_target_inclusive"] = "on" if target.inclusive else "off"
+    settings["recovery_target_action"] = target.action or "pause"
+    if target.kind == IMMEDIATE:
+        settings["recovery_target"] = "immediate"
+    elif target.kind != LATEST:
+        settings[_TARGET_SETTINGS[target.kind]] = _target_text(target)
+    return [*settings.items(), *harmless_settings(version)]
+
+
+def harmless_settings(version: int) -> list[tuple[str, str]]:
+    """What keeps a restored cluster from touching its origin: no archiving, no replication, no commands."""
+    settings = [
+        ("archive_mode", "off"),
+        ("archive_command", ""),
+        ("primary_conninfo", ""),
+        ("primary_slot_name", ""),
+        ("synchronous_standby_names", ""),
+        ("recovery_end_command", ""),
+        ("archive_cleanup_command", ""),
+        ("recovery_min_apply_delay", "0"),
+        ("max_logical_replication_workers", "0"),
+    ]
+    if version >= 150000:
+        settings.insert(2, ("archive_library", ""))
+    return settings
+
+
+def settings_block(settings: Sequence[tuple[str, str]], title: str) -> str:
+    """Lines to append to a configuration file; the last line for a setting is the one that counts."""
+    lines = [f"{name} = {conf_quoted(value)}" for name, value in settings]
+    return "\n".join(["", f"# {title}", *lines, ""])
+
+
+def conf_quoted(value: str) -> str:
+    """A string of a PostgreSQL configuration file: backslashes and quotes doubled."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def comment_out(text: str, names: Sequence[str], note: str) -> tuple[str, list[str]]:
+    """A configuration file with the lines for some settings commented out, and the lines that were.
+
+    Of ``log_directory`` only an absolute one is: a relative one stays inside the restored cluster.
+    """
+    lines, changed = [], []
+    for line in text.split("\n"):
+        match = _LINE.fullmatch(line)
+        if match and match[1].lower() in names and not _stays_inside(match[1], match[2]):
+            changed.append(line.strip())
+            line = f"#{note} {line}"
+        lines.append(line)
+    return "\n".join(lines), changed
+
+
+def _stays_inside(name: str, value: str) -> bool:
+    return name.lower() == "log_directory" and not value.lstrip("'\" ").startswith("/")
+
+
+def _target_text(target: RecoveryTarget) -> str:
+    if target.time is not None:
+        return target.time.isoformat(sep=" ")
+    return str(target.value)
