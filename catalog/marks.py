@@ -1,0 +1,92 @@
+"""The marks beside a record, which say what happens or happened to a backup: JSON, both ways.
+
+A mark never contradicts the record: a backup is there if its record is. Keys that this version does not know
+are kept. Who writes and removes them is another module's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from catalog.document import Document, write_document
+from catalog.record import Point, optional, plain_fields, read_id, read_point, read_time
+
+
+def _extra() -> Mapping[str, object]:
+    return field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartedMark:
+    """A backup is being taken; ``begin`` is known from the server's first answer on. ``started.json``."""
+
+    pid: int
+    name: str | None
+    started: datetime
+    parent: str | None
+    begin: Point | None = None
+    extra: Mapping[str, object] = _extra()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str = "started.json") -> StartedMark:
+        document = Document.parse(data, where)
+        return cls(
+            pid=document.integer("pid"),
+            name=optional(document, "name", document.text),
+            started=read_time(document, "started"),
+            parent=optional(document, "parent", lambda key: read_id(document, key)),
+            begin=optional(document, "begin", lambda key: read_point(document.below(key))),
+            extra=document.rest(),
+        )
+
+    def to_json(self) -> bytes:
+        return write_document(plain_fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedMark:
+    """A backup failed, and its data is gone. ``failed.json``."""
+
+    started: datetime
+    ended: datetime
+    error: str
+    hint: str | None
+    extra: Mapping[str, object] = _extra()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str = "failed.json") -> FailedMark:
+        document = Document.parse(data, where)
+        return cls(
+            started=read_time(document, "started"),
+            ended=read_time(document, "ended"),
+            error=document.text("error"),
+            hint=optional(document, "hint", document.text),
+            extra=document.rest(),
+        )
+
+    def to_json(self) -> bytes:
+        return write_document(plain_fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifiedMark:
+    """The stored files were read again and had these sums, by file. ``verified.json``."""
+
+    at: datetime
+    sums: Mapping[str, str] = field(hash=False)
+    extra: Mapping[str, object] = _extra()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str = "verified.json") -> VerifiedMark:
+        document = Document.parse(data, where)
+        sums = document.below("sums")
+        return cls(
+            at=read_time(document, "at"),
+            sums={file: sums.text(file) for file in sums.rest()},
+            extra=document.rest(),
+        )
+
+    def to_json(self) -> bytes:
+        return write_document(plain_fields(self))
