@@ -93,9 +93,7 @@ class WalSource:
         if self.backup_id is None:
             return None
         for suffix in ("", *SUFFIXES):
-            path = os.path.join(
-                self.repository, layout.backup_wal_key(self.backup_id, name, suffix)
-            )
+            path = os.path.join(self.repository, layout.backup_wal_key(self.backup_id, name, suffix))
             reader = _open_local(path)
             if reader is not None:
                 return decoder(reader, suffix)

@@ -28,8 +28,8 @@ _LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(?:=\s*|\s+)(.*)")
 class RestoreCall:
     """How PostgreSQL gets WAL back: what the restore_command needs to know.
 
-    ``python`` is the interpreter, ``repository`` and ``home`` the server's directories, ``path`` the timelines
-    of the plan as ``Path`` writes them, ``until`` the last segment that the plan surely needs.
+    ``python`` is the interpreter, ``repository`` and ``home`` the server's directories, ``path`` the
+    timelines of the plan as ``Path`` writes them, ``until`` the last segment that the plan surely needs.
     """
 
     python: str
@@ -72,7 +72,7 @@ def recovery_settings(
 
     Every other recovery setting is emptied, because the origin may have left one behind.
     """
-    settings = {name: "" for name in ("recovery_target", *_TARGET_SETTINGS.values())}
+    settings = dict.fromkeys(("recovery_target", *_TARGET_SETTINGS.values()), "")
     settings["restore_command"] = command
     settings["recovery_target_timeline"] = str(timeline)
     settings["recovery_target_inclusive"] = "on" if target.inclusive else "off"

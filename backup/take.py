@@ -22,7 +22,7 @@ from backup.observed import Observed
 from backup.tar import Member, MemberSink, TarParser
 from catalog import layout
 from catalog.codec import Codec, decoder
-from catalog.errors import BackupFailed, ProtocolError, ServerRefused, WrongServer
+from catalog.errors import BackupFailed, ProtocolError, ServerRefused
 from catalog.frames import Workers, encoder
 from catalog.lsn import LSN
 from catalog.record import Archive, BackupRecord, Compression, Encryption, Point, Tablespace
@@ -96,9 +96,7 @@ class _Taking:
         self._workers = workers
         self._connection = connection
 
-    def run(
-        self, on_begin: Callable[[Point], None], on_progress: Callable[[Progress], None]
-    ) -> BackupRecord:
+    def run(self, on_begin: Callable[[Point], None], on_progress: Callable[[Progress], None]) -> BackupRecord:
         settings = self._check_and_ask()
         began = time.monotonic()
         self._connection.send(
@@ -154,13 +152,7 @@ class _Taking:
 
     def _check_and_ask(self) -> dict[str, str]:
         system = commands.system_facts(self._connection.row(commands.IDENTIFY_SYSTEM))
-        identity = self._repository.identity
-        if system.system_identifier != identity.system_identifier:
-            raise WrongServer(
-                f"the server has system identifier {system.system_identifier}, the repository is for "
-                f"{identity.system_identifier}",
-                "check the connection string: it leads to another cluster",
-            )
+        self._repository.identity.require(system.system_identifier)
         names = ["block_size", "data_checksums"]
         if self._connection.server_version >= 170000:
             names.append("summarize_wal")

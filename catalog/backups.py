@@ -1,8 +1,8 @@
 """The shelf of base backups: list and read records and marks, write archives, commit, remove.
 
 A backup exists when its ``record.json`` does: it is written last, and removed first. What lies beside it
-(``started.json``, ``failed.json``, ``verified.json``) says how far a backup came that has no record, or what was
-found out later about one that has.
+(``started.json``, ``failed.json``, ``verified.json``) says how far a backup came that has no record, or
+what was found out later about one that has.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from catalog import layout
 from catalog.codec import SUFFIXES, Codec, decoder
-from catalog.errors import Absent, Conflict
-from catalog.record import BackupRecord, FailedMark, StartedMark, VerifiedMark, is_backup_id
+from catalog.errors import Absent, Conflict, Malformed
+from catalog.marks import FailedMark, StartedMark, VerifiedMark
+from catalog.record import BackupRecord, check_backup_id
 from catalog.sink import Reader, Sink
 from catalog.storage import Storage
 
@@ -25,7 +26,7 @@ class BackupShelf:
 
     def ids(self) -> list[str]:
         """The ids of all backups that left anything, oldest first: done, running and failed ones."""
-        return sorted(name for name in self._storage.names(layout.BASE) if is_backup_id(name))
+        return sorted(name for name in self._storage.names(layout.BASE) if _is_backup_id(name))
 
     def records(self) -> list[BackupRecord]:
         """The records of all backups that exist, oldest first."""
@@ -124,3 +125,11 @@ class BackupShelf:
             return b"".join(iter(lambda: reader.read(1 << 16), b""))
         finally:
             reader.close()
+
+
+def _is_backup_id(name: str) -> bool:
+    try:
+        check_backup_id(name)
+    except Malformed:
+        return False
+    return True

@@ -51,7 +51,7 @@ class Filing:
             if not _same_bytes(stored, raw):
                 raise Conflict(
                     f"the repository holds other bytes under the name {name!r}",
-                    "two servers write the same timeline: find out which one is yours; nothing was overwritten",
+                    "two servers write the same timeline: find out which is yours; nothing was overwritten",
                 )
         finally:
             stored.close()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from catalog import durable, layout
 from catalog.backups import BackupShelf
-from catalog.errors import Absent, ForeignRepository, WrongServer
+from catalog.errors import Absent, ForeignRepository
 from catalog.inventory import Inventory
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
@@ -44,7 +44,7 @@ class Repository:
 
     def inventory(self) -> Inventory:
         """What the WAL shelf lists right now."""
-        return Inventory.of(self.wal.names(), self.identity.wal_segment_size)
+        return Inventory.from_names(self.wal.names(), self.identity.wal_segment_size)
 
     def histories(self) -> dict[int, History]:
         """All stored timeline histories, and timeline 1's, which needs no file."""
@@ -78,20 +78,8 @@ def create_repository(root: str, identity: RepositoryIdentity) -> Repository:
             except OSError as error:
                 raise failed("make", os.path.join(root, directory), error) from error
         return _opened(root, identity)
-    check_identity(root, found, identity)
+    found.require(identity.system_identifier)
     return _opened(root, found)
-
-
-def check_identity(root: str, found: RepositoryIdentity, wanted: RepositoryIdentity) -> None:
-    """``WrongServer`` unless both mean the same cluster."""
-    if found.system_identifier == wanted.system_identifier:
-        return
-    raise WrongServer(
-        f"{root!r} belongs to the cluster with system identifier {found.system_identifier}, "
-        f"the server has {wanted.system_identifier}",
-        "check the connection string; after pg_upgrade or a new initdb protect the cluster under a new "
-        "server name, and keep the old section with active = false",
-    )
 
 
 def refuse_foreign(root: str) -> None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from catalog.document import FORMAT, Document, write_document
 from catalog.errors import ForeignRepository, Malformed, WrongServer
+from catalog.layout import IDENTITY
 from catalog.lsn import SegmentSize
 from catalog.value import Value
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from catalog.storage import Storage
 
 _ELSEWHERE = "give walstream a directory of its own: nothing in this one was changed"
 
@@ -107,3 +110,13 @@ def _read_salt(document: Document) -> bytes:
         return bytes.fromhex(document.text("salt"))
     except ValueError as error:
         raise document.wrong("salt", "a string of hex digits") from error
+
+
+def read_identity(storage: Storage) -> RepositoryIdentity:
+    """The identity of the repository in ``storage``; ``Absent`` when there is no ``identity.json``."""
+    reader = storage.read(IDENTITY)
+    try:
+        data = b"".join(iter(lambda: reader.read(1 << 16), b""))
+    finally:
+        reader.close()
+    return RepositoryIdentity.from_json(data, IDENTITY)

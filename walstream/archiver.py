@@ -65,7 +65,7 @@ class Archiver:
                 raise self._error
 
     def close(self, patience: float = 60.0) -> None:
-        """Archive what is waiting, for at most ``patience`` seconds, then end; the rest stays in the spool."""
+        """Archive what is waiting, for at most ``patience`` seconds, then end; the rest stays."""
         with self._changed:
             self._changed.wait_for(lambda: self._idle() or self._trouble is not None, patience)
             self._closing = True

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from catalog import durable, layout
-from catalog.errors import Conflict, StreamRefused, WrongServer
+from catalog.errors import Conflict, StreamRefused
 from catalog.filing import Filing
 from catalog.inventory import Inventory
 from catalog.local_storage import failed
@@ -67,12 +67,7 @@ class Intake:
     def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start:
         """Check that this is our cluster, and find where to begin; ``StreamRefused`` when we cannot."""
         identity = self._repository.identity
-        if facts.system.system_identifier != identity.system_identifier:
-            raise WrongServer(
-                f"the server has system identifier {facts.system.system_identifier}, the repository is for "
-                f"{identity.system_identifier}",
-                "check the connection string: it leads to another cluster",
-            )
+        identity.require(facts.system.system_identifier)
         stored = self._repository.histories()
         known = stored.get(facts.history.timeline)
         if known is not None and contradicts(known, facts.history):
@@ -80,8 +75,8 @@ class Intake:
                 f"the server's history of timeline {facts.history.timeline} contradicts the stored one",
                 "two servers made the same timeline: protect one of them under a new name",
             )
-        held = self._repository.inventory().union(
-            Inventory.of(complete_segments(self._directory), identity.wal_segment_size)
+        held = self._repository.inventory() | (
+            Inventory.from_names(complete_segments(self._directory), identity.wal_segment_size)
         )
         begins = [record.first_segment for record in self._repository.backups.records()]
         size = identity.wal_segment_size

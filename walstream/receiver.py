@@ -185,9 +185,7 @@ class Receiver:
         self._target.keep_history(start.timeline, history_content(connection, start.timeline))
         destination = self._target.open(start, synchronous, self._wakeup.set)
         try:
-            connection.send(
-                commands.start_replication(start.position, start.timeline, self._options.slot)
-            )
+            connection.send(commands.start_replication(start.position, start.timeline, self._options.slot))
             first = connection.result()
             if first is None or first.kind not in (COPY_BOTH, ROWS):
                 raise ProtocolError("the server did not start to stream")
@@ -344,4 +342,3 @@ def names_standby(setting: str, application_name: str) -> bool:
 
 def _shown(connection: Connection, setting: str) -> str:
     return commands.text(connection.row(commands.show(setting))[0], setting)
-

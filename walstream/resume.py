@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from catalog.errors import StreamRefused
 from catalog.inventory import Inventory
 from catalog.lsn import LSN, SegmentSize
-from catalog.timeline import History
+from catalog.timeline import History, Path
 from catalog.walname import Segment
 from walstream.commands import SystemFacts
 
@@ -24,14 +24,6 @@ class Start:
 
     timeline: int
     position: LSN
-
-
-def timeline_of(history: History, number: int, size: SegmentSize) -> int:
-    """The timeline on which the server keeps segment ``number`` of its own path."""
-    for switch in history.switches:
-        if number < size.number_at(switch.position):
-            return switch.timeline
-    return history.timeline
 
 
 def find_start(
@@ -48,12 +40,13 @@ def find_start(
     ``begins`` the first segments of the kept backups. ``StreamRefused`` when more is held of the
     server's own timeline than the server has.
     """
-    number = _first_wanted(history, held, begins, size)
+    path = Path.of(history)
+    number = _first_wanted(path, held, begins, size)
     if number is None:
         position = size.floor(min(slot_position or facts.position, facts.position))
-        return Start(timeline_of(history, size.number_at(position), size), position)
-    number = _first_missing(history, held, number, size)
-    start = Start(timeline_of(history, number, size), size.start(number))
+        return Start(path.timeline_of(size.number_at(position), size), position)
+    number = _first_missing(path, held, number, size)
+    start = Start(path.timeline_of(number, size), size.start(number))
     if start.position > facts.position:
         raise StreamRefused(
             f"the repository holds WAL of timeline {start.timeline} up to {start.position}, "
@@ -63,33 +56,22 @@ def find_start(
     return start
 
 
-def _first_wanted(
-    history: History, held: Inventory, begins: Iterable[Segment], size: SegmentSize
-) -> int | None:
-    numbers = [s.number for s in begins if timeline_of(history, s.number, size) == s.timeline]
+def _first_wanted(path: Path, held: Inventory, begins: Iterable[Segment], size: SegmentSize) -> int | None:
+    numbers = [segment.number for segment in begins if path.counts(segment, size)]
     if numbers:
         return min(numbers)
-    timelines = [*(switch.timeline for switch in history.switches), history.timeline]
-    oldest = [held.oldest(timeline) for timeline in timelines]
-    on_path = [
-        segment.number
-        for segment in oldest
-        if segment is not None and timeline_of(history, segment.number, size) == segment.timeline
-    ]
+    oldest = [held.oldest(leg.timeline) for leg in path.legs]
+    on_path = [segment.number for segment in oldest if segment is not None and path.counts(segment, size)]
     return min(on_path, default=None)
 
 
-def _first_missing(history: History, held: Inventory, number: int, size: SegmentSize) -> int:
+def _first_missing(path: Path, held: Inventory, number: int, size: SegmentSize) -> int:
     while True:
-        timeline = timeline_of(history, number, size)
-        end = held.run_end(Segment(timeline, number))
-        if end is None:
+        timeline = path.timeline_of(number, size)
+        run = held.run_at(timeline, number)
+        if run is None:
             return number
-        number = _last_on(history, timeline, end, size) + 1
-
-
-def _last_on(history: History, timeline: int, number: int, size: SegmentSize) -> int:
-    for switch in history.switches:
-        if switch.timeline == timeline:
-            return min(number, size.number_at(switch.position) - 1)
-    return number
+        number = run.last + 1
+        leg = next(leg for leg in path.legs if leg.timeline == timeline)
+        if leg.end is not None:
+            number = min(number, size.number_at(leg.end))

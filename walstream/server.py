@@ -71,7 +71,7 @@ def cluster_facts(connection: Connection) -> ClusterFacts:
         "SELECT current_user, rolsuper OR rolreplication, pg_is_in_recovery(), "
         "has_function_privilege('pg_switch_wal()', 'EXECUTE'), "
         "(SELECT count(*) FROM pg_replication_slots), "
-        "(SELECT count(*) FROM pg_stat_get_activity(NULL) a, pg_stat_get_wal_senders() w WHERE a.pid = w.pid) "
+        "(SELECT count(*) FROM pg_stat_get_wal_senders() w) "
         "FROM pg_roles WHERE rolname = current_user"
     )
     return ClusterFacts(
