@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from catalog import durable, layout
 from catalog.errors import Malformed
+from catalog.lock import holder, is_held
 from catalog.lsn import LSN
 
 RECEIVER_LOCK = "receiver.lock"
@@ -56,3 +57,12 @@ def read_receiver_state(home: str) -> ReceiverState | None:
         return ReceiverState(**{**found, **positions})
     except (OSError, ValueError, KeyError, TypeError, Malformed):
         return None
+
+
+def live_receiver_state(home: str) -> ReceiverState | None:
+    """What the receiver that holds the lock right now has published; None when it has not yet, or none runs."""
+    path = receiver_lock_path(home)
+    state = read_receiver_state(home)
+    if state is None or not is_held(path):
+        return None
+    return state if (holder(path) or {}).get("pid") == state.pid else None

@@ -1,0 +1,317 @@
+"""One base backup from beginning to end: locks, marks, a receiver if none runs, the copy, its WAL, the record.
+
+The order is what makes it safe: WAL is being received before the copy begins; the record is written when
+the archives are durable, and DONE is only said when every segment from begin to end is stored. A backup
+that is killed leaves a mark (``started.json``) that the next one turns into ``failed.json``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from backup.take import Progress, TakeOptions, take
+from catalog import layout
+from catalog.errors import Absent, BackupFailed, WalstreamError
+from catalog.frames import Workers, encoder
+from catalog.lock import is_held
+from catalog.lsn import LSN
+from catalog.marks import FailedMark, StartedMark
+from catalog.pitr import restorable
+from catalog.record import BackupRecord, Point, backup_id
+from catalog.repository import Repository
+from catalog.state import live_receiver_state, receiver_lock_path
+from catalog.walname import Segment
+from walstream.ops import wiring
+from walstream.receiver import Receiver
+from walstream.server import ClusterFacts, cluster_facts
+from walstream.settings.server import ServerSettings
+
+POLL = 0.1
+GRACE = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRequest:
+    """What the operator wants; None takes the setting. ``wait_timeout`` in seconds, None for no limit."""
+
+    name: str | None = None
+    fast_checkpoint: bool | None = None
+    max_rate: int | None = None
+    wait: bool = True
+    wait_timeout: float | None = None
+    retries: int | None = None
+    retry_pause: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BackupOutcome:
+    """A backup that exists; ``restorable`` once all its WAL is stored."""
+
+    record: BackupRecord
+    restorable: bool
+    stored_bytes: int
+    seconds: float
+
+
+def take_backup(
+    settings: ServerSettings,
+    request: BackupRequest,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_retry: Callable[[WalstreamError, float], None] = lambda error, pause: None,
+) -> BackupOutcome:
+    """Take a backup, wait for its WAL, and say how it went.
+
+    Raises when there is no backup; a backup whose WAL did not come within ``wait_timeout`` exists, and is
+    returned as not restorable yet.
+    """
+    with wiring.open_sql(settings) as connection:
+        facts = cluster_facts(connection)
+    repository = wiring.connected_repository(settings)
+    retries = settings.basebackup_retry_times if request.retries is None else request.retries
+    pause = settings.basebackup_retry_sleep if request.retry_pause is None else request.retry_pause
+    with wiring.backup_lock(repository, settings.name):
+        sweep(repository)
+        for left in range(retries, -1, -1):
+            try:
+                return _Attempt(settings, request, repository, facts, on_progress).run()
+            except WalstreamError as error:
+                if not left:
+                    raise
+                on_retry(error, pause)
+                time.sleep(pause)
+    raise AssertionError("unreachable")
+
+
+def sweep(repository: Repository) -> None:
+    """Turn what killed backups left into failed ones; the caller holds the backup lock."""
+    for each in repository.backups.ids():
+        started = repository.backups.started(each)
+        if started is None:
+            continue
+        if repository.backups.find(each) is not None:
+            repository.storage.delete(layout.backup_key(each, layout.STARTED))
+            continue
+        mark = FailedMark(started.started, datetime.now(UTC), "the backup was killed", "take it again")
+        repository.backups.fail(each, mark)
+
+
+class _Attempt:
+    """One try at a backup."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        request: BackupRequest,
+        repository: Repository,
+        facts: ClusterFacts,
+        on_progress: Callable[[Progress], None],
+    ) -> None:
+        self._settings = settings
+        self._request = request
+        self._repository = repository
+        self._facts = facts
+        self._on_progress = on_progress
+        self._started = datetime.now(UTC)
+        self._id = _free_id(repository)
+
+    def run(self) -> BackupOutcome:
+        began = time.monotonic()
+        shelf = self._repository.backups
+        shelf.mark_started(self._id, StartedMark(os.getpid(), self._request.name, self._started, None))
+        try:
+            with self._wal_being_received() as receiving, Workers(wiring.CODEC_THREADS) as workers:
+                record = take(self._options(), self._repository, workers, self._begin, self._on_progress)
+                deadline = self._deadline()
+                if self._request.wait:
+                    self._wait_for_end(record, receiving, deadline, workers)
+                shelf.commit(record)
+                if self._request.wait:
+                    self._wait(lambda: self._is_restorable(record), receiving, deadline)
+        except BaseException as error:
+            if shelf.find(self._id) is None:
+                text = str(error) or type(error).__name__
+                hint = getattr(error, "hint", None)
+                shelf.fail(self._id, FailedMark(self._started, datetime.now(UTC), text, hint))
+            raise
+        stored = sum(archive.stored_size for archive in (*record.archives, record.manifest))
+        done = restorable(record, self._repository.inventory(), backup_wal(self._repository, record))
+        return BackupOutcome(record, done, stored, time.monotonic() - began)
+
+    def _options(self) -> TakeOptions:
+        settings, request = self._settings, self._request
+        fast = settings.immediate_checkpoint if request.fast_checkpoint is None else request.fast_checkpoint
+        return TakeOptions(
+            conninfo=settings.streaming_conninfo,
+            backup_id=self._id,
+            server=settings.name,
+            codec=wiring.backup_codec(settings),
+            name=request.name,
+            application_name=settings.streaming_backup_name,
+            fast_checkpoint=fast,
+            max_rate=settings.bandwidth_limit if request.max_rate is None else request.max_rate,
+            clock_offset=self._facts.clock_offset,
+            tablespace_names={space.oid: space.name for space in self._facts.tablespaces},
+        )
+
+    def _begin(self, begin: Point) -> None:
+        """Note where the backup begins; stop it when its first WAL can no longer be had."""
+        mark = StartedMark(os.getpid(), self._request.name, self._started, None, begin)
+        self._repository.backups.mark_started(self._id, mark)
+        size = self._repository.identity.wal_segment_size
+        first = Segment.at(begin.timeline, begin.lsn, size)
+        if self._in_spool(first) or self._repository.inventory().has(first):
+            return
+        state = live_receiver_state(self._settings.home)
+        if state is not None and state.timeline <= begin.timeline:
+            if size.number_at(state.flushed) <= first.number:
+                return
+        raise BackupFailed(
+            f"the backup begins at {begin.lsn}, in segment {first.name(size)}, which is not in the repository "
+            "and is not received any more",
+            "wait for the next checkpoint on the server and take the backup again",
+        )
+
+    def _in_spool(self, segment: Segment) -> bool:
+        name = segment.name(self._repository.identity.wal_segment_size)
+        spool = os.path.join(self._settings.home, layout.STREAMING, name)
+        return os.path.exists(spool) or os.path.exists(f"{spool}.partial")
+
+    @contextmanager
+    def _wal_being_received(self) -> Iterator[Callable[[], bool]]:
+        """Somebody receives WAL meanwhile: the receiver that runs already, or one of our own.
+
+        Yields a function that tells whether that is still so, and raises what ended our own.
+        """
+        lock = receiver_lock_path(self._settings.home)
+        if is_held(lock) or not self._settings.streaming_archiver:
+            yield lambda: is_held(lock)
+            return
+        options = replace(wiring.receive_options(self._settings), reconnect=True)
+        with wiring.running_receiver(self._settings, options) as (receiver, _), ExitStack() as stack:
+            running = _ReceiverThread(receiver)
+            stack.callback(running.stop)
+            running.wait_until_streaming(self._settings.home)
+            yield running.is_running
+
+    def _deadline(self) -> float | None:
+        limit = self._request.wait_timeout
+        return None if limit is None else time.monotonic() + limit
+
+    def _wait_for_end(
+        self, record: BackupRecord, receiving: Callable[[], bool], deadline: float | None, workers: Workers
+    ) -> None:
+        """Wait until the WAL up to the end is synced here; store the last segment's beginning if need be."""
+        if not self._wait(lambda: self._end_is_synced(record), receiving, deadline):
+            return
+        self._wait(lambda: self._is_restorable(record), receiving, time.monotonic() + GRACE)
+        if not self._is_restorable(record):
+            self._store_beginning(record, workers)
+
+    def _wait(
+        self, condition: Callable[[], bool], receiving: Callable[[], bool], deadline: float | None
+    ) -> bool:
+        """Wait for a condition; False when time is up, or when nobody receives any more."""
+        while not condition():
+            if deadline is not None and time.monotonic() > deadline:
+                return False
+            if not receiving():
+                return condition()
+            time.sleep(POLL)
+        return True
+
+    def _end_is_synced(self, record: BackupRecord) -> bool:
+        state = live_receiver_state(self._settings.home)
+        if state is not None and state.timeline == record.end.timeline and state.flushed >= record.end.lsn:
+            return True
+        return self._is_restorable(record)
+
+    def _is_restorable(self, record: BackupRecord) -> bool:
+        return restorable(record, self._repository.inventory(), backup_wal(self._repository, record))
+
+    def _store_beginning(self, record: BackupRecord, workers: Workers) -> None:
+        """Store the synced beginning of the last segment with the backup, zeros behind it."""
+        size = self._repository.identity.wal_segment_size
+        name = record.last_segment.name(size)
+        path = os.path.join(self._settings.home, layout.STREAMING, f"{name}.partial")
+        try:
+            with open(path, "rb") as file:
+                needed = file.read(size.offset(LSN(record.end.lsn.value - 1)) + 1)
+        except FileNotFoundError:
+            return  # completed meanwhile
+        codec = wiring.wal_codec(self._settings)
+        writer = self._repository.backups.wal_writer(record.id, name, codec)
+        sink = encoder(codec, writer, workers)
+        try:
+            sink.write(needed)
+            left = size.nbytes - len(needed)
+            while left:
+                zeros = bytes(min(left, 1 << 20))
+                sink.write(zeros)
+                left -= len(zeros)
+            sink.finish()
+        except BaseException:
+            sink.abort()
+            raise
+
+
+class _ReceiverThread:
+    """A receiver on a thread of its own, for as long as a backup needs it."""
+
+    def __init__(self, receiver: Receiver) -> None:
+        self._receiver = receiver
+        self._error: BaseException | None = None
+        self._began = time.time()
+        self._thread = threading.Thread(target=self._run, name="walstream-receive", daemon=True)
+        self._thread.start()
+
+    def wait_until_streaming(self, home: str) -> None:
+        """Wait for the first published state of this receiver; raises what ended it instead."""
+        while True:
+            self.raise_error()
+            state = live_receiver_state(home)
+            if state is not None and state.pid == os.getpid() and state.at >= self._began:
+                return
+            time.sleep(0.02)
+
+    def is_running(self) -> bool:
+        """Whether it still receives; raises what ended it."""
+        self.raise_error()
+        return self._thread.is_alive()
+
+    def raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def stop(self) -> None:
+        self._receiver.stop()
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._receiver.run()
+        except BaseException as error:
+            self._error = error
+
+
+def backup_wal(repository: Repository, record: BackupRecord) -> frozenset[Segment]:
+    """The segments whose beginning is stored with a backup."""
+    try:
+        size = record.wal_segment_size
+        return frozenset(Segment.parse(name[:24], size) for name in repository.backups.wal_names(record.id))
+    except Absent:
+        return frozenset()
+
+
+def _free_id(repository: Repository) -> str:
+    """The next free backup id: ids are seconds, and unique."""
+    while True:
+        candidate = backup_id(datetime.now(UTC))
+        if candidate not in repository.backups.ids():
+            return candidate
+        time.sleep(0.1)
