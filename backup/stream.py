@@ -14,6 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from backup import names
 from catalog.errors import ProtocolError
 from catalog.sink import BytesLike
 
@@ -84,8 +85,7 @@ def parse(message: BytesLike) -> Event:
 def _archive(body: bytes) -> ArchiveStarted:
     match body.split(b"\0"):
         case [raw_name, raw_location, b""]:
-            name = raw_name.decode("utf-8", "surrogateescape")
-            location = raw_location.decode("utf-8", "surrogateescape")
+            name, location = names.decode(raw_name), names.decode(raw_location)
         case _:
             raise ProtocolError(f"malformed start of an archive in a base backup: {body[:200]!r}", _HINT)
     if not _ARCHIVE_NAME.fullmatch(name):

@@ -5,19 +5,18 @@ plain files, directories and symbolic links, no prefix, no extension of any kind
 ``Corrupt``, and so is a name that could lead out of the directory it is unpacked in: nobody
 behind the parser has to check that again. What may stand under such a name already is not known here.
 
-Names are normalised: no ``./`` in front, no slash behind. Names that are not UTF-8 travel as
-surrogate escapes; ``encode_name`` gives their bytes back. Memory is one header, whatever is pushed.
+Names are normalised: no ``./`` in front, no slash behind. Memory is one header, whatever is pushed.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from backup import names
 from catalog.errors import Corrupt, Malformed
 from catalog.sink import BytesLike
 
@@ -30,7 +29,6 @@ _ZEROS = bytes(BLOCK)
 _HEADER = struct.Struct("100s8s8s8s12s12s8s1s100s8s32s32s8s8s155s12x")
 _MAGIC = b"ustar\x0000"
 _BLANK_CHECKSUM = b" " * 8
-_BAD_PART = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)")
 _HINT = "the archive is damaged, or was not written by PostgreSQL"
 
 
@@ -145,11 +143,6 @@ def padding(size: int) -> int:
     return -size % BLOCK
 
 
-def encode_name(name: str) -> bytes:
-    """The bytes of a member's name or link, as the server has them."""
-    return name.encode("utf-8", "surrogateescape")
-
-
 def parse_header(block: bytes) -> Member:
     """The member whose header these 512 bytes are, or ``Corrupt``."""
     fields = _HEADER.unpack(block)
@@ -166,7 +159,7 @@ def parse_header(block: bytes) -> Member:
         size=_number(size),
         mode=_number(mode) & 0o7777,
         mtime=_signed(_number(mtime)),
-        link=_text(raw_link).decode("utf-8", "surrogateescape"),
+        link=names.decode(_text(raw_link)),
     )
     if fields[14] != bytes(155):
         raise Corrupt(f"member {_shown(name)} has a name with a prefix, which PostgreSQL never writes", _HINT)
@@ -182,7 +175,7 @@ def format_header(member: Member) -> bytes:
 
     ``Malformed`` when tar as PostgreSQL uses it cannot express the member.
     """
-    name, link = encode_name(member.name), encode_name(member.link)
+    name, link = names.encode(member.name), names.encode(member.link)
     if max(len(name), len(link)) > 99 or b"\0" in name + link:
         raise Malformed(f"name too long for a tar archive: {member.name!r}")
     if member.kind is not Kind.FILE:
@@ -246,9 +239,9 @@ def _normalised(raw: bytes, kind: Kind) -> str:
     name = raw.removeprefix(b"./")
     if kind is not Kind.FILE:
         name = name.removesuffix(b"/")
-    if _BAD_PART.search(name):
+    if not names.stays_inside(name):
         raise Corrupt(f"member {_shown(raw)} could lead out of its directory", _HINT)
-    return name.decode("utf-8", "surrogateescape")
+    return names.decode(name)
 
 
 def _shown(name: bytes) -> str:

@@ -1,0 +1,301 @@
+"""``backup_manifest``: read and written as a stream, in flat memory.
+
+The server writes one file per line (``backup_manifest.c``), as do PostgreSQL's own tools, and so the
+manifest is read by lines: a million files are never in memory. Its SHA-256 over everything before
+the last line is checked on the way. Wrong or missing bytes are ``Corrupt``, text that is no manifest of
+version 1 or 2 is ``Malformed``; nothing read before ``ManifestReader.finish`` returned is proven.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import NoReturn
+
+from backup import names
+from backup.checksum import HEX_DIGITS
+from catalog.errors import Corrupt, Malformed
+from catalog.lsn import LSN
+from catalog.sink import PIECE, Reader
+
+MAX_LINE = 64 * 1024
+MAX_RANGES = 10_000
+
+_VERSION = re.compile(rb'\{\s*"PostgreSQL-Backup-Manifest-Version"\s*:\s*([0-9]{1,9})\s*,\s*')
+_SYSTEM = re.compile(rb'\s*"System-Identifier"\s*:\s*([0-9]{1,20})\s*,\s*')
+_FILES = re.compile(rb'\s*"Files"\s*:\s*\[\s*')
+_RANGES = re.compile(rb'\s*"WAL-Ranges"\s*:\s*\[\s*')
+_CLOSED = re.compile(rb"\s*\]\s*,\s*")
+_CHECKSUM = re.compile(rb'\s*"Manifest-Checksum"\s*:\s*"([0-9A-Fa-f]{64})"\s*\}\s*')
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*")
+_FILE_KEYS = frozenset({"Path", "Encoded-Path", "Size", "Last-Modified", "Checksum-Algorithm", "Checksum"})
+_RANGE_KEYS = frozenset({"Timeline", "Start-LSN", "End-LSN"})
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One file as a manifest lists it; without a checksum the algorithm is ``NONE``."""
+
+    path: str
+    size: int
+    mtime: str = ""
+    algorithm: str = "NONE"
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WalRange:
+    """A span of WAL that the backup needs to become consistent."""
+
+    timeline: int
+    start: LSN
+    end: LSN
+
+
+class ManifestReader:
+    """Reads a manifest: its header when made, the files by iteration, the rest with ``finish``.
+
+    The reader stays the caller's to close.
+    """
+
+    def __init__(self, reader: Reader) -> None:
+        self._lines = _lines(reader)
+        self._hash = hashlib.sha256()
+        self._entries = self._objects()
+        self._ranges: tuple[WalRange, ...] | None = None
+        version = self._expect(_VERSION, "its version")
+        self.version = int(version[1])
+        if self.version not in (1, 2):
+            raise Malformed(f"unknown version {self.version} of a backup manifest", "use a newer walstream")
+        self.system_identifier: int | None = None
+        if self.version == 2:
+            self.system_identifier = int(self._expect(_SYSTEM, "the system identifier")[1])
+        self._expect(_FILES, "the list of files")
+
+    def __iter__(self) -> Iterator[FileEntry]:
+        return self
+
+    def __next__(self) -> FileEntry:
+        return _file_entry(next(self._entries))
+
+    def finish(self) -> tuple[WalRange, ...]:
+        """Read to the end past files that were not asked for, check the manifest's own checksum.
+
+        Returns the spans of WAL that the backup needs, newest timeline first.
+        """
+        if self._ranges is None:
+            for _ in self:
+                pass
+            self._expect(_RANGES, "the WAL ranges")
+            ranges = tuple(map(_wal_range, islice(self._objects(), MAX_RANGES)))
+            self._check()
+            self._ranges = ranges
+        return self._ranges
+
+    def _check(self) -> None:
+        computed = self._hash.hexdigest()
+        stated = self._expect(_CHECKSUM, "its checksum")[1].decode().lower()
+        if stated != computed:
+            raise Corrupt(f"the backup manifest has checksum {computed}, but states {stated}")
+        if next(self._lines, None) is not None:
+            raise Malformed("the backup manifest has something behind its end")
+
+    def _expect(self, pattern: re.Pattern[bytes], what: str) -> re.Match[bytes]:
+        line = self._line()
+        match = pattern.fullmatch(line)
+        if match is None:
+            raise Malformed(f"the backup manifest has {line[:200]!r} where {what} should be")
+        return match
+
+    def _line(self) -> bytes:
+        line = next(self._lines, None)
+        if line is None:
+            raise Corrupt("the backup manifest ends early")
+        self._hash.update(line + b"\n")
+        return line
+
+    def _objects(self) -> Iterator[dict[str, object]]:
+        """The objects of a list, one a line, through the line that closes the list."""
+        line = self._line()
+        if _CLOSED.fullmatch(line):
+            return
+        while True:
+            text = line.strip()
+            yield _json_object(text.removesuffix(b","))
+            line = self._line()
+            if not text.endswith(b","):
+                break
+        if not _CLOSED.fullmatch(line):
+            raise Malformed(f"the backup manifest has {line[:200]!r} where a list should end")
+
+
+def write(
+    entries: Iterable[FileEntry], ranges: Iterable[WalRange], system_identifier: int | None
+) -> Iterator[bytes]:
+    """A manifest in pieces: of version 2 with a system identifier, of version 1 without.
+
+    ``ranges`` is not touched before ``entries`` is exhausted.
+    """
+    sha256 = hashlib.sha256()
+    for piece in _joined(_body(entries, ranges, system_identifier)):
+        sha256.update(piece)
+        yield piece
+    yield b'"Manifest-Checksum": "%s"}\n' % sha256.hexdigest().encode()
+
+
+def rewrite(reader: Reader, changes: Mapping[str, tuple[int, str]]) -> Iterator[bytes]:
+    """A copy of a manifest with other sizes and checksums for some paths, in pieces.
+
+    The sums are of the algorithm that the file's entry names. That the original is unharmed, and
+    lists all of the paths, is known only when the last piece has been taken.
+    """
+    original = ManifestReader(reader)
+    return write(_changed(original, changes), _late(original), original.system_identifier)
+
+
+def _changed(original: ManifestReader, changes: Mapping[str, tuple[int, str]]) -> Iterator[FileEntry]:
+    missing = set(changes)
+    for entry in original:
+        if entry.path in changes:
+            size, total = changes[entry.path]
+            entry = replace(entry, size=size, checksum=total if entry.algorithm != "NONE" else "")
+            missing.discard(entry.path)
+        yield entry
+    if missing:
+        raise Malformed(f"the backup manifest does not list {min(missing)!r}")
+
+
+def _late(original: ManifestReader) -> Iterator[WalRange]:
+    yield from original.finish()
+
+
+def _body(
+    entries: Iterable[FileEntry], ranges: Iterable[WalRange], system_identifier: int | None
+) -> Iterator[str]:
+    if system_identifier is None:
+        yield '{ "PostgreSQL-Backup-Manifest-Version": 1,\n'
+    else:
+        yield f'{{ "PostgreSQL-Backup-Manifest-Version": 2,\n"System-Identifier": {system_identifier},\n'
+    yield '"Files": ['
+    separator = "\n"
+    for entry in entries:
+        yield separator + _format_file(entry)
+        separator = ",\n"
+    yield '\n],\n"WAL-Ranges": ['
+    separator = "\n"
+    for span in ranges:
+        yield (
+            f'{separator}{{ "Timeline": {span.timeline}, '
+            f'"Start-LSN": "{span.start}", "End-LSN": "{span.end}" }}'
+        )
+        separator = ",\n"
+    yield "\n],\n"
+
+
+def _joined(texts: Iterable[str]) -> Iterator[bytes]:
+    pending: list[str] = []
+    for text in texts:
+        pending.append(text)
+        if len(pending) == 500:
+            yield "".join(pending).encode()
+            pending.clear()
+    yield "".join(pending).encode()
+
+
+def _format_file(entry: FileEntry) -> str:
+    try:
+        entry.path.encode()
+        path = f'"Path": {json.dumps(entry.path, ensure_ascii=False)}'
+    except UnicodeEncodeError:
+        path = f'"Encoded-Path": "{names.encode(entry.path).hex()}"'
+    mtime = f', "Last-Modified": {json.dumps(entry.mtime)}' if entry.mtime else ""
+    total = ""
+    if entry.algorithm != "NONE":
+        total = f', "Checksum-Algorithm": "{entry.algorithm}", "Checksum": "{entry.checksum}"'
+    return f'{{ {path}, "Size": {entry.size}{mtime}{total} }}'
+
+
+def _lines(reader: Reader) -> Iterator[bytes]:
+    """The lines without their newlines; the last one must have had one too."""
+    rest = b""
+    while piece := reader.read(PIECE):
+        *lines, rest = (rest + piece).split(b"\n")
+        yield from lines
+        if len(rest) > MAX_LINE:
+            raise Malformed(f"the backup manifest has a line of more than {MAX_LINE} bytes")
+    if rest:
+        raise Corrupt("the backup manifest ends in the middle of a line")
+
+
+def _json_object(text: bytes) -> dict[str, object]:
+    try:
+        value: object = _DECODER.decode(text.decode())
+    except (ValueError, RecursionError):
+        value = None
+    if not isinstance(value, dict):
+        raise Malformed(f"the backup manifest has {text[:200]!r} where an entry should be")
+    return value
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a key is given twice")
+    return fields
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+
+
+def _file_entry(fields: dict[str, object]) -> FileEntry:
+    size, mtime = fields.get("Size"), fields.get("Last-Modified", "")
+    algorithm, total = fields.get("Checksum-Algorithm", "NONE"), fields.get("Checksum", "")
+    if (
+        not _FILE_KEYS.issuperset(fields)
+        or type(size) is not int
+        or not 0 <= size < 1 << 63
+        or not isinstance(mtime, str)
+        or not isinstance(algorithm, str)
+        or not isinstance(total, str)
+    ):
+        _refuse(fields)
+    algorithm = algorithm.upper()
+    if HEX_DIGITS.get(algorithm) != len(total) or not _HEX.fullmatch(total):
+        _refuse(fields)
+    return FileEntry(_path(fields), size, mtime, algorithm, total.lower())
+
+
+def _path(fields: dict[str, object]) -> str:
+    plain, encoded = fields.get("Path"), fields.get("Encoded-Path")
+    raw = b""
+    if isinstance(plain, str) and "Encoded-Path" not in fields:
+        try:
+            raw = plain.encode()
+        except UnicodeEncodeError:
+            _refuse(fields)
+    elif isinstance(encoded, str) and "Path" not in fields and _HEX.fullmatch(encoded):
+        raw = bytes.fromhex(encoded)
+    if not names.stays_inside(raw):
+        _refuse(fields)
+    return names.decode(raw)
+
+
+def _wal_range(fields: dict[str, object]) -> WalRange:
+    timeline, start, end = fields.get("Timeline"), fields.get("Start-LSN"), fields.get("End-LSN")
+    if (
+        fields.keys() != _RANGE_KEYS
+        or type(timeline) is not int
+        or not 0 < timeline < 1 << 32
+        or not isinstance(start, str)
+        or not isinstance(end, str)
+    ):
+        _refuse(fields)
+    return WalRange(timeline, LSN.parse(start), LSN.parse(end))
+
+
+def _refuse(fields: dict[str, object]) -> NoReturn:
+    raise Malformed(f"the backup manifest has a malformed entry: {str(fields)[:400]}")
