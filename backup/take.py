@@ -245,7 +245,7 @@ class _Copy:
         self._locations = {space.oid: space.location for space in spaces}
         self._total = sum(space.kilobytes for space in spaces) * 1024
         self._on_progress = on_progress
-        self._observed = Observed()
+        self._observed = Observed("CRC32C", repository.root)
         self._label = _Captured("backup_label")
         self._current: _StoredFile | None = None
         self._archives: list[Archive] = []
@@ -298,9 +298,9 @@ class _Copy:
         if oid not in self._locations:
             raise ProtocolError(f"the server sent an archive that it did not announce: {event.name!r}")
         if oid is None:
-            observers: tuple[MemberSink, ...] = (self._observed.archive(""), self._label)
+            observers: tuple[MemberSink, ...] = (self._observed.sink(""), self._label)
         else:
-            observers = (self._observed.archive(f"pg_tblspc/{oid}/"),)
+            observers = (self._observed.sink(f"pg_tblspc/{oid}/"),)
         return self._open(layout.archive_name(oid), oid, observers)
 
     def _open(self, file: str, oid: int | None, observers: tuple[MemberSink, ...]) -> _StoredFile:

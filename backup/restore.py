@@ -1,0 +1,352 @@
+"""Carry out a recovery plan: lay down the backup, write the recovery settings, make it all durable.
+
+Everything that can be refused is refused before the first byte. The order makes a killed restore harmless:
+``pg_control`` gets its name only when all else is synced, and PostgreSQL does not start without it. The
+restored cluster comes up on a new timeline and cannot touch its origin. Works without the network and
+without the configuration.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from backup import destination
+from backup.checksum import checksum
+from backup.extract import Extractor, sync_tree
+from backup.label import format_tablespace_map, parse_tablespace_map
+from backup.manifest import rewrite
+from backup.recovery_conf import (
+    RestoreCall,
+    comment_out,
+    recovery_settings,
+    restore_command,
+    settings_block,
+)
+from backup.tar import TarParser
+from catalog import layout
+from catalog.codec import decoder, split_suffix
+from catalog.errors import Absent, Corrupt, DestinationRefused
+from catalog.local_storage import failed
+from catalog.pitr import RecoveryPlan
+from catalog.record import Archive
+from catalog.repository import Repository
+from catalog.sink import PIECE, Measured, Reader
+
+AUTO_CONF = "postgresql.auto.conf"
+CONF = "postgresql.conf"
+TABLESPACE_MAP = "tablespace_map"
+POINTS_OUTSIDE = ("data_directory", "external_pid_file", "log_directory")
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreOptions:
+    """Where to restore to and how WAL is fetched.
+
+    ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
+    where the server's spool is; ``python`` the interpreter for the restore_command.
+    """
+
+    destination: str
+    home: str
+    python: str
+    tablespaces: Mapping[str, str] = field(default_factory=dict)
+    owner: tuple[int, int] | None = None
+    partial_wal: bool = True
+    standby_mode: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreReport:
+    """What a restore did; ``changes`` are the settings lines that it commented out or removed."""
+
+    directories: tuple[str, ...]
+    nbytes: int
+    seconds: float
+    changes: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    warnings: tuple[str, ...]
+
+
+def restore(
+    plan: RecoveryPlan,
+    repository: Repository,
+    options: RestoreOptions,
+    on_progress: Callable[[int], None] = lambda nbytes: None,
+) -> RestoreReport:
+    """Restore as planned. Raises ``DestinationRefused`` before anything is written, ``Corrupt`` when the
+    stored bytes are not what was stored; then what was written carries the mark of an unfinished restore.
+    """
+    return _Restore(plan, repository, options, on_progress).run()
+
+
+def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[int, int]]:
+    """For each directory to be written: bytes needed and bytes free. Refuses what cannot be used."""
+    record = plan.backup
+    root = os.path.abspath(options.destination)
+    locations = destination.tablespace_locations(record.tablespaces, options.tablespaces, root)
+    room: dict[str, tuple[int, int]] = {}
+    by_device: dict[int, int] = {}
+    for archive in record.archives:
+        path = root if archive.oid is None else locations[archive.oid]
+        destination.check(path)
+        existing = _nearest_existing(path)
+        free = shutil.disk_usage(existing).free
+        device = os.stat(existing).st_dev
+        by_device[device] = by_device.get(device, 0) + archive.raw_size
+        if by_device[device] > free:
+            raise DestinationRefused(
+                f"{path!r} has room for {free} bytes, {by_device[device]} are needed on its file system",
+                "make room, or choose another place",
+            )
+        room[path] = (archive.raw_size, free)
+    return room
+
+
+class _Restore:
+    def __init__(
+        self,
+        plan: RecoveryPlan,
+        repository: Repository,
+        options: RestoreOptions,
+        on_progress: Callable[[int], None],
+    ) -> None:
+        self._plan = plan
+        self._record = plan.backup
+        self._repository = repository
+        self._options = options
+        self._on_progress = on_progress
+        self._root = os.path.abspath(options.destination)
+        self._locations = destination.tablespace_locations(
+            self._record.tablespaces, options.tablespaces, self._root
+        )
+        self._changes: list[str] = []
+        self._changed_files: dict[str, tuple[int, str]] = {}
+        self._done = 0
+
+    def run(self) -> RestoreReport:
+        began = time.monotonic()
+        check_room(self._plan, self._options)
+        self._check_archives()
+        outside = [path for path in self._locations.values() if not path.startswith(self._root + os.sep)]
+        directories = [self._root, *outside]
+        destination.prepare(directories, {"backup": self._record.id}, self._options.owner)
+        main = self._unpack_all()
+        try:
+            self._link_tablespaces()
+            settings = self._configure()
+            self._write_manifest()
+            self._give_to_owner()
+            for directory in directories:
+                sync_tree(directory)
+            main.release()
+        except OSError as error:
+            raise failed("restore to", self._root, error) from error
+        destination.release(directories)
+        return RestoreReport(
+            tuple(directories),
+            self._done,
+            time.monotonic() - began,
+            tuple(self._changes),
+            tuple(settings),
+            tuple(self._warnings()),
+        )
+
+    def _check_archives(self) -> None:
+        stored = self._repository.backups.sizes(self._record.id)
+        for archive in (*self._record.archives, self._record.manifest):
+            if stored.get(archive.file) != archive.stored_size:
+                raise Corrupt(
+                    f"{archive.file!r} of backup {self._record.id} has {stored.get(archive.file, 0)} bytes "
+                    f"instead of {archive.stored_size}",
+                    "the repository was altered or damaged: restore another backup; nothing was written",
+                )
+
+    def _unpack_all(self) -> Extractor:
+        """Unpack all archives, the main one last; returns its extractor, which still holds pg_control."""
+        main = None
+        for archive in sorted(self._record.archives, key=lambda archive: archive.oid is None):
+            if archive.oid is None:
+                transform = {TABLESPACE_MAP: self._remap}
+                extractor = main = Extractor(self._root, transform=transform)
+            else:
+                path = self._locations[archive.oid]
+                os.makedirs(path, mode=destination.PRIVATE, exist_ok=True)
+                extractor = Extractor(path)
+            self._unpack(archive, extractor)
+        if main is None:
+            raise Corrupt(f"backup {self._record.id} has no main archive", "restore another backup")
+        return main
+
+    def _unpack(self, archive: Archive, extractor: Extractor) -> None:
+        parser = TarParser(extractor)
+        with _Checked(self._repository, self._record.id, archive) as reader:
+            while piece := reader.read(PIECE * 4):
+                parser.write(piece)
+                self._done += len(piece)
+                self._on_progress(self._done)
+            parser.finish()
+
+    def _remap(self, content: bytes) -> bytes:
+        entries = [(oid, self._locations.get(oid, path)) for oid, path in parse_tablespace_map(content)]
+        changed = format_tablespace_map(entries)
+        if changed != content:
+            self._note_change(TABLESPACE_MAP, changed)
+        return changed
+
+    def _link_tablespaces(self) -> None:
+        """The links that the server would make at its start, so that the result can be verified before."""
+        for oid, path in self._locations.items():
+            link = os.path.join(self._root, "pg_tblspc", str(oid))
+            if os.path.normpath(link) != path:
+                os.makedirs(os.path.dirname(link), exist_ok=True)
+                os.symlink(path, link)
+
+    def _configure(self) -> list[tuple[str, str]]:
+        self._comment_out(CONF)
+        self._comment_out(AUTO_CONF)
+        for name in ("standby.signal", "recovery.signal"):
+            path = os.path.join(self._root, name)
+            if os.path.exists(path):
+                os.unlink(path)
+                self._changes.append(f"removed {name}, which came from the origin")
+        call = RestoreCall(
+            python=self._options.python,
+            repository=self._repository.root,
+            home=os.path.abspath(self._options.home),
+            path=str(self._plan.path),
+            until=self._plan.until.name(self._record.wal_segment_size),
+            backup_id=self._record.id,
+            partial=self._options.partial_wal,
+            standby=self._options.standby_mode,
+        )
+        settings = recovery_settings(
+            self._plan.target, self._plan.timeline, restore_command(call), self._record.server_version
+        )
+        block = settings_block(settings, f"written by walstream restore of backup {self._record.id}")
+        with open(os.path.join(self._root, AUTO_CONF), "ab") as file:
+            file.write(block.encode("utf-8", "surrogateescape"))
+        signal = "standby.signal" if self._options.standby_mode else "recovery.signal"
+        with open(os.path.join(self._root, signal), "wb"):
+            pass
+        for name in (AUTO_CONF, signal):
+            os.chmod(os.path.join(self._root, name), 0o600)
+        return settings
+
+    def _comment_out(self, name: str) -> None:
+        path = os.path.join(self._root, name)
+        try:
+            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+                text = file.read()
+        except FileNotFoundError:
+            return
+        changed, lines = comment_out(text, POINTS_OUTSIDE, "walstream restore:")
+        if not lines:
+            return
+        content = changed.encode("utf-8", "surrogateescape")
+        with open(path, "wb") as out:
+            out.write(content)
+        self._note_change(name, content)
+        self._changes += [f"commented out in {name}: {line}" for line in lines]
+
+    def _note_change(self, name: str, content: bytes) -> None:
+        total = checksum("CRC32C")
+        total.update(content)
+        self._changed_files[name] = (len(content), total.hexdigest())
+
+    def _write_manifest(self) -> None:
+        path = os.path.join(self._root, layout.MANIFEST)
+        with _Checked(self._repository, self._record.id, self._record.manifest) as reader:
+            with open(path, "wb") as file:
+                os.chmod(path, 0o600)
+                for piece in rewrite(reader, self._changed_files):
+                    file.write(piece)
+
+    def _give_to_owner(self) -> None:
+        if self._options.owner is None:
+            return
+        for directory in (self._root, *self._locations.values()):
+            for parent, directories, files in os.walk(directory):
+                for name in ("", *directories, *files):
+                    os.chown(os.path.join(parent, name), *self._options.owner, follow_symlinks=False)
+
+    def _warnings(self) -> list[str]:
+        warnings = list(self._plan.warnings)
+        if not os.path.exists(os.path.join(self._root, CONF)):
+            warnings.append(
+                f"the backup holds no {CONF} (the origin keeps it outside its data directory): "
+                f"put one into {self._root!r} before the start, and pg_hba.conf with it"
+            )
+        return warnings
+
+
+class _Checked:
+    """The raw bytes of a stored archive; leaving the block without an error checks its size and hash."""
+
+    def __init__(self, repository: Repository, backup_id: str, archive: Archive) -> None:
+        try:
+            stored = repository.backups.stored(backup_id, archive.file)
+        except Absent:
+            raise Corrupt(
+                f"{archive.file!r} of backup {backup_id} is missing", "restore another backup"
+            ) from None
+        self._archive = archive
+        self._backup_id = backup_id
+        self._measured = _MeasuredReader(stored)
+        self._reader = decoder(self._measured, split_suffix(archive.file)[1])
+
+    def __enter__(self) -> Reader:
+        return self._reader
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self._reader.close()
+        if kind is None and self._measured.sha256 != self._archive.sha256:
+            raise Corrupt(
+                f"{self._archive.file!r} of backup {self._backup_id} is not what was stored: "
+                "its SHA-256 differs",
+                "the repository was altered or damaged: restore another backup",
+            )
+
+
+class _MeasuredReader:
+    """A reader that hashes what passes."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._measured = Measured(_Nowhere())
+
+    @property
+    def sha256(self) -> str:
+        return self._measured.sha256
+
+    def read(self, n: int, /) -> bytes:
+        piece = self._reader.read(n)
+        self._measured.write(piece)
+        return piece
+
+    def close(self) -> None:
+        self._reader.close()
+
+
+class _Nowhere:
+    """A sink that keeps nothing."""
+
+    def write(self, data: object) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+def _nearest_existing(path: str) -> str:
+    while not os.path.exists(path):
+        path = os.path.dirname(path)
+    return path
+
+
