@@ -7,8 +7,9 @@ known here.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 
@@ -47,9 +48,19 @@ class Inventory:
     @classmethod
     def from_names(cls, names: Iterable[str], size: SegmentSize) -> Inventory:
         """Take in names of WAL files, without suffixes of codecs, in any order, doubles allowed."""
-        distinct = set(names)
-        runs, rest = _group(sorted(name for name in distinct if len(name) == 24), size)
-        rest += [name for name in distinct if len(name) != 24]
+        groups: defaultdict[str, list[str]] = defaultdict(list)
+        rest: list[str] = []
+        for name in names:
+            if len(name) == 24:
+                groups[name[:16]].append(name[16:])
+            else:
+                rest.append(name)
+        runs: list[Run] = []
+        for prefix, lows in groups.items():
+            if _are_segments(prefix, lows, size):
+                runs += _stretches(prefix, {*lows}, size)
+            else:
+                rest += [prefix + low for low in lows]
         partials, histories, others = set(), set(), []
         for name in rest:
             kind = kind_of(name)
@@ -125,34 +136,21 @@ class Inventory:
         return Segment(timeline, runs[-1].last) if runs else None
 
 
-def _group(names: list[str], size: SegmentSize) -> tuple[list[Run], list[str]]:
-    """Sorted, distinct names of 24 characters as runs; and those from where some are not as they should be.
-
-    Names that share their first 16 characters are judged together: digits all, so many from first to last.
-    """
-    runs: list[Run] = []
-    rest: list[str] = []
-    end = 0
-    while end < len(names):
-        begin, prefix = end, names[end][:16]
-        end = max(bisect_left(names, prefix + "G", begin), begin + 1)
-        group = names[begin:end]
-        last = group[-1]
-        if not _DIGITS.issuperset("".join(group)) or last < _FIRST or int(last[16:], 16) >= size.per_log:
-            rest += group
-            continue
-        timeline, base = int(prefix[:8], 16), int(prefix[8:], 16) * size.per_log
-        for first, last in _stretches(group):
-            runs.append(Run(timeline, base + int(first[16:], 16), base + int(last[16:], 16)))
-    return runs, rest
+def _are_segments(prefix: str, lows: list[str], size: SegmentSize) -> bool:
+    """Whether prefix and low parts make names of segments; the low parts have eight characters each."""
+    digits = _DIGITS.issuperset(prefix) and _DIGITS.issuperset("".join(lows))
+    return digits and prefix >= _FIRST and int(max(lows), 16) < size.per_log
 
 
-def _stretches(names: list[str]) -> Iterator[tuple[str, str]]:
-    """The first and last of each stretch without a hole among names that differ in their low part."""
-    if int(names[-1][16:], 16) - int(names[0][16:], 16) == len(names) - 1:
-        yield names[0], names[-1]
-    else:
-        yield from ((name, name) for name in names)
+def _stretches(prefix: str, lows: set[str], size: SegmentSize) -> list[Run]:
+    """The runs among segments that share a prefix; a number is made of each only if there are holes."""
+    timeline, base = int(prefix[:8], 16), int(prefix[8:], 16) * size.per_log
+    first, last = int(min(lows), 16), int(max(lows), 16)
+    if last - first == len(lows) - 1:
+        return [Run(timeline, base + first, base + last)]
+    numbers = sorted(base + int(low, 16) for low in lows)
+    breaks = [n for n, (a, b) in enumerate(pairwise(numbers), 1) if b != a + 1]
+    return [Run(timeline, numbers[a], numbers[b - 1]) for a, b in pairwise([0, *breaks, len(numbers)])]
 
 
 def _by_timeline(runs: Iterable[Run]) -> dict[int, tuple[Run, ...]]:
