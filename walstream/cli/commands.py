@@ -1,0 +1,41 @@
+"""The table of commands: name, module, group, one line, other names.
+
+A command's module is imported only when it is chosen. It has ``EXAMPLE``, ``add_arguments(parser)``
+and ``run(context, arguments) -> int``; a *light* one has ``light_main(arguments) -> int`` in place of
+``run``, which gets all arguments but the command's word. On the path of ``get-wal``.
+"""
+
+from __future__ import annotations
+
+PROTECT = "Protect a server"
+CATALOG = "Look at what is stored"
+RECOVER = "Recover"
+
+GROUPS = (PROTECT, CATALOG, RECOVER)
+
+
+class Command:
+    """One command of the command line."""
+
+    __slots__ = ("aliases", "group", "light", "module", "name", "summary")
+
+    def __init__(self, name: str, group: str, summary: str, *aliases: str, light: bool = False) -> None:
+        self.name = name
+        self.group = group
+        self.summary = summary
+        self.aliases = aliases
+        self.light = light
+        self.module = f"walstream.cli.{name.replace('-', '_')}_cmd"
+
+
+COMMANDS = (
+    Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
+)  # fmt: skip
+
+
+def find_command(word: str) -> Command | None:
+    """The command of that name."""
+    for command in COMMANDS:
+        if word == command.name or word in command.aliases:
+            return command
+    return None

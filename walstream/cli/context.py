@@ -1,0 +1,64 @@
+"""What a command is given: the configuration, read when first asked for, and the output."""
+
+from __future__ import annotations
+
+import argparse
+from functools import cached_property
+
+from catalog.errors import UsageError
+from walstream.cli.output import Output
+from walstream.settings.load import load
+from walstream.settings.locate import Places, places
+from walstream.settings.options import LOG_LEVEL
+from walstream.settings.server import Configuration, ServerSettings
+
+
+class Context:
+    """The surroundings of one command."""
+
+    def __init__(self, arguments: argparse.Namespace, output: Output) -> None:
+        self.output = output
+        self.config_file: str | None = arguments.config
+        self._log_level: str | None = arguments.log_level
+
+    @cached_property
+    def configuration(self) -> Configuration:
+        """The whole configuration, for commands that talk to servers."""
+        return load(self.config_file)
+
+    def server(self, name: str) -> ServerSettings:
+        """The settings of one server; ``ConfigurationError`` if there is anything wrong with them."""
+        return self.configuration.server(name)
+
+    def places(self, name: str) -> Places:
+        """Where a server keeps its things, for offline commands; what else is wrong is only warned of."""
+        found, problems = places(name, self.config_file)
+        for problem in problems:
+            self.output.warning(str(problem), problem.hint)
+        return found
+
+    def server_names(self, given: list[str]) -> list[str]:
+        """The names that were given, each once, with ``all`` replaced by all names."""
+        if given == ["all"]:
+            return self.configuration.names
+        if "all" in given:
+            raise UsageError("'all' stands for every server and is given alone")
+        return list(dict.fromkeys(given))
+
+    @property
+    def log_level(self) -> str:
+        """The level from the command line, or else from the configuration."""
+        if self._log_level is None:
+            return self.configuration.globals.log_level
+        try:
+            return LOG_LEVEL.kind.parse(self._log_level)
+        except ValueError:
+            raise UsageError(f"not a log level: {self._log_level!r}", f"accepted: {LOG_LEVEL.kind.accepted}")
+
+    def start_logging(self) -> None:
+        """Send log messages where the configuration says; for commands that run for long."""
+        # Most commands log nothing, and logging is slow to import.
+        from walstream.cli.logs import set_up
+
+        settings = self.configuration.globals
+        set_up(self.log_level, settings.log_file, settings.log_format)

@@ -1,0 +1,128 @@
+"""The only printer. Results go to standard output, everything else to standard error.
+
+With JSON wanted, facts are collected with ``put`` and one document is written by ``close``; errors and
+warnings are also in it, under ``_ERROR`` and ``_WARNING``. Then ``line`` and ``table`` show nothing,
+and without JSON ``put`` shows nothing, so that a command may call both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from io import TextIOWrapper
+from typing import TextIO
+
+from catalog.errors import WalstreamError
+from walstream.cli.progress import Progress
+from walstream.cli.units import table
+
+_COLOURS = {"red": "31", "green": "32", "yellow": "33", "bold": "1"}
+
+
+class Output:
+    """Where a command's words go."""
+
+    def __init__(
+        self,
+        out: TextIO,
+        err: TextIO,
+        *,
+        as_json: bool = False,
+        quiet: bool = False,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        self.as_json = as_json
+        self.quiet = quiet
+        self._out = out
+        self._err = err
+        self._plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+        self._document: dict[str, object] = {}
+        self._messages: dict[str, list[str]] = {}
+        self._progress: Progress | None = None
+        for stream in (out, err):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
+
+    def configure(self, *, as_json: bool, quiet: bool) -> None:
+        """Change what was guessed before the arguments were understood."""
+        self.as_json = as_json
+        self.quiet = quiet
+
+    def line(self, text: str = "") -> None:
+        """A line of the result."""
+        if not self.as_json and not self.quiet:
+            self._clear_progress()
+            print(text, file=self._out)
+
+    def table(
+        self, headers: list[str], rows: list[list[str]], *, right: frozenset[int] = frozenset()
+    ) -> None:
+        """A table of the result; columns in ``right`` are aligned to the right."""
+        for text in table(headers, rows, right):
+            self.line(text)
+
+    def put(self, key: str, facts: object) -> None:
+        """One entry of the JSON document, usually a server's name and what is known of it."""
+        self._document[key] = facts
+
+    def note(self, text: str) -> None:
+        """Something worth knowing that is not the result."""
+        if not self.quiet:
+            self._complain(text)
+
+    def warning(self, text: str, hint: str | None = None) -> None:
+        """Something that is wrong and does not keep the command from its work."""
+        self._messages.setdefault("_WARNING", []).append(text)
+        if not self.quiet:
+            self._complain(*(f"{self._paint_err('warning:', 'yellow')} {line}" for line in text.split("\n")))
+            self._hint(hint)
+
+    def error(self, error: WalstreamError) -> None:
+        """What the command failed with."""
+        lines = str(error).split("\n")
+        self._messages.setdefault("_ERROR", []).extend(lines)
+        self._complain(*(f"{self._paint_err('walstream: error:', 'red')} {line}" for line in lines))
+        self._hint(error.hint)
+
+    def progress(self, label: str, total: int | None = None) -> Progress:
+        """A progress line for work of ``total`` bytes, shown only on a terminal."""
+        shown = self._err.isatty() and not self.quiet
+        self._progress = Progress(self._err if shown else None, label, total)
+        return self._progress
+
+    def paint(self, text: str, colour: str) -> str:
+        """``text`` in a colour (red, green, yellow, bold), if standard output is a terminal."""
+        return self._painted(self._out, text, colour)
+
+    @property
+    def on_terminal(self) -> bool:
+        """Whether a person is likely to read the result as it comes."""
+        return self._out.isatty()
+
+    def close(self) -> None:
+        """Write the JSON document, if one is wanted."""
+        self._clear_progress()
+        if self.as_json and not self.quiet:
+            print(json.dumps(self._document | self._messages, indent=2, sort_keys=True), file=self._out)
+
+    def _hint(self, hint: str | None) -> None:
+        if hint:
+            self._complain(f"hint: {hint}")
+
+    def _complain(self, *lines: str) -> None:
+        self._clear_progress()
+        for line in lines:
+            print(line, file=self._err, flush=True)
+
+    def _clear_progress(self) -> None:
+        if self._progress is not None:
+            self._progress.clear()
+
+    def _paint_err(self, text: str, colour: str) -> str:
+        return self._painted(self._err, text, colour)
+
+    def _painted(self, stream: TextIO, text: str, colour: str) -> str:
+        if self._plain or not stream.isatty():
+            return text
+        return f"\x1b[{_COLOURS[colour]}m{text}\x1b[0m"

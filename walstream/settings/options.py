@@ -1,0 +1,177 @@
+"""Every option that walstream honours: name, where it may stand, kind of value, default, meaning.
+
+The one table behind reading, checking and documenting the configuration. Options that are known but
+not honoured are in ``fates``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from walstream.settings import values
+from walstream.settings.values import SWITCH, Kind, choice, duration, size, whole
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+GLOBAL = "global"
+SERVER = "server"
+BOTH = "global, server"
+CODECS = ("none", "gzip", "lz4", "zstd")
+
+
+@dataclass(frozen=True)
+class Option(Generic[T_co]):
+    """One option. ``shown`` is the default as the documentation has it."""
+
+    name: str
+    scope: str
+    kind: Kind[T_co]
+    default: T_co
+    shown: str
+    meaning: str
+
+
+def _set(name: str, scope: str, kind: Kind[T], default: str, meaning: str) -> Option[T]:
+    """An option that always has a value."""
+    return Option(name, scope, kind, kind.parse(default), default, meaning)
+
+
+def _optional(name: str, scope: str, kind: Kind[T], meaning: str, shown: str = "–") -> Option[T | None]:
+    """An option that may have no value."""
+    return Option(name, scope, kind, None, shown, meaning)
+
+
+_SECOND = duration(0.01)
+_FAST = "zstd 1, gzip 1, lz4 0"
+
+WALSTREAM_HOME = _optional(
+    "walstream_home", GLOBAL, values.PATH, "root of local state and, by default, of repositories; required"
+)
+BARMAN_HOME = _optional(
+    "barman_home",
+    GLOBAL,
+    values.PATH,
+    "read in place of walstream_home when that is absent; not with Barman's data in it",
+)
+REPOSITORY = _optional(
+    "repository",
+    BOTH,
+    values.PATH,
+    "root of repositories: a server has the directory of its name in it",
+    "walstream_home",
+)
+CONFIGURATION_FILES_DIRECTORY = _optional(
+    "configuration_files_directory",
+    GLOBAL,
+    values.DIRECTORY,
+    "read also all *.conf of this directory, by name",
+)
+LOG_LEVEL = _set(
+    "log_level",
+    GLOBAL,
+    choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+    "INFO",
+    "least weight of what is logged",
+)
+LOG_FILE = _optional("log_file", GLOBAL, values.PATH, "where logs go", "standard error")
+LOG_FORMAT = _set(
+    "log_format", GLOBAL, choice("text", "json"), "text", "lines for people, or JSON for machines"
+)
+
+DESCRIPTION = _optional("description", SERVER, values.TEXT, "free text, shown by list-servers")
+ACTIVE = _set("active", SERVER, SWITCH, "on", "off: nothing is received and backed up; restoring goes on")
+CONNINFO = _optional(
+    "conninfo", SERVER, values.CONNINFO, "how to connect for SQL, any libpq string; required"
+)
+STREAMING_CONNINFO = _optional(
+    "streaming_conninfo", SERVER, values.CONNINFO, "how to connect for replication", "conninfo"
+)
+WAL_STREAMING_CONNINFO = _optional(
+    "wal_streaming_conninfo", SERVER, values.CONNINFO, "another node to stream WAL from", "streaming_conninfo"
+)
+
+STREAMING_ARCHIVER = _set("streaming_archiver", BOTH, SWITCH, "on", "receive WAL by streaming")
+SLOT_NAME = _optional(
+    "slot_name", BOTH, values.SLOT_NAME, "replication slot; without one the server may drop WAL"
+)
+CREATE_SLOT = _set(
+    "create_slot",
+    BOTH,
+    choice("auto", "manual"),
+    "auto",
+    "auto: the receiver makes a missing slot when it connects",
+)
+REPORT_APPLIED = _set(
+    "report_applied",
+    SERVER,
+    SWITCH,
+    "off",
+    "report what is flushed as applied too, for synchronous_commit = remote_apply",
+)
+STREAMING_ARCHIVER_NAME = _set(
+    "streaming_archiver_name",
+    BOTH,
+    values.APPLICATION_NAME,
+    "walstream_receive_wal",
+    "the receiver's application name",
+)
+SYNCHRONOUS = _set(
+    "synchronous",
+    BOTH,
+    choice("auto", "on", "off"),
+    "auto",
+    "sync and report every batch; auto: when the server waits",
+)
+FLUSH_INTERVAL = _set("flush_interval", BOTH, _SECOND, "1s", "sync at least this often when not synchronous")
+UNSYNCED_LIMIT = _set(
+    "unsynced_limit", BOTH, size(1 << 20, 1 << 34), "64MiB", "sync when so much is written and not yet synced"
+)
+STATUS_INTERVAL = _set("status_interval", BOTH, _SECOND, "10s", "report to the server at least this often")
+COMPRESSION = _set("compression", BOTH, choice(*CODECS), "zstd", "codec of stored WAL")
+COMPRESSION_LEVEL = _optional("compression_level", BOTH, values.LEVEL, "its level", _FAST)
+
+BACKUP_METHOD = _set(
+    "backup_method",
+    BOTH,
+    choice("postgres", refused="walstream takes backups over a replication connection only"),
+    "postgres",
+    "how backups are taken",
+)
+STREAMING_BACKUP_NAME = _set(
+    "streaming_backup_name",
+    BOTH,
+    values.APPLICATION_NAME,
+    "walstream_backup",
+    "application name of a base backup",
+)
+BACKUP_COMPRESSION = _set("backup_compression", BOTH, choice(*CODECS), "zstd", "codec of base backups")
+BACKUP_COMPRESSION_LEVEL = _optional("backup_compression_level", BOTH, values.LEVEL, "its level", _FAST)
+IMMEDIATE_CHECKPOINT = _set(
+    "immediate_checkpoint", BOTH, SWITCH, "off", "begin backups with a fast checkpoint"
+)
+BANDWIDTH_LIMIT = _optional(
+    "bandwidth_limit", BOTH, whole(32, 1048576, " of kB/s"), "slow base backups down to this"
+)
+BASEBACKUP_RETRY_TIMES = _set(
+    "basebackup_retry_times", BOTH, whole(0, 1000), "0", "repeat a failed base backup so often"
+)
+BASEBACKUP_RETRY_SLEEP = _set(
+    "basebackup_retry_sleep", BOTH, duration(0), "30s", "wait so long before each repetition"
+)
+RECOVERY_OPTIONS = _set(
+    "recovery_options",
+    BOTH,
+    choice("get-wal", refused="copying WAL at restore is not supported yet"),
+    "get-wal",
+    "a restored cluster fetches its WAL while it recovers",
+)
+CHECK_TIMEOUT = _set(
+    "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
+)
+
+# In the order above, which is the order of the documentation.
+OPTIONS: dict[str, Option[object]] = {
+    option.name: option for option in tuple(globals().values()) if isinstance(option, Option)
+}

@@ -1,0 +1,104 @@
+"""Settings as frozen values: one for the whole installation, one per server, and the two together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from catalog.errors import ConfigurationError
+from walstream.settings.conninfo import Conninfo
+from walstream.settings.locate import unknown_server
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GlobalSettings:
+    """What the global section says."""
+
+    source_file: str
+    walstream_home: str | None
+    repository: str | None
+    log_level: str
+    log_file: str | None
+    log_format: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings:
+    """What holds for one server. Times are seconds, sizes bytes, ``bandwidth_limit`` kB/s.
+
+    ``repository`` and ``home`` are the server's own directories. ``not_needed`` names the options
+    that are accepted because they change nothing.
+    """
+
+    name: str
+    source_file: str
+    repository: str
+    home: str
+    description: str | None
+    active: bool
+
+    conninfo: Conninfo
+    streaming_conninfo: Conninfo
+    wal_streaming_conninfo: Conninfo
+
+    streaming_archiver: bool
+    slot_name: str | None
+    create_slot: str
+    report_applied: bool
+    streaming_archiver_name: str
+    synchronous: str
+    flush_interval: float
+    unsynced_limit: int
+    status_interval: float
+    compression: str
+    compression_level: int
+
+    backup_method: str
+    streaming_backup_name: str
+    backup_compression: str
+    backup_compression_level: int
+    immediate_checkpoint: bool
+    bandwidth_limit: int | None
+    basebackup_retry_times: int
+    basebackup_retry_sleep: float
+
+    recovery_options: str
+    check_timeout: float
+    not_needed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """All that the files say. Each server is in ``servers``, or in ``broken`` with its errors.
+
+    An error of the global section counts for every server; ``problems`` has those apart.
+    ``descriptions`` is of the broken ones, for listing.
+    """
+
+    file: str
+    globals: GlobalSettings
+    servers: Mapping[str, ServerSettings]
+    broken: Mapping[str, Sequence[ConfigurationError]]
+    problems: Sequence[ConfigurationError]
+    descriptions: Mapping[str, str]
+
+    @property
+    def names(self) -> list[str]:
+        """The names of all servers, broken ones too, sorted."""
+        return sorted((*self.servers, *self.broken))
+
+    def server(self, name: str) -> ServerSettings:
+        """The settings of a server; ``ConfigurationError`` if it is broken or not there."""
+        if name in self.servers:
+            return self.servers[name]
+        if name in self.broken:
+            raise joined(self.broken[name])
+        raise unknown_server(name, self.names, self.file)
+
+
+def joined(errors: Sequence[ConfigurationError]) -> ConfigurationError:
+    """Several errors as one to raise: a line for each, with its hint."""
+    if len(errors) == 1:
+        return errors[0]
+    lines = [f"{error}; {error.hint}" if error.hint else str(error) for error in errors]
+    return ConfigurationError("\n".join(lines), "correct these lines")
