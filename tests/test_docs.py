@@ -26,7 +26,7 @@ def is_named(word):
 
 @pytest.mark.parametrize("command", table("walstream.cli.commands", "COMMANDS"), ids=lambda each: each.name)
 def test_every_command_is_documented(command):
-    assert [name for name in (command.name, *command.aliases) if not is_named(name)] == []
+    assert is_named(command.name)
 
 
 @pytest.mark.parametrize("option", table("walstream.settings.options", "OPTIONS"))
