@@ -62,10 +62,10 @@ $(VENV)/.ok: requirements.lock pyproject.toml
 	  echo "make: venv does not work here, trying uv instead"; \
 	  $(MAKE) --no-print-directory $(UV) && $(UV) venv -q --seed --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV); } || { \
 	  echo "make: cannot make an environment: install python3-venv, or pip" >&2; exit 1; }
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock || { \
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock || { \
 	  echo "make: cannot install what requirements.lock names; is a package index reachable?" >&2; exit 1; }
-	@$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(UV):
-	@$(PYTHON) -m pip install -q --disable-pip-version-check --upgrade --target .boot uv
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --upgrade --target .boot uv
