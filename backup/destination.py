@@ -66,7 +66,9 @@ def check(path: str) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise DestinationRefused(f"{path!r} is not a directory", "name an empty or absent directory") from None
+        raise DestinationRefused(
+            f"{path!r} is not a directory", "name an empty or absent directory"
+        ) from None
     except OSError as error:
         raise failed("list", path, error) from error
     if names and MARK not in names:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 
 import walstream
 from backup import stream
-from backup.label import BackupLabel
+from backup.label import BackupLabel, parse_label
 from backup.manifest import ManifestReader
 from backup.observed import Observed
 from backup.tar import Member, MemberSink, TarParser
@@ -136,7 +136,7 @@ class _Taking:
             data_checksums=settings["data_checksums"] == "on",
             summarize_wal=settings["summarize_wal"] == "on" if "summarize_wal" in settings else None,
             data_directory=settings.get("data_directory", ""),
-            from_standby=copy.label().method_from == "standby",
+            from_standby=copy.label().backup_from == "standby",
             label=copy.label().label,
             begin=begin,
             end=end,
@@ -285,7 +285,7 @@ class _Copy:
 
     def label(self) -> BackupLabel:
         """The backup's label, as it was seen in the main archive."""
-        return BackupLabel.parse(self._label.content())
+        return parse_label(self._label.content())
 
     def abort(self) -> None:
         """Let go of a file that is half written; harmless when there is none."""

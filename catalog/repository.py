@@ -7,18 +7,21 @@ before a byte is written, because other tools use the same directory names.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalog import durable, layout
 from catalog.backups import BackupShelf
+from catalog.coverage import Holdings
 from catalog.errors import Absent, ForeignRepository
 from catalog.inventory import Inventory
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
+from catalog.record import BackupRecord
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.timeline import History
 from catalog.wal import WalShelf
-from catalog.walname import HISTORY, kind_of, timeline_in
+from catalog.walname import HISTORY, Segment, kind_of, timeline_in
 
 # What may lie in a directory that is to become a repository: the root of a file system has it.
 _HARMLESS = frozenset({"lost+found"})
@@ -101,3 +104,17 @@ def refuse_foreign(root: str) -> None:
 def _opened(root: str, identity: RepositoryIdentity) -> Repository:
     storage = LocalStorage(root)
     return Repository(storage.root, storage, identity, WalShelf(storage), BackupShelf(storage))
+
+
+def stored_holdings(repository: Repository, records: Sequence[BackupRecord] | None = None) -> Holdings:
+    """What decisions rest on that look at the repository alone; all records unless some are given."""
+    size = repository.identity.wal_segment_size
+    if records is None:
+        records = repository.backups.records()
+    own = {
+        record.id: frozenset(
+            Segment.parse(name[:24], size) for name in repository.backups.wal_names(record.id)
+        )
+        for record in records
+    }
+    return Holdings(tuple(records), repository.inventory(), repository.histories(), size, own)

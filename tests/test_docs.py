@@ -1,22 +1,9 @@
-<<<<<<< HEAD
-import runpy
-from pathlib import Path
-
-import pytest
-
-DOCS = Path(__file__).parent.parent / "docs"
-PAGES = runpy.run_path(str(DOCS / "generate.py"))["pages"]()
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_generated_page_is_what_would_be_generated_now(name):
-    assert (DOCS / name).read_text(encoding="utf-8") == PAGES[name], "run: python docs/generate.py"
-=======
 """The documentation names everything a user can type or meet: commands, options, errors."""
 
 import importlib
 import inspect
 import re
+import runpy
 
 import pytest
 from support.modules import MODULES, ROOT
@@ -24,6 +11,7 @@ from support.modules import MODULES, ROOT
 from catalog import errors
 
 PAGES = {path: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").rglob("*.md"))}
+GENERATED = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
 CLASSES = [name for name, value in vars(errors).items() if inspect.isclass(value)]
 
 
@@ -67,4 +55,10 @@ def test_the_drawing_of_the_tree_shows_every_error(name):
 def test_links_between_pages_lead_somewhere(path):
     targets = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", PAGES[path])
     assert [target for target in targets if not (path.parent / target).exists()] == []
->>>>>>> deec2bf859e45248f8251c72052824ffa8b0013b
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_page_is_what_would_be_generated_now(name):
+    assert (ROOT / "docs" / name).read_text(encoding="utf-8") == GENERATED[name], (
+        "run: python docs/generate.py"
+    )

@@ -17,14 +17,14 @@ from datetime import UTC, datetime
 
 from backup.take import Progress, TakeOptions, take
 from catalog import layout
-from catalog.errors import Absent, BackupFailed, WalstreamError
+from catalog.coverage import restorable
+from catalog.errors import BackupFailed, WalstreamError
 from catalog.frames import Workers, encoder
 from catalog.lock import is_held
 from catalog.lsn import LSN
 from catalog.marks import FailedMark, StartedMark
-from catalog.pitr import restorable
 from catalog.record import BackupRecord, Point, backup_id
-from catalog.repository import Repository
+from catalog.repository import Repository, stored_holdings
 from catalog.state import live_receiver_state, receiver_lock_path
 from catalog.walname import Segment
 from walstream.ops import wiring
@@ -97,7 +97,12 @@ def sweep(repository: Repository) -> None:
         if repository.backups.find(each) is not None:
             repository.storage.delete(layout.backup_key(each, layout.STARTED))
             continue
-        mark = FailedMark(started.started, datetime.now(UTC), "the backup was killed", "take it again")
+        mark = FailedMark(
+            started=started.started,
+            ended=datetime.now(UTC),
+            error="the backup was killed",
+            hint="take it again",
+        )
         repository.backups.fail(each, mark)
 
 
@@ -123,7 +128,7 @@ class _Attempt:
     def run(self) -> BackupOutcome:
         began = time.monotonic()
         shelf = self._repository.backups
-        shelf.mark_started(self._id, StartedMark(os.getpid(), self._request.name, self._started, None))
+        shelf.mark_started(self._id, self._mark(None))
         try:
             with self._wal_being_received() as receiving, Workers(wiring.CODEC_THREADS) as workers:
                 record = take(self._options(), self._repository, workers, self._begin, self._on_progress)
@@ -137,11 +142,17 @@ class _Attempt:
             if shelf.find(self._id) is None:
                 text = str(error) or type(error).__name__
                 hint = getattr(error, "hint", None)
-                shelf.fail(self._id, FailedMark(self._started, datetime.now(UTC), text, hint))
+                ended = datetime.now(UTC)
+                mark = FailedMark(started=self._started, ended=ended, error=text, hint=hint)
+                shelf.fail(self._id, mark)
             raise
         stored = sum(archive.stored_size for archive in (*record.archives, record.manifest))
-        done = restorable(record, self._repository.inventory(), backup_wal(self._repository, record))
+        done = self._is_restorable(record)
         return BackupOutcome(record, done, stored, time.monotonic() - began)
+
+    def _mark(self, begin: Point | None) -> StartedMark:
+        name = self._request.name
+        return StartedMark(pid=os.getpid(), name=name, started=self._started, parent=None, begin=begin)
 
     def _options(self) -> TakeOptions:
         settings, request = self._settings, self._request
@@ -161,8 +172,7 @@ class _Attempt:
 
     def _begin(self, begin: Point) -> None:
         """Note where the backup begins; stop it when its first WAL can no longer be had."""
-        mark = StartedMark(os.getpid(), self._request.name, self._started, None, begin)
-        self._repository.backups.mark_started(self._id, mark)
+        self._repository.backups.mark_started(self._id, self._mark(begin))
         size = self._repository.identity.wal_segment_size
         first = Segment.at(begin.timeline, begin.lsn, size)
         if self._in_spool(first) or self._repository.inventory().has(first):
@@ -232,7 +242,7 @@ class _Attempt:
         return self._is_restorable(record)
 
     def _is_restorable(self, record: BackupRecord) -> bool:
-        return restorable(record, self._repository.inventory(), backup_wal(self._repository, record))
+        return restorable(record, stored_holdings(self._repository, (record,)))
 
     def _store_beginning(self, record: BackupRecord, workers: Workers) -> None:
         """Store the synced beginning of the last segment with the backup, zeros behind it."""
@@ -297,15 +307,6 @@ class _ReceiverThread:
             self._receiver.run()
         except BaseException as error:
             self._error = error
-
-
-def backup_wal(repository: Repository, record: BackupRecord) -> frozenset[Segment]:
-    """The segments whose beginning is stored with a backup."""
-    try:
-        size = record.wal_segment_size
-        return frozenset(Segment.parse(name[:24], size) for name in repository.backups.wal_names(record.id))
-    except Absent:
-        return frozenset()
 
 
 def _free_id(repository: Repository) -> str:

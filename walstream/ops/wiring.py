@@ -18,8 +18,8 @@ from catalog.repository import Repository, create_repository, open_repository, r
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.state import receiver_lock_path
 from walstream.connection import Connection
-from walstream.receiver import ReceiveOptions, Receiver, ServerFacts, server_facts
 from walstream.intake import Intake, IntakeOptions
+from walstream.receiver import ReceiveOptions, Receiver, ServerFacts, server_facts
 from walstream.settings.server import ServerSettings
 
 CODEC_THREADS = 2
@@ -86,9 +86,7 @@ def ready_repository(settings: ServerSettings, facts: ServerFacts) -> Repository
 
 def connected_repository(settings: ServerSettings) -> Repository:
     """Connect, check the server's identity, and open or make its repository."""
-    with Connection.open(
-        settings.wal_streaming_conninfo, application_name="walstream"
-    ) as connection:
+    with Connection.open(settings.wal_streaming_conninfo, application_name="walstream") as connection:
         return ready_repository(settings, server_facts(connection))
 
 
