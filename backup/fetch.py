@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from catalog.repository_identity import RepositoryIdentity
     from catalog.sink import Reader
 
 PIECE = 1 << 20
@@ -57,13 +58,13 @@ class WalSource:
                 reader = look(name)
                 if reader is not None:
                     return reader
-        self.check_repository()
+        self.identity()
         raise Absent(f"WAL file {name!r} is not in {self.repository!r}")
 
-    def check_repository(self) -> int:
-        """The system identifier; ``StorageError`` when there is no repository to be seen."""
+    def identity(self) -> RepositoryIdentity:
+        """Whose repository it is; ``StorageError`` when there is no repository to be seen."""
         try:
-            return read_identity(LocalStorage(self.repository)).system_identifier
+            return read_identity(LocalStorage(self.repository))
         except Absent:
             raise StorageError(
                 f"{self.repository!r} holds no repository", "check the path, and that its disk is mounted"

@@ -12,11 +12,12 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from backup import destination
 from backup.checksum import checksum
-from backup.extract import Extractor, sync_tree
+from backup.extract import Extractor
 from backup.label import format_tablespace_map, parse_tablespace_map
 from backup.manifest import rewrite
 from backup.recovery_conf import (
@@ -27,7 +28,8 @@ from backup.recovery_conf import (
     settings_block,
 )
 from backup.tar import TarParser
-from catalog import layout
+from backup.tree import sync_tree
+from catalog import durable, layout
 from catalog.codec import decoder, split_suffix
 from catalog.errors import Absent, Corrupt, DestinationRefused
 from catalog.local_storage import failed
@@ -39,6 +41,7 @@ from catalog.sink import PIECE, Measured, Reader
 AUTO_CONF = "postgresql.auto.conf"
 CONF = "postgresql.conf"
 TABLESPACE_MAP = "tablespace_map"
+PG_CONTROL = "global/pg_control"
 POINTS_OUTSIDE = ("data_directory", "external_pid_file", "log_directory")
 
 
@@ -134,17 +137,18 @@ class _Restore:
         outside = [path for path in self._locations.values() if not path.startswith(self._root + os.sep)]
         directories = [self._root, *outside]
         destination.prepare(directories, {"backup": self._record.id}, self._options.owner)
-        main = self._unpack_all()
-        try:
-            self._link_tablespaces()
-            settings = self._configure()
-            self._write_manifest()
-            self._give_to_owner()
-            for directory in directories:
-                sync_tree(directory)
-            main.release()
-        except OSError as error:
-            raise failed("restore to", self._root, error) from error
+        with closing(self._unpack_all()) as main:
+            try:
+                self._link_tablespaces()
+                settings = self._configure()
+                self._write_manifest()
+                if main.group_access:
+                    os.chmod(self._root, 0o750)
+                for directory in directories:
+                    sync_tree(directory)
+                main.release()
+            except OSError as error:
+                raise failed("restore to", self._root, error) from error
         destination.release(directories)
         return RestoreReport(
             tuple(directories),
@@ -170,13 +174,18 @@ class _Restore:
         main = None
         for archive in sorted(self._record.archives, key=lambda archive: archive.oid is None):
             if archive.oid is None:
-                transform = {TABLESPACE_MAP: self._remap}
-                extractor = main = Extractor(self._root, transform=transform)
+                main = Extractor(
+                    self._root,
+                    owner=self._options.owner,
+                    transform={TABLESPACE_MAP: self._remap},
+                    hold=(PG_CONTROL,),
+                )
+                self._unpack(archive, main)
             else:
                 path = self._locations[archive.oid]
-                os.makedirs(path, mode=destination.PRIVATE, exist_ok=True)
-                extractor = Extractor(path)
-            self._unpack(archive, extractor)
+                durable.make_directories(path, destination.PRIVATE)
+                with closing(Extractor(path, owner=self._options.owner)) as extractor:
+                    self._unpack(archive, extractor)
         if main is None:
             raise Corrupt(f"backup {self._record.id} has no main archive", "restore another backup")
         return main
@@ -204,6 +213,7 @@ class _Restore:
             if os.path.normpath(link) != path:
                 os.makedirs(os.path.dirname(link), exist_ok=True)
                 os.symlink(path, link)
+                self._own(link)
 
     def _configure(self) -> list[tuple[str, str]]:
         self._comment_out(CONF)
@@ -234,6 +244,7 @@ class _Restore:
             pass
         for name in (AUTO_CONF, signal):
             os.chmod(os.path.join(self._root, name), 0o600)
+            self._own(os.path.join(self._root, name))
         return settings
 
     def _comment_out(self, name: str) -> None:
@@ -264,14 +275,11 @@ class _Restore:
                 os.chmod(path, 0o600)
                 for piece in rewrite(reader, self._changed_files):
                     file.write(piece)
+        self._own(path)
 
-    def _give_to_owner(self) -> None:
-        if self._options.owner is None:
-            return
-        for directory in (self._root, *self._locations.values()):
-            for parent, directories, files in os.walk(directory):
-                for name in ("", *directories, *files):
-                    os.chown(os.path.join(parent, name), *self._options.owner, follow_symlinks=False)
+    def _own(self, path: str) -> None:
+        if self._options.owner is not None:
+            os.chown(path, *self._options.owner, follow_symlinks=False)
 
     def _warnings(self) -> list[str]:
         warnings = list(self._plan.warnings)

@@ -1,0 +1,46 @@
+"""Signals for commands that run for long: the first asks for an orderly end, which may take a moment."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from catalog.errors import Interrupted
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def calling(stop: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` on SIGINT and SIGTERM (from the main thread, between two bytecodes)."""
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        stop()
+
+    with _handled(handler, (signal.SIGINT, signal.SIGTERM)):
+        yield
+
+
+@contextmanager
+def raising() -> Iterator[None]:
+    """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted``, so that whatever is half done is undone."""
+
+    def handler(signum: int, frame: FrameType | None) -> None:
+        raise Interrupted(f"stopped by {signal.Signals(signum).name}", "what was half done was undone; start again")
+
+    with _handled(handler, _ENDING):
+        yield
+
+
+@contextmanager
+def _handled(
+    handler: Callable[[int, FrameType | None], None], signals: tuple[signal.Signals, ...]
+) -> Iterator[None]:
+    former = {each: signal.signal(each, handler) for each in signals}
+    try:
+        yield
+    finally:
+        for each, old in former.items():
+            signal.signal(each, old)

@@ -1,0 +1,178 @@
+"""``walstream wal-restore``: PostgreSQL's restore_command. Light: see ``walstream.cli``.
+
+The plan of the restore travels in the options, because PostgreSQL takes the end of this command's patience for
+the end of WAL: ``--path`` are the timelines to follow (segments of an ancestor at or behind the one with the
+switch count as absent, else another branch would be replayed without a word), ``--until`` is the last segment
+that the plan needs. Up to it absence is trouble, which is waited for and then said; behind it trouble is
+absence, at once: PostgreSQL reads ahead of a target that is already reached.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+
+from backup.fetch import WalSource, deliver_wal
+from catalog.errors import Absent, StorageError, UsageError, WalstreamError
+from catalog.timeline import Path
+from catalog.walname import HISTORY, SEGMENT, Segment, kind_of, timeline_in
+from walstream.cli import say
+from walstream.cli.light import parse
+from walstream.settings.locate import places
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from catalog.lsn import SegmentSize
+
+EXAMPLE = "walstream wal-restore main %f %p"
+
+ABSENT = 1
+PATIENCE = 600.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
+
+_FLAGS = {"-P": "partial", "--partial": "partial", "--standby": "standby"}
+_VALUES = {
+    "--absent-code": "absent_code",
+    "--path": "path",
+    "--until": "until",
+    "--backup": "backup",
+    "--home": "home",
+    "--wait": "wait",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "server", metavar="S", help="a server's name, or the path of its repository directory"
+    )
+    parser.add_argument("wal", metavar="%f", help="the name of the WAL file that PostgreSQL wants")
+    parser.add_argument("destination", metavar="%p", help="where PostgreSQL wants it")
+    parser.add_argument(
+        "-P", "--partial", action="store_true", help="also segments that are not yet complete"
+    )
+    parser.add_argument("--path", metavar="PATH", help="the timelines of the plan, as restore writes them")
+    parser.add_argument("--until", metavar="WAL", help="the last segment that the plan surely needs")
+    parser.add_argument("--backup", metavar="ID", help="the backup that may hold the beginning of a segment")
+    parser.add_argument("--home", metavar="DIR", help="where the server's spool is, if not in the repository")
+    parser.add_argument("--standby", action="store_true", help="a standby asks: it comes again by itself")
+    parser.add_argument(
+        "--wait",
+        metavar="SECONDS",
+        help=f"how long to wait out trouble with needed WAL (default {PATIENCE:.0f})",
+    )
+    parser.add_argument("--absent-code", metavar="N", help="exit code for a file that is absent (default 1)")
+
+
+def light_main(arguments: list[str]) -> int:
+    """Deliver one WAL file where PostgreSQL wants it; anything that is raised here means 255."""
+    given = parse(arguments, _FLAGS, _VALUES, ("S", "%f", "%p"))
+    server, name, destination = given.rest
+    absent_code = _number(given.values.get("absent_code", str(ABSENT)), "--absent-code")
+    found, problems = places(server, given.values.get("config"))
+    for problem in problems:
+        say(f"walstream: warning: {problem}")
+    source = WalSource(
+        found.repository,
+        given.values.get("home", found.home),
+        partial="partial" in given.flags,
+        backup_id=given.values.get("backup"),
+    )
+    wanted = Wanted(name, given.values.get("path"), given.values.get("until"))
+    if wanted.is_certainly_absent(source):
+        return absent_code
+    patience = _number(given.values.get("wait", str(round(PATIENCE))), "--wait")
+    try:
+        _deliver(source, wanted, destination, 0 if "standby" in given.flags else patience)
+    except Absent as absent:
+        if wanted.is_needed(source):
+            say(f"walstream: error: {absent}, and the recovery needs it")
+            return 255
+        return absent_code
+    except WalstreamError as trouble:
+        if wanted.is_behind_the_plan(source):
+            say(f"walstream: {trouble}; the plan does not need it")
+            return absent_code
+        raise
+    return 0
+
+
+class Wanted:
+    """One WAL file that PostgreSQL asks for, and what the plan says about it."""
+
+    __slots__ = ("_path", "_size", "_until", "name")
+
+    def __init__(self, name: str, path: str | None, until: str | None) -> None:
+        self.name = name
+        self._path = Path.parse(path) if path is not None else None
+        self._until = until
+        self._size: SegmentSize | None = None
+
+    def is_certainly_absent(self, source: WalSource) -> bool:
+        """Whether the plan forbids the file: a segment that lies on another branch than the path."""
+        if self._path is None or kind_of(self.name) != SEGMENT:
+            return False
+        if len(self._path.legs) == 1:
+            return timeline_in(self.name) != self._path.timeline
+        size = self._segment_size(source)
+        return not self._path.counts(Segment.parse(self.name, size), size)
+
+    def is_needed(self, source: WalSource) -> bool:
+        """Whether the plan needs the file."""
+        if kind_of(self.name) == HISTORY:
+            timeline = timeline_in(self.name)
+            return self._path is not None and any(1 < leg.timeline == timeline for leg in self._path.legs)
+        # Behind the timeline all digits count alike, so names compare as their segments do.
+        return self._until is not None and self.name[8:] <= self._until[8:]
+
+    def is_behind_the_plan(self, source: WalSource) -> bool:
+        """Whether the plan is complete without the file."""
+        return self._until is not None and kind_of(self.name) == SEGMENT and not self.is_needed(source)
+
+    def _segment_size(self, source: WalSource) -> SegmentSize:
+        if self._size is None:
+            self._size = source.identity().wal_segment_size
+        return self._size
+
+
+def _deliver(source: WalSource, wanted: Wanted, destination: str, patience: float) -> None:
+    """Deliver, trying again for ``patience`` seconds while something needed is missing or unreadable."""
+    give_up = time.monotonic() + patience
+    pause = FIRST_PAUSE
+    while True:
+        try:
+            deliver_wal(source, wanted.name, destination, may_place=_recovery_is_alive)
+            return
+        except WalstreamError as trouble:
+            final = wanted.is_behind_the_plan(source) or time.monotonic() + pause > give_up
+            if final or not _may_pass(trouble, wanted, source):
+                raise
+            say(f"walstream: {trouble}; trying again in {pause:.1f} s")
+        time.sleep(pause)
+        pause = min(pause * 2, LONGEST_PAUSE)
+        if not _recovery_is_alive():
+            raise StorageError("the recovery that asked for this file is gone")
+
+
+def _may_pass(trouble: WalstreamError, wanted: Wanted, source: WalSource) -> bool:
+    return wanted.is_needed(source) if isinstance(trouble, Absent) else True
+
+
+def _recovery_is_alive() -> bool:
+    """Whether the server in whose data directory we run still does; True where there is no such thing."""
+    try:
+        with open("postmaster.pid", encoding="utf-8", errors="replace") as file:
+            pid = int(file.readline())
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
+
+
+def _number(text: str, option: str) -> int:
+    if not text.isascii() or not text.isdecimal():
+        raise UsageError(f"{option} takes a number, not {text!r}")
+    return int(text)

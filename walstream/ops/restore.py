@@ -1,0 +1,128 @@
+"""Plan and carry out a restore for an operator: holdings from disk, ids from words, owners from names.
+
+Offline: needs the repository's directory and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import sys
+from dataclasses import dataclass, field, replace
+
+from backup.restore import RestoreOptions, check_room
+from catalog import layout
+from catalog.errors import TargetUnreachable, UsageError
+from catalog.lookup import find_backup
+from catalog.pitr import AUTO, RecoveryPlan, plan
+from catalog.coverage import Holdings
+from catalog.inventory import Inventory
+from catalog.repository import Repository, stored_holdings
+from catalog.state import read_receiver_state
+from catalog.target import POSITION, RecoveryTarget
+from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``."""
+
+    backup: str
+    destination: str
+    target: RecoveryTarget
+    tablespaces: dict[str, str] = field(default_factory=dict)
+    owner: str | None = None
+    partial_wal: bool = True
+    standby_mode: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRestore:
+    """A plan that can be carried out; ``room`` has bytes needed and free by directory."""
+
+    plan: RecoveryPlan
+    options: RestoreOptions
+    room: dict[str, tuple[int, int]]
+
+
+def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> PlannedRestore:
+    """Decide everything before a byte is written.
+
+    ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
+    """
+    partial = request.partial_wal and not request.standby_mode
+    holdings = reachable_holdings(repository, home, partial=partial)
+    backup = request.backup
+    if backup != AUTO:
+        failed = [each for each in repository.backups.ids() if repository.backups.failed(each) is not None]
+        backup = find_backup(backup, holdings.records, failed)
+    found = plan(holdings, request.target, backup)
+    _refuse_unreceived(found, repository, home)
+    options = RestoreOptions(
+        destination=os.path.abspath(request.destination),
+        home=os.path.abspath(home),
+        python=sys.executable,
+        tablespaces=request.tablespaces,
+        owner=_owner(request),
+        partial_wal=partial,
+        standby_mode=request.standby_mode,
+    )
+    room = check_room(found, options)
+    return PlannedRestore(found, options, room)
+
+
+def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> Holdings:
+    """The repository's holdings and what the spool has, with its incomplete segments if ``partial``."""
+    holdings = stored_holdings(repository)
+    spool = os.path.join(home, layout.STREAMING)
+    try:
+        names = os.listdir(spool)
+    except FileNotFoundError:
+        return holdings
+    kinds = {SEGMENT, PARTIAL} if partial else {SEGMENT}
+    held = [name[:24] for name in names if kind_of(name) in kinds]
+    return replace(holdings, inventory=holdings.inventory | Inventory.from_names(held, holdings.size))
+
+
+def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -> None:
+    """A position inside the segment that is being received is reachable only if its bytes have arrived."""
+    position = found.target.lsn
+    size = repository.identity.wal_segment_size
+    if found.target.kind != POSITION or position is None:
+        return
+    spooled = os.path.join(home, layout.STREAMING, f"{found.until.name(size)}.partial")
+    state = read_receiver_state(home)
+    if not os.path.exists(spooled) or state is None or Segment.at(state.timeline, state.flushed, size) != found.until:
+        return
+    if position >= state.flushed:
+        raise TargetUnreachable(
+            f"the target {position} is not in the WAL stored so far, which ends at {state.flushed}",
+            "wait for the receiver, or choose an earlier target",
+        )
+
+
+def _owner(request: RestoreRequest) -> tuple[int, int] | None:
+    """Whom the restored files are to belong to; only root can give files away."""
+    if request.owner is not None:
+        return _account(request.owner)
+    if os.geteuid() != 0:
+        return None
+    try:
+        existing = os.stat(request.destination)
+    except FileNotFoundError:
+        raise UsageError(
+            f"{request.destination!r} does not exist, and root must not own a cluster",
+            "say whom it belongs to with --owner postgres, or make the directory first",
+        ) from None
+    return existing.st_uid, existing.st_gid
+
+
+def _account(name: str) -> tuple[int, int]:
+    if os.geteuid() != 0:
+        raise UsageError("--owner needs root", "leave it out: the files will belong to you")
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
+    except KeyError:
+        raise UsageError(f"there is no user {name!r} on this machine", "name the user that runs PostgreSQL") from None
+    return entry.pw_uid, entry.pw_gid
+
