@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from catalog.errors import Malformed
+
 _BAD_PART = re.compile(rb"(?:\A|/)\.{0,2}(?:/|\Z)|\0")
 
 
@@ -17,8 +19,11 @@ def decode(raw: bytes) -> str:
 
 
 def encode(name: str) -> bytes:
-    """The bytes of a name that ``decode`` made; ``UnicodeError`` (a ``ValueError``) for other surrogates."""
-    return name.encode("utf-8", "surrogateescape")
+    """The bytes of a name; ``Malformed`` when ``decode`` cannot have made it."""
+    try:
+        return name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError as error:
+        raise Malformed(f"not the name of a file: {name!r}") from error
 
 
 def stays_inside(raw: bytes) -> bool:
