@@ -37,7 +37,8 @@ def available() -> dict[int, str]:
     found = {}
     for version in VERSIONS:
         npm = str(_NPM / f"pg{version}" / "native" / "bin")
-        directory = installed(version) or (npm if holds_server(npm) else None)
+        whole = (_NPM / ".installed-from").exists() and holds_server(npm)  # written last by install.py
+        directory = installed(version) or (npm if whole else None)
         if directory is not None:
             found[version] = directory
     chosen = os.environ.get(OVERRIDE)
