@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from catalog.target import IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
+from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 
 ABSENT_CODE = 64
 
@@ -70,17 +70,18 @@ def recovery_settings(
 ) -> list[tuple[str, str]]:
     """The settings that make a server of this version (150018) recover to ``target`` on ``timeline``.
 
-    Every other recovery setting is emptied, because the origin may have left one behind.
+    Every other target is emptied, because the origin may have left one behind; that has to come before the one
+    that counts (emptying one while another is set is "multiple recovery targets" to PostgreSQL).
     """
-    settings = dict.fromkeys(("recovery_target", *_TARGET_SETTINGS.values()), "")
+    wanted = "recovery_target" if target.kind == IMMEDIATE else _TARGET_SETTINGS.get(target.kind)
+    names = ("recovery_target", *_TARGET_SETTINGS.values())
+    settings = {name: "" for name in names if name != wanted}
     settings["restore_command"] = command
     settings["recovery_target_timeline"] = str(timeline)
     settings["recovery_target_inclusive"] = "on" if target.inclusive else "off"
     settings["recovery_target_action"] = target.action or "pause"
-    if target.kind == IMMEDIATE:
-        settings["recovery_target"] = "immediate"
-    elif target.kind != LATEST:
-        settings[_TARGET_SETTINGS[target.kind]] = _target_text(target)
+    if wanted is not None:
+        settings[wanted] = "immediate" if target.kind == IMMEDIATE else _target_text(target)
     return [*settings.items(), *harmless_settings(version)]
 
 

@@ -142,8 +142,8 @@ class _Restore:
                 self._link_tablespaces()
                 settings = self._configure()
                 self._write_manifest()
-                if main.group_access:
-                    os.chmod(self._root, 0o750)
+                # PostgreSQL refuses to start on a data directory that others can read.
+                os.chmod(self._root, 0o750 if main.group_access else destination.PRIVATE)
                 for directory in directories:
                     sync_tree(directory)
                 main.release()

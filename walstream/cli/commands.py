@@ -29,7 +29,12 @@ class Command:
 
 
 COMMANDS = (
+    Command("receive-wal", PROTECT, "stream WAL in the foreground"),
+    Command("backup", PROTECT, "take a base backup"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
+    Command("restore", RECOVER, "bring a cluster back, to the newest or a chosen moment", "recover"),
+    Command("get-wal", RECOVER, "hand out one WAL file", light=True),
+    Command("wal-restore", RECOVER, "deliver one WAL file: the restore_command", light=True),
 )  # fmt: skip
 
 

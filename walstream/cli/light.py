@@ -62,7 +62,5 @@ def parse(
     if pending is not None:
         raise UsageError(f"the option for {pending!r} has no value", "see the command's --help")
     if len(found.rest) != len(wanted):
-        raise UsageError(
-            f"expected {' '.join(wanted)}, got {len(found.rest)}", "see the command's --help"
-        )
+        raise UsageError(f"expected {' '.join(wanted)}, got {len(found.rest)}", "see the command's --help")
     return found

@@ -17,7 +17,9 @@ EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-tim
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("server", metavar="S", help="a server's name, or the path of its repository directory")
+    parser.add_argument(
+        "server", metavar="S", help="a server's name, or the path of its repository directory"
+    )
     parser.add_argument("backup", metavar="ID", help="a backup's id or name, latest, oldest, or auto")
     parser.add_argument("destination", metavar="DEST", help="the new data directory, empty or absent")
     target = parser.add_argument_group("recovery target (at most one; none means all WAL there is)")
@@ -36,7 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="restore a tablespace elsewhere (may be repeated)",
     )  # fmt: skip
     parser.add_argument("--owner", metavar="USER", help="whom the files are to belong to (as root only)")
-    parser.add_argument("--standby-mode", action="store_true", help="make a standby instead of a recovered primary")
+    parser.add_argument(
+        "--standby-mode", action="store_true", help="make a standby instead of a recovered primary"
+    )
     parser.add_argument(
         "--partial-wal", action=argparse.BooleanOptionalAction, default=True,
         help="also use the newest segment, which is not yet complete (default: do)",
@@ -107,7 +111,9 @@ def _target_text(target: RecoveryTarget) -> str:
 
 def _show_plan(context: Context, planned: PlannedRestore) -> None:
     plan, line = planned.plan, context.output.line
-    wal = f"{plan.first.name(plan.backup.wal_segment_size)} to {plan.until.name(plan.backup.wal_segment_size)}"
+    wal = (
+        f"{plan.first.name(plan.backup.wal_segment_size)} to {plan.until.name(plan.backup.wal_segment_size)}"
+    )
     line(f"backup       {plan.backup.id} ({size(plan.backup.cluster_size)})")
     line(f"target       {_target_text(plan.target)}{'' if plan.target.inclusive else ', exclusive'}")
     line(f"timelines    {' → '.join(str(leg.timeline) for leg in plan.path.legs)}")
@@ -127,7 +133,8 @@ def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
         "first_wal": plan.first.name(plan.backup.wal_segment_size),
         "last_needed_wal": plan.until.name(plan.backup.wal_segment_size),
         "destinations": {
-            path: {"needed_bytes": needed, "free_bytes": free} for path, (needed, free) in planned.room.items()
+            path: {"needed_bytes": needed, "free_bytes": free}
+            for path, (needed, free) in planned.room.items()
         },
         "warnings": list(plan.warnings),
     }
@@ -150,7 +157,11 @@ def _show_report(context: Context, planned: PlannedRestore, report: RestoreRepor
     output.line(f"restored     {size(report.nbytes)} in {duration(report.seconds)} ({size(rate)}/s)")
     for change in report.changes:
         output.line(f"changed      {change}")
-    harmless = ", ".join(name for name, value in report.settings if value in ("", "off", "0"))
+    harmless = ", ".join(
+        name
+        for name, value in report.settings
+        if not name.startswith("recovery_target") and value in ("", "off", "0")
+    )
     output.line(f"switched off in postgresql.auto.conf: {harmless}")
     for warning in report.warnings:
         if warning not in planned.plan.warnings:

@@ -28,7 +28,9 @@ def raising() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted``, so that whatever is half done is undone."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
-        raise Interrupted(f"stopped by {signal.Signals(signum).name}", "what was half done was undone; start again")
+        raise Interrupted(
+            f"stopped by {signal.Signals(signum).name}", "what was half done was undone; start again"
+        )
 
     with _handled(handler, _ENDING):
         yield

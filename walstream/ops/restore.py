@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 
 from backup.restore import RestoreOptions, check_room
 from catalog import layout
+from catalog.coverage import Holdings
 from catalog.errors import TargetUnreachable, UsageError
+from catalog.inventory import Inventory
 from catalog.lookup import find_backup
 from catalog.pitr import AUTO, RecoveryPlan, plan
-from catalog.coverage import Holdings
-from catalog.inventory import Inventory
 from catalog.repository import Repository, stored_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
@@ -92,9 +92,9 @@ def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -
         return
     spooled = os.path.join(home, layout.STREAMING, f"{found.until.name(size)}.partial")
     state = read_receiver_state(home)
-    if not os.path.exists(spooled) or state is None or Segment.at(state.timeline, state.flushed, size) != found.until:
+    if not os.path.exists(spooled) or state is None:
         return
-    if position >= state.flushed:
+    if Segment.at(state.timeline, state.flushed, size) == found.until and position >= state.flushed:
         raise TargetUnreachable(
             f"the target {position} is not in the WAL stored so far, which ends at {state.flushed}",
             "wait for the receiver, or choose an earlier target",
@@ -123,6 +123,5 @@ def _account(name: str) -> tuple[int, int]:
     try:
         entry = pwd.getpwuid(int(name)) if name.isdecimal() else pwd.getpwnam(name)
     except KeyError:
-        raise UsageError(f"there is no user {name!r} on this machine", "name the user that runs PostgreSQL") from None
+        raise UsageError(f"there is no user {name!r} on this machine", "name PostgreSQL's user") from None
     return entry.pw_uid, entry.pw_gid
-
