@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from catalog import durable, layout
 from catalog.backups import BackupShelf
 from catalog.coverage import Holdings
-from catalog.errors import Absent, ForeignRepository
+from catalog.errors import Absent, Conflict, ForeignRepository
 from catalog.inventory import Inventory
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
@@ -74,15 +74,27 @@ def create_repository(root: str, identity: RepositoryIdentity) -> Repository:
         found = read_identity(storage)
     except Absent:
         refuse_foreign(root)
-        storage.put(layout.IDENTITY, identity.to_json())
+        _write_identity(storage, identity)
         for directory in (layout.BASE, layout.WALS, layout.LOCKS):
             try:
                 durable.make_directories(os.path.join(root, directory))
             except OSError as error:
                 raise failed("make", os.path.join(root, directory), error) from error
-        return _opened(root, identity)
+        found = read_identity(storage)
     found.require(identity.system_identifier)
     return _opened(root, found)
+
+
+def _write_identity(storage: LocalStorage, identity: RepositoryIdentity) -> None:
+    sink = storage.write(layout.IDENTITY)
+    try:
+        sink.write(identity.to_json())
+        sink.finish()
+    except Conflict:
+        sink.abort()  # somebody else was faster: theirs counts
+    except BaseException:
+        sink.abort()
+        raise
 
 
 def refuse_foreign(root: str) -> None:

@@ -64,5 +64,10 @@ class WalShelf:
                 if kind_of(name) is not None:
                     yield name, size
 
+    def remove_leftovers(self) -> None:
+        """Remove what killed writers left; the caller holds the archive lock."""
+        for directory in ("", *self._directories()):
+            self._storage.remove_leftovers(f"{layout.WALS}/{directory}".rstrip("/"))
+
     def _directories(self) -> list[str]:
         return sorted(name for name in self._storage.names(layout.WALS) if len(name) == 16)

@@ -57,6 +57,7 @@ class Intake:
             self._sync_leftovers()
         except OSError as error:
             raise failed("write", self._directory, error) from error
+        repository.wal.remove_leftovers()
         self._archiver = Archiver(self._directory, filing.put)
 
     @property

@@ -39,6 +39,7 @@ log = logging.getLogger("walstream.receiver")
 MESSAGES_PER_TURN = 64
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+COMMAND_PATIENCE = 60.0
 UNDEFINED_FILE = "58P01"
 
 
@@ -159,7 +160,10 @@ class Receiver:
     def _connect_and_stream(self) -> bool:
         options = self._options
         with Connection.open(
-            options.conninfo, application_name=options.application_name, wakeup=self._wakeup.fileno()
+            options.conninfo,
+            application_name=options.application_name,
+            wakeup=self._wakeup.fileno(),
+            patience=COMMAND_PATIENCE,
         ) as connection:
             facts = server_facts(connection)
             slot_position = None
