@@ -15,7 +15,7 @@ WALL = 1.9e9
 LONG = SessionOptions(status_interval=10.0, timeout=60.0)
 
 
-def wal(start, nbytes, server_end=LSN(0)):
+def wal(start, nbytes, server_end=START):
     return struct.pack(">cQQq", b"w", start.value, server_end.value, 0) + bytes(nbytes)
 
 
