@@ -9,7 +9,7 @@ from __future__ import annotations
 from catalog import layout
 from catalog.codec import SUFFIXES, decoder, split_suffix
 from catalog.errors import Absent
-from catalog.walname import kind_of
+from catalog.walname import HISTORY, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,11 +41,18 @@ class WalShelf:
         raise Absent(f"WAL file {name!r} is not in the repository")
 
     def names(self) -> Iterator[str]:
-        """The names of all stored WAL files, without suffixes, in no particular order."""
-        for directory in ["", *self._directories()]:
-            for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
+        """The names of all stored WAL files, without suffixes, in no particular order.
+
+        A file in another directory than ``layout`` says cannot be found by its name, so it does not count.
+        """
+        for stored in self._storage.names(layout.WALS):
+            name = split_suffix(stored)[0]
+            if kind_of(name) == HISTORY:
+                yield name
+        for directory in self._directories():
+            for stored in self._storage.names(directory):
                 name = split_suffix(stored)[0]
-                if kind_of(name) is not None:
+                if name[:16] == directory[-16:] and kind_of(name) is not None:
                     yield name
 
     def history(self, timeline_name: str) -> bytes:
@@ -59,15 +66,16 @@ class WalShelf:
     def stored_sizes(self) -> Iterator[tuple[str, int]]:
         """Each stored WAL file's name without suffix, and its stored size in bytes."""
         for directory in self._directories():
-            for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
+            for stored, size in self._storage.sizes(directory):
                 name = split_suffix(stored)[0]
-                if kind_of(name) is not None:
+                if name[:16] == directory[-16:] and kind_of(name) is not None:
                     yield name, size
 
     def remove_leftovers(self) -> None:
         """Remove what killed writers left; the caller holds the archive lock."""
-        for directory in ("", *self._directories()):
-            self._storage.remove_leftovers(f"{layout.WALS}/{directory}".rstrip("/"))
+        for directory in [layout.WALS, *self._directories()]:
+            self._storage.remove_leftovers(directory)
 
     def _directories(self) -> list[str]:
-        return sorted(name for name in self._storage.names(layout.WALS) if len(name) == 16)
+        names = self._storage.names(layout.WALS)
+        return sorted(f"{layout.WALS}/{name}" for name in names if len(name) == 16)
