@@ -7,6 +7,7 @@ target's, what is durable the destination's. A target is where WAL goes: the rep
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import random
 import time
@@ -25,10 +26,11 @@ from catalog.errors import (
     StreamRefused,
 )
 from catalog.lsn import LSN, SegmentSize
-from catalog.timeline import History
+from catalog.timeline import History, Path
 from walstream import commands
 from walstream.commands import SystemFacts
-from walstream.connection import COPY_BOTH, COPY_IN, ROWS, Connection, EndOfCopy
+from walstream.connection import COPY_BOTH, COPY_IN, ROWS, Connection, EndOfCopy, parsed_conninfo
+from walstream.messages import status_update
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
 from walstream.slots import ensure_slot
@@ -40,6 +42,7 @@ MESSAGES_PER_TURN = 64
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 COMMAND_PATIENCE = 60.0
+GAP_CHECK_INTERVAL = 30.0
 UNDEFINED_FILE = "58P01"
 
 
@@ -81,6 +84,8 @@ class Target(Protocol):
     def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination: ...
     def end_of_timeline(self, timeline: int, switch: LSN) -> None: ...
     def note_progress(self, timeline: int, session: Session) -> None: ...
+    def accept_gap(self, start: Start, end: LSN) -> None: ...
+    def has_open_gap(self) -> bool: ...
     def raise_error(self) -> None: ...
 
 
@@ -176,7 +181,10 @@ class Receiver:
                 synchronous = is_synchronous(connection, options.application_name)
             start: Start | None = self._target.begin(facts, slot_position)
             while start is not None:
-                start = self._stream_timeline(connection, start, synchronous)
+                try:
+                    start = self._stream_timeline(connection, start, synchronous)
+                except _SegmentRemoved as removed:
+                    start = self._behind_gap(connection, facts, removed)
         return True
 
     def _open_sql(self) -> Connection:
@@ -200,7 +208,9 @@ class Receiver:
             row = first.rows[0] if first.kind == ROWS else None
             timeline, switch = self._next_timeline(connection, row)
         except ServerRefused as refusal:
-            self._explain(refusal, start)
+            removed = refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message
+            if removed and destination.written == start.position:
+                raise _SegmentRemoved(start) from refusal
             raise
         finally:
             destination.close()
@@ -223,6 +233,7 @@ class Receiver:
             ),
             time.monotonic(),
         )
+        guard = _GapGuard(self._target, session) if synchronous else None
         last_sync = time.monotonic()
         ended = False
         while not ended:
@@ -230,6 +241,8 @@ class Receiver:
             self._target.raise_error()
             session.advance(destination.written, destination.flushed)
             self._target.note_progress(start.timeline, session)
+            if guard is not None:
+                guard.look(time.monotonic())
             if self._stopping or self._reached_end(session):
                 self._end(connection, session, destination)
                 self._target.note_progress(start.timeline, session)
@@ -302,14 +315,92 @@ class Receiver:
             raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
         return commands.next_timeline(row)
 
-    def _explain(self, refusal: ServerRefused, start: Start) -> None:
-        if refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message:
+    def _behind_gap(self, connection: Connection, facts: ServerFacts, removed: _SegmentRemoved) -> Start:
+        """Accept that WAL is gone for good, and go on at the oldest segment that the server still has."""
+        missing = removed.start
+        if "," in str(parsed_conninfo(self._options.conninfo).get("host", "")):
             raise StreamRefused(
-                f"WAL from {start.position} on timeline {start.timeline} is needed next, but the server has "
-                "removed it already",
-                "if another archive has these segments, copy them into the server's streaming/ directory and "
-                "start again; otherwise protect the server under a new name and take a new backup there",
-            ) from refusal
+                f"WAL from {missing.position} on timeline {missing.timeline} is needed next, but this server has "
+                "removed it already, and the connection string names others that may have it",
+                "name one host after the other; if none has it, the gap is accepted with the last one alone",
+            )
+        path = Path.of(facts.history)
+        oldest = oldest_available(connection, path, missing.position, facts)
+        self._target.accept_gap(missing, oldest)
+        log.error(
+            "WAL from %s to %s is gone from the server and is not stored: a gap. Take a new backup now",
+            missing.position,
+            oldest,
+        )
+        return Start(path.timeline_of(facts.size.number_at(oldest), facts.size), oldest)
+
+
+class _SegmentRemoved(Exception):
+    """The server no longer has the segment with which a stream was to begin."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(str(start))
+        self.start = start
+
+
+class _GapGuard:
+    """Withholds the flushed position from a server that waits for us, while a gap is open.
+
+    Commits behind a gap could not be recovered from here, so they must not be acknowledged.
+    """
+
+    def __init__(self, target: Target, session: Session) -> None:
+        self._target = target
+        self._session = session
+        self._next_look = 0.0
+
+    def look(self, now: float) -> None:
+        """Ask the target, now and then."""
+        if now < self._next_look or (self._next_look and not self._session.withhold_flush):
+            return
+        self._next_look = now + GAP_CHECK_INTERVAL
+        was, self._session.withhold_flush = self._session.withhold_flush, self._target.has_open_gap()
+        if self._session.withhold_flush and not was:
+            log.error("synchronous commits are not acknowledged until a backup behind the gap is restorable")
+        elif was and not self._session.withhold_flush:
+            log.info("a backup behind the gap is restorable: synchronous commits are acknowledged again")
+
+
+def oldest_available(connection: Connection, path: Path, missing: LSN, facts: ServerFacts) -> LSN:
+    """The beginning of the oldest segment behind ``missing`` that the server can still stream."""
+    low, high = facts.size.number_at(missing) + 1, facts.size.number_at(facts.system.position)
+    while low < high:
+        middle = (low + high) // 2
+        position = facts.size.start(middle)
+        if _can_stream(connection, position, path.timeline_of(middle, facts.size)):
+            high = middle
+        else:
+            low = middle + 1
+    return facts.size.start(low)
+
+
+def _can_stream(connection: Connection, position: LSN, timeline: int) -> bool:
+    """Whether a stream can begin there, found out by trying; no flushed position is reported."""
+    try:
+        connection.send(commands.start_replication(position, timeline, None))
+        first = connection.result()
+        if first is not None and first.kind == COPY_BOTH:
+            zero = LSN(0)
+            connection.put(status_update(zero, zero, zero, time.time(), reply_requested=True))
+            with contextlib.suppress(EndOfCopy):
+                while connection.copied() is None:
+                    connection.wait(1.0)
+                connection.end_copy()
+                for _ in connection.messages():
+                    pass
+        while (result := connection.result()) is not None:
+            if result.kind == COPY_IN:
+                connection.end_copy()
+    except ServerRefused as refusal:
+        if refusal.sqlstate == UNDEFINED_FILE:
+            return False
+        raise
+    return True
 
 
 def server_facts(connection: Connection) -> ServerFacts:
