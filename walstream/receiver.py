@@ -33,7 +33,7 @@ from walstream.connection import COPY_BOTH, COPY_IN, ROWS, Connection, EndOfCopy
 from walstream.messages import status_update
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
-from walstream.slots import ensure_slot
+from walstream.slots import create_slot, ensure_slot, find_slot
 from walstream.wakeup import Wakeup
 
 log = logging.getLogger("walstream.receiver")
@@ -94,6 +94,7 @@ class ReceiveOptions:
     """How to receive; times in seconds.
 
     ``synchronous`` None asks the server whether its ``synchronous_standby_names`` names us.
+    Without ``slot``, ``temporary_slot`` keeps the server from removing WAL for as long as a connection lasts.
     ``end_position``: stop once everything before it is flushed. Without ``reconnect`` the first lost
     connection is raised; with it only a failure before the first byte of WAL is.
     """
@@ -102,6 +103,7 @@ class ReceiveOptions:
     application_name: str = "walstream_receive_wal"
     slot: str | None = None
     create_slot: bool = True
+    temporary_slot: bool = False
     synchronous: bool | None = None
     flush_interval: float = 1.0
     status_interval: float = 10.0
@@ -120,6 +122,7 @@ class Receiver:
         self._stopping = False
         self._streamed = False
         self._end_position = options.end_position
+        self._slot: str | None = None
 
     def stop(self) -> None:
         """Ask ``run`` to sync what it has and return; safe in a signal handler."""
@@ -171,11 +174,7 @@ class Receiver:
             patience=COMMAND_PATIENCE,
         ) as connection:
             facts = server_facts(connection)
-            slot_position = None
-            if options.slot is not None:
-                slot_position = ensure_slot(
-                    connection, options.slot, create=options.create_slot, open_sql=self._open_sql
-                )
+            self._slot, slot_position = self._take_slot(connection)
             synchronous = options.synchronous
             if synchronous is None:
                 synchronous = is_synchronous(connection, options.application_name)
@@ -187,6 +186,19 @@ class Receiver:
                     start = self._behind_gap(connection, facts, removed)
         return True
 
+    def _take_slot(self, connection: Connection) -> tuple[str | None, LSN | None]:
+        options = self._options
+        if options.slot is not None:
+            position = ensure_slot(
+                connection, options.slot, create=options.create_slot, open_sql=self._open_sql
+            )
+            return options.slot, position
+        if not options.temporary_slot:
+            return None, None
+        name = f"walstream_{connection.backend_pid}"
+        create_slot(connection, name, temporary=True)
+        return name, find_slot(connection, name, self._open_sql).restart
+
     def _open_sql(self) -> Connection:
         return Connection.open(
             self._options.conninfo, application_name=self._options.application_name, replication=False
@@ -197,7 +209,7 @@ class Receiver:
         self._target.keep_history(start.timeline, history_content(connection, start.timeline))
         destination = self._target.open(start, synchronous, self._wakeup.set)
         try:
-            connection.send(commands.start_replication(start.position, start.timeline, self._options.slot))
+            connection.send(commands.start_replication(start.position, start.timeline, self._slot))
             first = connection.result()
             if first is None or first.kind not in (COPY_BOTH, ROWS):
                 raise ProtocolError("the server did not start to stream")

@@ -54,10 +54,13 @@ def ensure_slot(connection: Connection, name: str, *, create: bool, open_sql: Op
     return found.restart
 
 
-def create_slot(connection: Connection, name: str) -> bool:
-    """Create a physical slot that reserves WAL at once; False when it was there already."""
+def create_slot(connection: Connection, name: str, *, temporary: bool = False) -> bool:
+    """Create a physical slot that reserves WAL at once; False when it was there already.
+
+    A temporary one is gone when the connection ends.
+    """
     try:
-        connection.query(commands.create_slot(name, connection.server_version))
+        connection.query(commands.create_slot(name, connection.server_version, temporary=temporary))
     except ServerRefused as refusal:
         if refusal.sqlstate == DUPLICATE_OBJECT:
             return False

@@ -202,7 +202,7 @@ class _Attempt:
         if is_held(lock) or not self._settings.streaming_archiver:
             yield lambda: is_held(lock)
             return
-        options = replace(wiring.receive_options(self._settings), reconnect=True)
+        options = replace(wiring.receive_options(self._settings), temporary_slot=True)
         with wiring.running_receiver(self._settings, options) as (receiver, _), ExitStack() as stack:
             running = _ReceiverThread(receiver)
             stack.callback(running.stop)
