@@ -29,6 +29,9 @@ class Command:
 
 
 COMMANDS = (
+    Command("init", PROTECT, "take a server under protection"),
+    Command("check", PROTECT, "see whether a server is protected, and what to do if not"),
+    Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
 )  # fmt: skip
 
