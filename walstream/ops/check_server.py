@@ -26,7 +26,7 @@ def server_items(settings: ServerSettings, found: Survey, receiving: bool) -> li
     if facts is not None:
         items += [
             judged("wal_level", requirements.lack_of_wal(facts), facts.settings.get("wal_level", "")),
-            _senders(facts),
+            _senders(facts, receiving or not settings.streaming_archiver),
             judged("tablespaces", requirements.lack_of_tablespace_content(facts)),
             _clock(facts),
             _standby_names(settings, facts, receiving),
@@ -69,10 +69,20 @@ def _privileges(facts: ClusterFacts, *, needs_replication: bool) -> Item:
     return judged(label, lack)
 
 
-def _senders(facts: ClusterFacts) -> Item:
-    left = requirements.free("max_wal_senders", facts.wal_senders, facts)
-    hint = "" if left is None else f"{left} of {facts.settings['max_wal_senders']} free"
-    return judged("max_wal_senders", requirements.lack_of_senders(facts), hint)
+def _senders(facts: ClusterFacts, receiving: bool) -> Item:
+    """One for the receiver, unless it has it already, and one for a base backup."""
+    label = "max_wal_senders"
+    lack = requirements.lack_of_senders(facts)
+    left = requirements.free(label, facts.wal_senders, facts)
+    if lack is not None or left is None:
+        return judged(label, lack)
+    if left == 1 and not receiving:
+        return warned(
+            label,
+            "only 1 is free: the receiver and a base backup need 2",
+            "run on the server: ALTER SYSTEM SET max_wal_senders = 10; -- then restart it",
+        )
+    return fine(label, f"{left} of {facts.settings[label]} free")
 
 
 def _clock(facts: ClusterFacts) -> Item:

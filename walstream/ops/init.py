@@ -8,7 +8,7 @@ what is not ours before it writes. No replication slot is made: none shall wait 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from catalog.errors import ConfigurationError, ServerRefused, StorageError, UsageError
 from walstream import commands
@@ -60,7 +60,7 @@ def init(request: InitRequest) -> InitOutcome:
     file = configuration_file(request.config)
     home = os.path.abspath(os.path.expanduser(request.home or _standard_home()))
     lines = section(request, SLOT)
-    settings = planned_server(file, request.name, lines, home)
+    settings, new = planned_server(file, request.name, lines, home)
     if request.home is not None and settings.home != os.path.join(home, request.name):
         raise UsageError(
             f"{file} sets another walstream_home than {home}: {os.path.dirname(settings.home)}",
@@ -71,15 +71,13 @@ def init(request: InitRequest) -> InitOutcome:
     lacks = lacks_of(settings, found)
     if lacks:
         return InitOutcome(file, lacks)
-    if found.slot is not None and found.slot.active and not os.path.exists(settings.home):
+    exists = found.slot is not None
+    if new and found.slot is not None and found.slot.active:
+        # Somebody else receives from it; an inactive one is rather our own, from before this file was lost.
         lines["slot_name"] = derived_slot_name(request.name)
-        settings = replace(
-            planned_server(file, request.name, lines, home),
-            repository=settings.repository,
-            home=settings.home,
-        )
+        settings, exists = planned_server(file, request.name, lines, home)[0], False
     with wiring.open_streaming(settings) as connection:
-        lack = _try_slot(connection) if found.slot is None else None
+        lack = None if exists else _try_slot(connection)
         if lack is not None:
             return InitOutcome(file, (lack,))
         wiring.ready_repository(settings, server_facts(connection))

@@ -36,21 +36,24 @@ def add_server(file: str, name: str, lines: Mapping[str, str], walstream_home: s
     return True
 
 
-def planned_server(file: str, name: str, lines: Mapping[str, str], walstream_home: str) -> ServerSettings:
-    """The settings that the server would have after ``add_server``; nothing is written.
+def planned_server(
+    file: str, name: str, lines: Mapping[str, str], walstream_home: str
+) -> tuple[ServerSettings, bool]:
+    """The settings that the server would have after ``add_server``, and whether it is new; nothing is written.
 
     ``ConfigurationError`` for what ``add_server`` would refuse, and for what else is wrong in the file.
     """
     check_server_name(name)
     file = os.path.realpath(file)
     known = read_document(file) if os.path.exists(file) else Document()
-    if name in known.sections:
+    new = name not in known.sections
+    if not new:
         _compare(known, name, lines, file)
     else:
         section, home = _section(name, lines), _section("walstream", {"walstream_home": walstream_home})
         _check(home + section, name, lines)
         known.read(section if _has_home(known) else home + section, file)
-    return configured(known, file).server(name)
+    return configured(known, file).server(name), new
 
 
 def _section(name: str, lines: Mapping[str, str]) -> str:
