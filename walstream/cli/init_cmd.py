@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 
 from catalog.errors import ServerError, UsageError
@@ -36,7 +37,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             context.output.error(ServerError(lack.message, lack.remedy))
         context.output.note("nothing was written: repeat the command when that is done")
         return 1
-    _show(context.output, arguments.name, outcome)
+    program = f"walstream -c {shlex.quote(context.config_file)}" if context.config_file else "walstream"
+    _show(context.output, arguments.name, outcome, program)
     return 0
 
 
@@ -47,7 +49,7 @@ def _from_standard_input() -> str:
     return conninfo
 
 
-def _show(output: Output, name: str, outcome: InitOutcome) -> None:
+def _show(output: Output, name: str, outcome: InitOutcome, program: str) -> None:
     settings, report = outcome.settings, outcome.report
     if settings is None or report is None:
         return
@@ -63,9 +65,9 @@ def _show(output: Output, name: str, outcome: InitOutcome) -> None:
     for item in noted:
         show_item(output, item)
     output.line("next:")
-    output.line(f"  walstream receive-wal {name}    # leave it running: it receives WAL")
-    output.line(f"  walstream backup {name}         # in another terminal: the first base backup")
-    output.line(f"  walstream check {name}")
+    output.line(f"  {program} receive-wal {name}    # leave it running: it receives WAL")
+    output.line(f"  {program} backup {name}         # in another terminal: the first base backup")
+    output.line(f"  {program} check {name}")
 
 
 def _facts(outcome: InitOutcome) -> dict[str, object]:

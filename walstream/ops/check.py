@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from catalog.errors import ConfigurationError
+from catalog.errors import ConfigurationError, StorageError
 from catalog.repository import Repository
 from walstream.ops.check_server import server_items, slot_items
 from walstream.ops.check_stored import is_receiving, stored_items
@@ -37,8 +37,11 @@ class Report:
 
 def check(settings: ServerSettings) -> Report:
     """Check one server; an inactive one is not connected to."""
-    receiving = is_receiving(settings)
-    stored, repository = stored_items(settings, time.time())
+    try:
+        receiving = is_receiving(settings)
+    except StorageError:
+        receiving = False  # the item about the receiver says why that is not known
+    stored, repository = stored_items(settings, receiving, time.time())
     online: list[Item] = []
     if settings.active:
         online = _online(settings, repository, receiving)

@@ -25,17 +25,18 @@ from walstream.settings.server import ServerSettings
 LONGEST_WAIT = 300.0
 
 
-def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repository | None]:
+def stored_items(
+    settings: ServerSettings, receiving: bool, now: float
+) -> tuple[list[Item], Repository | None]:
     """The items, and the repository when it can be opened."""
     home = settings.home
-    receiving = is_receiving(settings)
     directories, repository = _directories(settings)
     items = [directories]
     if repository is not None:
         stored = repository
         items.append(_guarded("failed backups", lambda label: _failed_backups(label, stored)))
     if settings.streaming_archiver and settings.active:
-        items.append(_receiver("receive-wal running", settings, receiving))
+        items.append(_guarded("receive-wal running", lambda label: _receiver(label, settings)))
     spool = os.path.join(home, layout.STREAMING)
     items.append(
         _guarded("streaming WALs directory", lambda label: _spool(label, settings, spool, receiving, now))
@@ -108,8 +109,8 @@ def _failed_backups(label: str, repository: Repository) -> Item:
     )
 
 
-def _receiver(label: str, settings: ServerSettings, receiving: bool) -> Item:
-    if receiving:
+def _receiver(label: str, settings: ServerSettings) -> Item:
+    if is_receiving(settings):
         return fine(label)
     return failure(label, "no receiver runs: WAL is not protected", f"walstream receive-wal {settings.name}")
 

@@ -246,6 +246,13 @@ def test_a_repository_that_cannot_be_read(server, protected, items):
     assert "cannot read" in items()["directories"]["hint"]
 
 
+def test_a_lock_that_cannot_be_read(server, protected, items):
+    state = Path(protected(server).home, "state")
+    shutil.rmtree(state)
+    state.symlink_to(state)
+    assert "cannot read" in items()["receive_wal_running"]["hint"]
+
+
 def test_a_repository_that_is_not_there(server, protected, items):
     settings = protected(server)
     shutil.rmtree(settings.repository)

@@ -27,7 +27,7 @@ def nothing_written(commands):
 def test_a_server_is_added_with_repository_and_section(commands, server):
     run = commands.init(server.conninfo())
     assert run.code == 0, run.err
-    assert "next:\n  walstream receive-wal main" in run.out
+    assert f"next:\n  walstream -c {commands.file} receive-wal main" in run.out
     assert os.stat(commands.file).st_mode & 0o777 == 0o600
     text = Path(commands.file).read_text()
     assert f"walstream_home = {commands.home}" in text
