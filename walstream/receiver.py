@@ -184,6 +184,8 @@ class Receiver:
                     start = self._stream_timeline(connection, start, synchronous)
                 except _SegmentRemoved as removed:
                     start = self._behind_gap(connection, facts, removed)
+                    if options.slot is None:
+                        self._slot, _ = self._take_slot(connection)  # an error drops a temporary slot
         return True
 
     def _take_slot(self, connection: Connection) -> tuple[str | None, LSN | None]:

@@ -159,4 +159,5 @@ def _codec(name: str, level: int) -> Codec:
 
 
 def _patience(settings: ServerSettings) -> int:
-    return max(1, round(settings.check_timeout))
+    """``connect_timeout``: whole seconds, 0 for no limit."""
+    return max(1, round(settings.check_timeout)) if settings.check_timeout else 0
