@@ -29,10 +29,10 @@ class Command:
 
 
 COMMANDS = (
-    Command("receive-wal", PROTECT, "stream WAL in the foreground"),
-    Command("backup", PROTECT, "take a base backup"),
     Command("init", PROTECT, "take a server under protection"),
     Command("check", PROTECT, "see whether a server is protected, and what to do if not"),
+    Command("receive-wal", PROTECT, "stream WAL in the foreground"),
+    Command("backup", PROTECT, "take a base backup"),
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
     Command("restore", RECOVER, "bring a cluster back, to the newest or a chosen moment", "recover"),
