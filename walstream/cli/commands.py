@@ -30,6 +30,9 @@ class Command:
 
 COMMANDS = (
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
+    Command("list-backups", CATALOG, "list the backups of servers, newest first", "list-backup"),
+    Command("show-backup", CATALOG, "show all that is known about one backup", "show-backups"),
+    Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
 )  # fmt: skip
 
 

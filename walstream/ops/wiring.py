@@ -9,22 +9,21 @@ from datetime import UTC, datetime
 
 from catalog import durable, layout
 from catalog.codec import Codec
-from catalog.errors import Absent, ForeignRepository, RepositoryError
+from catalog.errors import Absent, ForeignRepository
 from catalog.filing import Filing
 from catalog.frames import Workers
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
-from catalog.repository import Repository, create_repository, open_repository, refuse_foreign
+from catalog.repository import Repository, create_repository, refuse_foreign
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.state import receiver_lock_path
 from walstream.connection import Connection
 from walstream.intake import Intake, IntakeOptions
+from walstream.ops.stored import repository_at
 from walstream.receiver import ReceiveOptions, Receiver, ServerFacts, server_facts
 from walstream.settings.server import ServerSettings
 
 CODEC_THREADS = 2
-ARCHIVE_LOCK = "archive"
-BACKUP_LOCK = "backup"
 
 
 def open_streaming(settings: ServerSettings) -> Connection:
@@ -47,18 +46,6 @@ def open_sql(settings: ServerSettings) -> Connection:
 def stored_repository(settings: ServerSettings) -> Repository:
     """The server's repository as it is; ``RepositoryError`` when none was ever made."""
     return repository_at(settings.repository, settings.name)
-
-
-def repository_at(root: str, name: str) -> Repository:
-    """The repository in a directory; ``RepositoryError`` when there is none."""
-    try:
-        return open_repository(root)
-    except Absent:
-        refuse_foreign(root)
-        raise RepositoryError(
-            f"server {name!r} has no repository yet ({root!r} holds none)",
-            "the first connection makes it: run 'walstream receive-wal' or 'walstream backup'",
-        ) from None
 
 
 def ready_repository(settings: ServerSettings, facts: ServerFacts) -> Repository:
@@ -97,12 +84,12 @@ def receiver_lock(settings: ServerSettings) -> Lock:
 
 def archive_lock(repository: Repository, name: str) -> Lock:
     """The lock of whoever files WAL."""
-    return repository.lock(ARCHIVE_LOCK, f"archiving WAL of {name!r}")
+    return repository.lock(layout.ARCHIVE_LOCK, f"archiving WAL of {name!r}")
 
 
 def backup_lock(repository: Repository, name: str) -> Lock:
     """The lock of whoever adds or removes backups."""
-    return repository.lock(BACKUP_LOCK, f"taking or removing backups of {name!r}")
+    return repository.lock(layout.BACKUP_LOCK, f"taking or removing backups of {name!r}")
 
 
 def wal_codec(settings: ServerSettings) -> Codec:
