@@ -24,7 +24,7 @@ from catalog.errors import Absent, Corrupt, Malformed, StorageError, WalstreamEr
 from catalog.marks import VerifiedMark
 from catalog.record import Archive, BackupRecord
 from catalog.repository import Repository
-from catalog.sink import PIECE, BytesLike, Measured, Reader
+from catalog.sink import PIECE, MeasuredReader, Reader
 
 ALGORITHM = "CRC32C"
 _DAMAGED = "this backup cannot be trusted: take another one, and look after the storage"
@@ -83,7 +83,7 @@ class _Verification:
         self._repository = repository
         self._record = record
         self._on_progress = on_progress
-        self._problems: list[Problem] = []
+        self._problems: dict[str, Problem] = {}
         self._sums: list[tuple[str, str]] = []
         self._done = 0
         spanned = record.last_segment.number - record.first_segment.number + 1
@@ -113,7 +113,7 @@ class _Verification:
             nbytes=self._done,
             segments=len(segments),
             seconds=time.monotonic() - began,
-            problems=tuple(self._problems),
+            problems=tuple(self._problems.values()),
             sums=tuple(self._sums),
         )
 
@@ -185,7 +185,7 @@ class _Verification:
                 take(self._pieces(reader))
             except Malformed as error:
                 trouble = error
-            measured.drain()
+            _exhaust(iter(lambda: measured.read(PIECE), b""))  # measure what was left too
         except StorageError as error:
             self._found(archive.file, error.message, error.hint)
             return False
@@ -199,8 +199,8 @@ class _Verification:
             self._found(archive.file, message, _DAMAGED)
         return message is None
 
-    def _open(self, archive: Archive) -> tuple[_MeasuredReader, Reader]:
-        measured = _MeasuredReader(self._repository.backups.stored(self._record.id, archive.file))
+    def _open(self, archive: Archive) -> tuple[MeasuredReader, Reader]:
+        measured = MeasuredReader(self._repository.backups.stored(self._record.id, archive.file))
         return measured, decoder(measured, split_suffix(archive.file)[1])
 
     def _pieces(self, reader: Reader) -> Iterable[bytes]:
@@ -219,53 +219,10 @@ class _Verification:
 
     def _found(self, what: str, message: str, hint: str | None = None) -> None:
         """Note a problem; a second one with the same file adds to the first."""
-        for at, problem in enumerate(self._problems):
-            if problem.what == what:
-                self._problems[at] = Problem(what, f"{problem.message}; {message}", problem.hint)
-                return
-        self._problems.append(Problem(what, message, hint))
-
-
-class _MeasuredReader:
-    """A reader that measures the stored bytes that pass."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._measured = Measured(_Nowhere())
-
-    @property
-    def nbytes(self) -> int:
-        return self._measured.nbytes
-
-    @property
-    def sha256(self) -> str:
-        return self._measured.sha256
-
-    def read(self, n: int, /) -> bytes:
-        piece = self._reader.read(n)
-        self._measured.write(piece)
-        return piece
-
-    def drain(self) -> None:
-        """Read what whoever gave up has left, so that the whole file is measured."""
-        while self.read(PIECE):
-            pass
-
-    def close(self) -> None:
-        self._reader.close()
-
-
-class _Nowhere:
-    """A sink that keeps nothing."""
-
-    def write(self, data: BytesLike) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass
+        if what in self._problems:
+            before = self._problems[what]
+            message, hint = f"{before.message}; {message}", before.hint
+        self._problems[what] = Problem(what, message, hint)
 
 
 def _exhaust(pieces: Iterable[bytes]) -> None:
@@ -273,7 +230,7 @@ def _exhaust(pieces: Iterable[bytes]) -> None:
         pass
 
 
-def _difference(archive: Archive, measured: _MeasuredReader, trouble: WalstreamError | None) -> str | None:
+def _difference(archive: Archive, measured: MeasuredReader, trouble: WalstreamError | None) -> str | None:
     """What is wrong with a stored file, the plainest first; None if nothing is."""
     detail = "" if trouble is None else f" ({trouble.message})"
     if measured.nbytes != archive.stored_size:
