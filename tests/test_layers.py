@@ -35,6 +35,9 @@ RECEIVING = """catalog walstream.archiver walstream.commands walstream.connectio
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
 OFFLINE_BACKUP = "catalog backup"
 
+# What the commands that work offline ask for.
+OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
+
 ROWS = {
     "catalog.errors": "",
     "catalog.value": "",
@@ -71,6 +74,10 @@ ROWS = {
     "catalog.filing": f"{SHELVES} catalog.wal",
     "catalog.incoming": f"{SHELVES} catalog.wal catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock",
+    "catalog.statuses": f"{DECISIONS} catalog.coverage",
+    "catalog.survey": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.statuses catalog.lookup
+        catalog.repository catalog.lock""",
+    "catalog.usage": f"{SHELVES} catalog.wal",
     "catalog.expire": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.pitr catalog.retention
         catalog.repository catalog.lock""",
     "backup.names": ERRORS,
@@ -89,6 +96,7 @@ ROWS = {
     "backup.remote": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
+    "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
     "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
     "walstream.messages": POSITIONS,
@@ -106,6 +114,9 @@ ROWS = {
     "walstream.intake": RECEIVING,
     "walstream.settings": "catalog walstream.settings",
     "walstream.ops": f"{RECEIVING} backup walstream.settings walstream.ops",
+    "walstream.ops.stored": "catalog",
+    "walstream.ops.listing": OFFLINE_OPS,
+    "walstream.ops.details": OFFLINE_OPS,
     "walstream.api": f"{RECEIVING} backup walstream.settings walstream.ops",
     "walstream.cli": f"{RECEIVING} backup walstream.settings walstream.ops walstream.api walstream.cli",
     "walstream.__main__": "walstream.cli",

@@ -38,6 +38,9 @@ COMMANDS = (
     Command("restore", RECOVER, "bring a cluster back, to the newest or a chosen moment", "recover"),
     Command("get-wal", RECOVER, "hand out one WAL file", light=True),
     Command("wal-restore", RECOVER, "deliver one WAL file: the restore_command", light=True),
+    Command("list-backups", CATALOG, "list the backups of servers, newest first", "list-backup"),
+    Command("show-backup", CATALOG, "show all that is known about one backup", "show-backups"),
+    Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
 )  # fmt: skip
 
 

@@ -24,8 +24,6 @@ from walstream.receiver import ReceiveOptions, Receiver, ServerFacts, server_fac
 from walstream.settings.server import ServerSettings
 
 CODEC_THREADS = 2
-ARCHIVE_LOCK = "archive"
-BACKUP_LOCK = "backup"
 
 
 def open_streaming(settings: ServerSettings) -> Connection:
@@ -86,12 +84,12 @@ def receiver_lock(settings: ServerSettings) -> Lock:
 
 def archive_lock(repository: Repository, name: str) -> Lock:
     """The lock of whoever files WAL."""
-    return repository.lock(ARCHIVE_LOCK, f"archiving WAL of {name!r}")
+    return repository.lock(layout.ARCHIVE_LOCK, f"archiving WAL of {name!r}")
 
 
 def backup_lock(repository: Repository, name: str) -> Lock:
     """The lock of whoever adds or removes backups."""
-    return repository.lock(BACKUP_LOCK, f"taking or removing backups of {name!r}")
+    return repository.lock(layout.BACKUP_LOCK, f"taking or removing backups of {name!r}")
 
 
 def wal_codec(settings: ServerSettings) -> Codec:
