@@ -430,10 +430,7 @@ def history_content(connection: Connection, timeline: int) -> bytes:
     """The history file of a timeline as the server has it; empty for timeline 1, which has none."""
     if timeline == 1:
         return b""
-    content = connection.row(commands.timeline_history(timeline))[1]
-    if content is None:
-        raise ProtocolError(f"the server sent no history for timeline {timeline}")
-    return bytes(content)
+    return commands.history_content(connection.row(commands.timeline_history(timeline)))
 
 
 def is_synchronous(connection: Connection, application_name: str) -> bool:
