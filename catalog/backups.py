@@ -112,6 +112,7 @@ class BackupShelf:
         for file, _ in list(self._storage.sizes(layout.backup_directory(backup_id))):
             if file != layout.FAILED:
                 self._storage.delete(layout.backup_key(backup_id, file))
+        self._storage.sweep(layout.backup_directory(backup_id))
         self._storage.delete_tree(layout.backup_key(backup_id, layout.BACKUP_WAL))
 
     def remove(self, backup_id: str) -> None:

@@ -109,6 +109,16 @@ class LocalStorage:
         except OSError as error:
             raise failed("remove", path, error) from error
 
+    def sweep(self, directory: str) -> None:
+        path = self.path(directory)
+        try:
+            for name in filter(durable.is_temporary, os.listdir(path)):
+                durable.remove_if_present(os.path.join(path, name))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise failed("remove", path, error) from error
+
 
 class LocalReader:
     """The bytes of one file."""

@@ -47,3 +47,10 @@ class Storage(Protocol):
     def delete_tree(self, directory: str) -> None:
         """Remove a directory with all that is in it; a missing one is no error."""
         ...
+
+    def sweep(self, directory: str) -> None:
+        """Remove what lies directly below a directory and was never finished, so that no key names it.
+
+        Only for whoever alone writes there.
+        """
+        ...
