@@ -93,7 +93,7 @@ def _check_home(home: str, repository: Repository) -> None:
 
 def _failed_backups(label: str, repository: Repository) -> Item:
     shelf = repository.backups
-    running = is_held(repository.lock_path(wiring.BACKUP_LOCK))
+    running = is_held(repository.lock_path(layout.BACKUP_LOCK))
     failures = [
         each
         for each in shelf.ids()
