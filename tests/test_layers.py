@@ -35,6 +35,11 @@ RECEIVING = """catalog walstream.archiver walstream.commands walstream.connectio
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
 OFFLINE_BACKUP = "catalog backup"
 
+LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
+LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
+    walstream.ops.reception walstream.ops.backup walstream.ops.restore walstream.ops.stored
+    walstream.ops.library walstream.ops.offline"""
+
 ROWS = {
     "catalog.errors": "",
     "catalog.value": "",
@@ -104,9 +109,19 @@ ROWS = {
     "walstream.archiver": "catalog walstream.segment",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,
+    "walstream.sinks": RECEIVING,
+    "walstream.stream": RECEIVING,
     "walstream.settings": "catalog walstream.settings",
-    "walstream.ops": f"{RECEIVING} backup walstream.settings walstream.ops",
-    "walstream.api": f"{RECEIVING} backup walstream.settings walstream.ops",
+    "walstream.ops": f"{LIBRARY} walstream.settings",
+    # What serves the library as well takes plain values; whoever imports wiring knows the settings.
+    "walstream.ops.place": LIBRARY_ONLY,
+    "walstream.ops.reception": LIBRARY_ONLY,
+    "walstream.ops.backup": LIBRARY_ONLY,
+    "walstream.ops.restore": LIBRARY_ONLY,
+    "walstream.ops.stored": LIBRARY_ONLY,
+    "walstream.ops.library": LIBRARY_ONLY,
+    "walstream.ops.offline": LIBRARY_ONLY,
+    "walstream.api": LIBRARY_ONLY,
     "walstream.cli": f"{RECEIVING} backup walstream.settings walstream.ops walstream.api walstream.cli",
     "walstream.__main__": "walstream.cli",
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ class Receiver:
         self._wakeup = Wakeup()
         self._stopping = False
         self._streamed = False
+        self._streaming = threading.Event()
         self._end_position = options.end_position
 
     def stop(self) -> None:
@@ -124,6 +126,10 @@ class Receiver:
         """Ask ``run`` to return once everything before ``position`` is flushed."""
         self._end_position = position
         self._wakeup.set()
+
+    def wait_until_streaming(self, timeout: float) -> bool:
+        """Wait until the first stream has begun, and the target knows of it; whether it has."""
+        return self._streaming.wait(timeout)
 
     def run(self) -> None:
         """Receive until stopped, or until the end position is flushed.
@@ -194,7 +200,7 @@ class Receiver:
             if first.kind == COPY_BOTH and self._stream(connection, start, destination, synchronous):
                 return None
             row = first.rows[0] if first.kind == ROWS else None
-            timeline, switch = self._next_timeline(connection, row)
+            timeline, switch = end_of_timeline(connection, row)
         except ServerRefused as refusal:
             self._explain(refusal, start)
             raise
@@ -226,6 +232,7 @@ class Receiver:
             self._target.raise_error()
             session.advance(destination.written, destination.flushed)
             self._target.note_progress(start.timeline, session)
+            self._streaming.set()
             if self._stopping or self._reached_end(session):
                 self._end(connection, session, destination)
                 self._target.note_progress(start.timeline, session)
@@ -287,17 +294,6 @@ class Receiver:
         except ServerError as error:
             log.debug("the server left first: %s", error)
 
-    def _next_timeline(self, connection: Connection, row: commands.Row | None) -> tuple[int, LSN]:
-        """Read how the server ended a stream: the next timeline and its beginning."""
-        while (result := connection.result()) is not None:
-            if result.kind == COPY_IN:
-                connection.end_copy()
-            elif result.kind == ROWS:
-                row = result.rows[0]
-        if row is None:
-            raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
-        return commands.next_timeline(row)
-
     def _explain(self, refusal: ServerRefused, start: Start) -> None:
         if refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message:
             raise StreamRefused(
@@ -325,6 +321,22 @@ def history_content(connection: Connection, timeline: int) -> bytes:
     if content is None:
         raise ProtocolError(f"the server sent no history for timeline {timeline}")
     return bytes(content)
+
+
+def end_of_timeline(connection: Connection, row: commands.Row | None) -> tuple[int, LSN]:
+    """Read how the server ended a stream: the next timeline and its beginning.
+
+    ``row`` has it already when the server ended the stream before it began. ``ConnectionLost`` when the
+    stream ended without a next timeline.
+    """
+    while (result := connection.result()) is not None:
+        if result.kind == COPY_IN:
+            connection.end_copy()
+        elif result.kind == ROWS:
+            row = result.rows[0]
+    if row is None:
+        raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
+    return commands.next_timeline(row)
 
 
 def is_synchronous(connection: Connection, application_name: str) -> bool:

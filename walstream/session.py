@@ -72,6 +72,10 @@ class Session:
         self.server_end = max(self.server_end, parsed.server_end, parsed.end)
         return parsed
 
+    def listen_again(self, now: float) -> None:
+        """Count the server's silence from now on: until now nobody listened."""
+        self._last_heard = now
+
     def advance(self, written: LSN, flushed: LSN) -> None:
         """Note what the destination has written and synced."""
         self.written = max(self.written, written)
