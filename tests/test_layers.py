@@ -28,7 +28,7 @@ SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.m
 CONVERSATION = f"{POSITIONS} catalog.timeline walstream.commands walstream.messages"
 NETWORK = f"{CONVERSATION} walstream.connection walstream.slots walstream.server"
 RECEIVING = """catalog walstream.archiver walstream.commands walstream.connection walstream.intake
-    walstream.messages walstream.receiver walstream.resume walstream.segment walstream.server
+    walstream.gap walstream.messages walstream.receiver walstream.resume walstream.segment walstream.server
     walstream.session walstream.slots walstream.spool walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
@@ -37,6 +37,10 @@ OFFLINE_BACKUP = "catalog backup"
 
 # What the commands that work offline ask for.
 OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
+LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
+LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
+    walstream.ops.reception walstream.ops.backup walstream.ops.restore walstream.ops.stored
+    walstream.ops.library walstream.ops.offline"""
 
 ROWS = {
     "catalog.errors": "",
@@ -112,12 +116,21 @@ ROWS = {
     "walstream.archiver": "catalog walstream.segment",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,
+    "walstream.sinks": RECEIVING,
+    "walstream.stream": RECEIVING,
     "walstream.settings": "catalog walstream.settings",
-    "walstream.ops": f"{RECEIVING} backup walstream.settings walstream.ops",
-    "walstream.ops.stored": "catalog",
     "walstream.ops.listing": OFFLINE_OPS,
     "walstream.ops.details": OFFLINE_OPS,
-    "walstream.api": f"{RECEIVING} backup walstream.settings walstream.ops",
+    "walstream.ops": f"{LIBRARY} walstream.settings",
+    # What serves the library as well takes plain values; whoever imports wiring knows the settings.
+    "walstream.ops.place": LIBRARY_ONLY,
+    "walstream.ops.reception": LIBRARY_ONLY,
+    "walstream.ops.backup": LIBRARY_ONLY,
+    "walstream.ops.restore": LIBRARY_ONLY,
+    "walstream.ops.stored": "catalog",
+    "walstream.ops.library": LIBRARY_ONLY,
+    "walstream.ops.offline": LIBRARY_ONLY,
+    "walstream.api": LIBRARY_ONLY,
     "walstream.cli": f"{RECEIVING} backup walstream.settings walstream.ops walstream.api walstream.cli",
     "walstream.__main__": "walstream.cli",
 }

@@ -83,9 +83,8 @@ class Intake:
         )
         gaps = read_gaps(self._options.home, identity.wal_segment_size)
         held |= as_inventory(gaps)
-        begins = [record.first_segment for record in self._repository.backups.records()]
         size = identity.wal_segment_size
-        start = find_start(facts.system, facts.history, held, begins, slot_position, size)
+        start = find_start(facts.system, facts.history, held, self._backup_begins(), slot_position, size)
         self._retire_partials(start, facts.history)
         return start
 
@@ -152,6 +151,15 @@ class Intake:
     def close(self) -> None:
         """Archive what is complete, and end."""
         self._archiver.close()
+
+    def _backup_begins(self) -> list[Segment]:
+        """The first segments of all backups, those that are running included."""
+        shelf, size = self._repository.backups, self._repository.identity.wal_segment_size
+        begins = [record.first_segment for record in shelf.records()]
+        for mark in map(shelf.started, shelf.ids()):
+            if mark is not None and mark.begin is not None:
+                begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
+        return begins
 
     def _sync_leftovers(self) -> None:
         for name in os.listdir(self._directory):

@@ -7,9 +7,9 @@ target's, what is durable the destination's. A target is where WAL goes: the rep
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ from catalog.timeline import History, Path
 from walstream import commands
 from walstream.commands import SystemFacts
 from walstream.connection import COPY_BOTH, COPY_IN, ROWS, Connection, EndOfCopy, parsed_conninfo
-from walstream.messages import status_update
+from walstream.gap import UNDEFINED_FILE, GapGuard, oldest_available
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
 from walstream.slots import create_slot, ensure_slot, find_slot
@@ -42,8 +42,6 @@ MESSAGES_PER_TURN = 64
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 COMMAND_PATIENCE = 60.0
-GAP_CHECK_INTERVAL = 30.0
-UNDEFINED_FILE = "58P01"
 
 
 class Destination(Protocol):
@@ -121,6 +119,7 @@ class Receiver:
         self._wakeup = Wakeup()
         self._stopping = False
         self._streamed = False
+        self._streaming = threading.Event()
         self._end_position = options.end_position
         self._slot: str | None = None
 
@@ -133,6 +132,10 @@ class Receiver:
         """Ask ``run`` to return once everything before ``position`` is flushed."""
         self._end_position = position
         self._wakeup.set()
+
+    def wait_until_streaming(self, timeout: float) -> bool:
+        """Wait until the first stream has begun, and the target knows of it; whether it has."""
+        return self._streaming.wait(timeout)
 
     def run(self) -> None:
         """Receive until stopped, or until the end position is flushed.
@@ -220,7 +223,7 @@ class Receiver:
             if first.kind == COPY_BOTH and self._stream(connection, start, destination, synchronous):
                 return None
             row = first.rows[0] if first.kind == ROWS else None
-            timeline, switch = self._next_timeline(connection, row)
+            timeline, switch = end_of_timeline(connection, row)
         except ServerRefused as refusal:
             removed = refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message
             if removed and destination.written == start.position:
@@ -247,7 +250,7 @@ class Receiver:
             ),
             time.monotonic(),
         )
-        guard = _GapGuard(self._target, session) if synchronous else None
+        guard = GapGuard(self._target.has_open_gap, session) if synchronous else None
         last_sync = time.monotonic()
         ended = False
         while not ended:
@@ -255,6 +258,7 @@ class Receiver:
             self._target.raise_error()
             session.advance(destination.written, destination.flushed)
             self._target.note_progress(start.timeline, session)
+            self._streaming.set()
             if guard is not None:
                 guard.look(time.monotonic())
             if self._stopping or self._reached_end(session):
@@ -280,6 +284,7 @@ class Receiver:
             if behind:
                 timeout = min(timeout, max(0.0, last_sync + options.flush_interval - now))
             if not destination.has_room:
+                session.not_listening(now)
                 self._wakeup.wait(min(timeout, 1.0))
             else:
                 connection.wait(timeout)
@@ -318,17 +323,6 @@ class Receiver:
         except ServerError as error:
             log.debug("the server left first: %s", error)
 
-    def _next_timeline(self, connection: Connection, row: commands.Row | None) -> tuple[int, LSN]:
-        """Read how the server ended a stream: the next timeline and its beginning."""
-        while (result := connection.result()) is not None:
-            if result.kind == COPY_IN:
-                connection.end_copy()
-            elif result.kind == ROWS:
-                row = result.rows[0]
-        if row is None:
-            raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
-        return commands.next_timeline(row)
-
     def _behind_gap(self, connection: Connection, facts: ServerFacts, removed: _SegmentRemoved) -> Start:
         """Accept that WAL is gone for good, and go on at the oldest segment that the server still has."""
         missing = removed.start
@@ -339,7 +333,7 @@ class Receiver:
                 "name one host after the other; if none has it, the gap is accepted with the last one alone",
             )
         path = Path.of(facts.history)
-        oldest = oldest_available(connection, path, missing.position, facts)
+        oldest = oldest_available(connection, path, missing.position, facts.size, facts.system.position)
         self._target.accept_gap(missing, oldest)
         log.error(
             "WAL from %s to %s is gone from the server and is not stored: a gap. Take a new backup now",
@@ -357,66 +351,6 @@ class _SegmentRemoved(Exception):
         self.start = start
 
 
-class _GapGuard:
-    """Withholds the flushed position from a server that waits for us, while a gap is open.
-
-    Commits behind a gap could not be recovered from here, so they must not be acknowledged.
-    """
-
-    def __init__(self, target: Target, session: Session) -> None:
-        self._target = target
-        self._session = session
-        self._next_look = 0.0
-
-    def look(self, now: float) -> None:
-        """Ask the target, now and then."""
-        if now < self._next_look or (self._next_look and not self._session.withhold_flush):
-            return
-        self._next_look = now + GAP_CHECK_INTERVAL
-        was, self._session.withhold_flush = self._session.withhold_flush, self._target.has_open_gap()
-        if self._session.withhold_flush and not was:
-            log.error("synchronous commits are not acknowledged until a backup behind the gap is restorable")
-        elif was and not self._session.withhold_flush:
-            log.info("a backup behind the gap is restorable: synchronous commits are acknowledged again")
-
-
-def oldest_available(connection: Connection, path: Path, missing: LSN, facts: ServerFacts) -> LSN:
-    """The beginning of the oldest segment behind ``missing`` that the server can still stream."""
-    low, high = facts.size.number_at(missing) + 1, facts.size.number_at(facts.system.position)
-    while low < high:
-        middle = (low + high) // 2
-        position = facts.size.start(middle)
-        if _can_stream(connection, position, path.timeline_of(middle, facts.size)):
-            high = middle
-        else:
-            low = middle + 1
-    return facts.size.start(low)
-
-
-def _can_stream(connection: Connection, position: LSN, timeline: int) -> bool:
-    """Whether a stream can begin there, found out by trying; no flushed position is reported."""
-    try:
-        connection.send(commands.start_replication(position, timeline, None))
-        first = connection.result()
-        if first is not None and first.kind == COPY_BOTH:
-            zero = LSN(0)
-            connection.put(status_update(zero, zero, zero, time.time(), reply_requested=True))
-            with contextlib.suppress(EndOfCopy):
-                while connection.copied() is None:
-                    connection.wait(1.0)
-                connection.end_copy()
-                for _ in connection.messages():
-                    pass
-        while (result := connection.result()) is not None:
-            if result.kind == COPY_IN:
-                connection.end_copy()
-    except ServerRefused as refusal:
-        if refusal.sqlstate == UNDEFINED_FILE:
-            return False
-        raise
-    return True
-
-
 def server_facts(connection: Connection) -> ServerFacts:
     """Identity, version, segment size and timeline history of the server at the other end."""
     system = commands.system_facts(connection.row(commands.IDENTIFY_SYSTEM))
@@ -431,6 +365,22 @@ def history_content(connection: Connection, timeline: int) -> bytes:
     if timeline == 1:
         return b""
     return commands.history_content(connection.row(commands.timeline_history(timeline)))
+
+
+def end_of_timeline(connection: Connection, row: commands.Row | None) -> tuple[int, LSN]:
+    """Read how the server ended a stream: the next timeline and its beginning.
+
+    ``row`` has it already when the server ended the stream before it began. ``ConnectionLost`` when the
+    stream ended without a next timeline.
+    """
+    while (result := connection.result()) is not None:
+        if result.kind == COPY_IN:
+            connection.end_copy()
+        elif result.kind == ROWS:
+            row = result.rows[0]
+    if row is None:
+        raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
+    return commands.next_timeline(row)
 
 
 def is_synchronous(connection: Connection, application_name: str) -> bool:
