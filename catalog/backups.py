@@ -93,6 +93,10 @@ class BackupShelf:
         """The stored files below a backup's ``wal/``, suffixes included."""
         return self._storage.names(layout.backup_key(backup_id, layout.BACKUP_WAL))
 
+    def wal_sizes(self, backup_id: str) -> dict[str, int]:
+        """The stored size in bytes of each file below a backup's ``wal/``."""
+        return dict(self._storage.sizes(layout.backup_key(backup_id, layout.BACKUP_WAL)))
+
     def sizes(self, backup_id: str) -> dict[str, int]:
         """The stored size in bytes of each file of a backup."""
         return dict(self._storage.sizes(layout.backup_directory(backup_id)))

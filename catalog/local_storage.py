@@ -184,6 +184,7 @@ def failed(verb: str, path: str, error: OSError) -> StorageError:
     hints = {
         "no space left on device": "make room on this file system; work goes on by itself",
         "permission denied": "run as the user that owns the repository, or give this user access",
+        "not a directory": "a file stands where a directory belongs: move it, or choose another place",
         "read-only file system": "mount the file system for writing",
     }
     return StorageError(f"cannot {verb} {path!r}: {reason}", hints.get(reason))

@@ -17,6 +17,7 @@ from catalog.errors import Absent, Conflict, ForeignRepository
 from catalog.inventory import Inventory
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
+from catalog.lsn import SegmentSize
 from catalog.record import BackupRecord
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.timeline import History
@@ -120,13 +121,34 @@ def _opened(root: str, identity: RepositoryIdentity) -> Repository:
 
 def stored_holdings(repository: Repository, records: Sequence[BackupRecord] | None = None) -> Holdings:
     """What decisions rest on that look at the repository alone; all records unless some are given."""
-    size = repository.identity.wal_segment_size
     if records is None:
         records = repository.backups.records()
+    return _holdings(repository, records, repository.inventory())
+
+
+def span_holdings(repository: Repository, records: Sequence[BackupRecord]) -> Holdings:
+    """Enough to tell whether each of these can be restored: only directories of their own WAL are listed.
+
+    A year of WAL is half a million files; of those that a hundred backups need, there are few.
+    """
+    size = repository.identity.wal_segment_size
+    logs = {f"{log:08X}" for record in records for log in _logs(record, size)}
+    near = [directory for directory in repository.wal.directories() if directory[8:] in logs]
+    return _holdings(repository, records, Inventory.from_names(repository.wal.names(near), size))
+
+
+def _logs(record: BackupRecord, size: SegmentSize) -> range:
+    """The middle parts, as numbers, of the names of a backup's own segments."""
+    first, last = record.first_segment.number, record.last_segment.number
+    return range(first // size.per_log, last // size.per_log + 1)
+
+
+def _holdings(repository: Repository, records: Sequence[BackupRecord], inventory: Inventory) -> Holdings:
+    size = repository.identity.wal_segment_size
     own = {
         record.id: frozenset(
             Segment.parse(name[:24], size) for name in repository.backups.wal_names(record.id)
         )
         for record in records
     }
-    return Holdings(tuple(records), repository.inventory(), repository.histories(), size, own)
+    return Holdings(tuple(records), inventory, repository.histories(), size, own)

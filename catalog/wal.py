@@ -13,7 +13,7 @@ from catalog.walname import HISTORY, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from catalog.sink import Reader
     from catalog.storage import Storage
@@ -40,19 +40,16 @@ class WalShelf:
             return key, decoder(stored, suffix)
         raise Absent(f"WAL file {name!r} is not in the repository")
 
-    def names(self) -> Iterator[str]:
-        """The names of all stored WAL files, without suffixes, in no particular order.
+    def names(self, directories: Iterable[str] | None = None) -> Iterator[str]:
+        """The names of stored WAL files, without suffixes, in no particular order.
 
-        A file in another directory than ``layout`` says cannot be found by its name, so it does not count.
+        All of them, histories too, unless only some of ``directories()`` are asked for. A file in another
+        directory than ``layout`` says cannot be found by its name, so it does not count.
         """
-        for stored in self._storage.names(layout.WALS):
-            name = split_suffix(stored)[0]
-            if kind_of(name) == HISTORY:
-                yield name
-        for directory in self._directories():
-            for stored in self._storage.names(directory):
+        for directory in ["", *self.directories()] if directories is None else directories:
+            for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
                 name = split_suffix(stored)[0]
-                if name[:16] == directory[-16:] and kind_of(name) is not None:
+                if _lies_right(name, directory):
                     yield name
 
     def history(self, timeline_name: str) -> bytes:
@@ -63,19 +60,23 @@ class WalShelf:
         finally:
             reader.close()
 
-    def stored_sizes(self) -> Iterator[tuple[str, int]]:
-        """Each stored WAL file's name without suffix, and its stored size in bytes."""
-        for directory in self._directories():
-            for stored, size in self._storage.sizes(directory):
-                name = split_suffix(stored)[0]
-                if name[:16] == directory[-16:] and kind_of(name) is not None:
-                    yield name, size
+    def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
+        """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
+        for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
+            name = split_suffix(stored)[0]
+            if _lies_right(name, directory):
+                yield name, size
 
     def remove_leftovers(self) -> None:
         """Remove what killed writers left; the caller holds the archive lock."""
-        for directory in [layout.WALS, *self._directories()]:
-            self._storage.remove_leftovers(directory)
+        for directory in ("", *self.directories()):
+            self._storage.remove_leftovers(f"{layout.WALS}/{directory}".rstrip("/"))
 
-    def _directories(self) -> list[str]:
-        names = self._storage.names(layout.WALS)
-        return sorted(f"{layout.WALS}/{name}" for name in names if len(name) == 16)
+    def directories(self) -> list[str]:
+        """The directories that hold segments, in order: the first 16 digits of what is in them."""
+        return sorted(name for name in self._storage.names(layout.WALS) if len(name) == 16)
+
+
+def _lies_right(name: str, directory: str) -> bool:
+    kind = kind_of(name)
+    return kind == HISTORY if not directory else kind is not None and name[:16] == directory

@@ -51,6 +51,8 @@ class Session:
         self._asked_server = False
         self._owed_since: float | None = None
         self._owed_position = start
+        self.withhold_flush = False
+        """While true, flushed is reported as unknown, so that no synchronous commit is released."""
 
     def receive(self, message: bytes | memoryview, now: float) -> WalData | None:
         """Take in one message; returns the WAL to be written, if it brought any."""
@@ -146,6 +148,6 @@ class Session:
     def _update(self, now: float, wall: float, ask: bool) -> bytes:
         self._last_sent = now
         self._reported = self.flushed
-        flushed = self.flushed if self._options.report_flush else UNKNOWN
+        flushed = self.flushed if self._options.report_flush and not self.withhold_flush else UNKNOWN
         applied = flushed if self._options.report_applied else UNKNOWN
         return status_update(self.written, flushed, applied, wall, reply_requested=ask)

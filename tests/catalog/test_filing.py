@@ -1,7 +1,7 @@
 import pytest
 from support.faults import Disk, PowerLoss
+from support.filed_wal import filing, giving, name, segment_bytes
 from support.memory_storage import MemoryStorage
-from support.repositories import filing, giving, name, segment_bytes
 from support.streams import Given, drain
 
 from catalog.codec import NAMES

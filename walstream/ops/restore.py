@@ -40,6 +40,7 @@ class RestoreRequest:
 class PlannedRestore:
     """A plan that can be carried out; ``room`` has bytes needed and free by directory."""
 
+    repository: Repository
     plan: RecoveryPlan
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
@@ -68,7 +69,7 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         standby_mode=request.standby_mode,
     )
     room = check_room(found, options)
-    return PlannedRestore(found, options, room)
+    return PlannedRestore(repository, found, options, room)
 
 
 def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> Holdings:
