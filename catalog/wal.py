@@ -9,7 +9,7 @@ from __future__ import annotations
 from catalog import layout
 from catalog.codec import SUFFIXES, decoder, split_suffix
 from catalog.errors import Absent
-from catalog.walname import kind_of
+from catalog.walname import HISTORY, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +43,19 @@ class WalShelf:
     def names(self, directories: Iterable[str] | None = None) -> Iterator[str]:
         """The names of stored WAL files, without suffixes, in no particular order.
 
-        All of them, histories too, unless only some of ``directories()`` are asked for.
+        All of them, histories too, unless only some of ``directories()`` are asked for. A file in another
+        directory than ``layout`` says cannot be found by its name, so it does not count.
         """
-        for directory in ["", *self.directories()] if directories is None else directories:
-            for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
+        if directories is None:
+            for stored in self._storage.names(layout.WALS):
                 name = split_suffix(stored)[0]
-                if kind_of(name) is not None:
+                if kind_of(name) == HISTORY:
+                    yield name
+            directories = self.directories()
+        for directory in directories:
+            for stored in self._storage.names(f"{layout.WALS}/{directory}"):
+                name = split_suffix(stored)[0]
+                if name[:16] == directory and kind_of(name) is not None:
                     yield name
 
     def history(self, timeline_name: str) -> bytes:
@@ -63,7 +70,7 @@ class WalShelf:
         """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
         for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
             name = split_suffix(stored)[0]
-            if kind_of(name) is not None:
+            if name[:16] == directory and kind_of(name) is not None:
                 yield name, size
 
     def remove_leftovers(self) -> None:
