@@ -65,4 +65,7 @@ class WalShelf:
                     yield name, size
 
     def _directories(self) -> list[str]:
-        return sorted(name for name in self._storage.names(layout.WALS) if len(name) == 16)
+        # A history file's name has sixteen characters as well.
+        return sorted(
+            name for name in self._storage.names(layout.WALS) if len(name) == 16 and kind_of(name) is None
+        )
