@@ -15,6 +15,7 @@ import time
 
 import pytest
 from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
+from support.commands import Commands
 from support.protection import ROOT, Protection
 
 from walstream.ops.installation import version_text
@@ -179,3 +180,9 @@ def eventually():
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def commands(capsys, tmp_path):
+    """``commands("check", "main")``: run a command in this process; see ``support.commands``."""
+    return Commands(capsys, str(tmp_path))

@@ -11,7 +11,10 @@ import pytest
 from support.modules import MODULES, ROOT, is_below
 
 # Everything in these packages, less ONLINE, must work on a machine without psycopg.
-OFFLINE = ("catalog", "backup", "walstream.settings", "walstream.api", "walstream.cli")
+OFFLINE = (
+    *("catalog", "backup", "walstream.settings", "walstream.api", "walstream.cli"),
+    *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details"),
+)
 ONLINE = ("backup.take",)
 
 # The path of get-wal and wal-restore, run once per segment of a recovery.
