@@ -80,4 +80,7 @@ class WalShelf:
 
     def directories(self) -> list[str]:
         """The directories that hold segments, in order: the first 16 digits of what is in them."""
-        return sorted(name for name in self._storage.names(layout.WALS) if len(name) == 16)
+        # A history file's name has sixteen characters as well.
+        return sorted(
+            name for name in self._storage.names(layout.WALS) if len(name) == 16 and kind_of(name) is None
+        )
