@@ -39,6 +39,7 @@ log = logging.getLogger("walstream.receiver")
 MESSAGES_PER_TURN = 64
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+SETTLING = 0.05
 UNDEFINED_FILE = "58P01"
 
 
@@ -220,11 +221,13 @@ class Receiver:
             time.monotonic(),
         )
         last_sync = time.monotonic()
+        noted = destination.flushed
         ended = False
         while not ended:
             self._wakeup.clear()
             self._target.raise_error()
             session.advance(destination.written, destination.flushed)
+            moved, noted = session.flushed != noted, session.flushed
             self._target.note_progress(start.timeline, session)
             if self._stopping or self._reached_end(session):
                 self._end(connection, session, destination)
@@ -246,6 +249,9 @@ class Receiver:
             if ended or (count and not idle):
                 continue
             timeout = session.deadline(now)
+            if moved:
+                # a target that publishes only so often is told once more
+                timeout = min(timeout, SETTLING)
             if behind:
                 timeout = min(timeout, max(0.0, last_sync + options.flush_interval - now))
             if not destination.has_room:
