@@ -204,7 +204,7 @@ class _Attempt:
             return
         options = replace(wiring.receive_options(self._settings), reconnect=True)
         with wiring.running_receiver(self._settings, options) as (receiver, _), ExitStack() as stack:
-            running = _ReceiverThread(receiver)
+            running = ReceiverThread(receiver)
             stack.callback(running.stop)
             running.wait_until_streaming(self._settings.home)
             yield running.is_running
@@ -270,8 +270,8 @@ class _Attempt:
             raise
 
 
-class _ReceiverThread:
-    """A receiver on a thread of its own, for as long as a backup needs it."""
+class ReceiverThread:
+    """A receiver on a thread of its own, for as long as somebody here needs it."""
 
     def __init__(self, receiver: Receiver) -> None:
         self._receiver = receiver
