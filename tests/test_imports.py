@@ -12,7 +12,12 @@ from support.modules import MODULES, ROOT, is_below
 
 # Everything in these packages, less ONLINE, must work on a machine without psycopg.
 OFFLINE = ("catalog", "backup", "walstream.settings", "walstream.api", "walstream.cli")
-ONLINE = ("backup.take",)
+ONLINE = (
+    "backup.take",
+    "walstream.cli.backup_cmd",
+    "walstream.cli.demo_cmd",
+    "walstream.cli.receive_wal_cmd",
+)
 
 # The path of get-wal and wal-restore, run once per segment of a recovery.
 LIGHT = ("catalog.errors", "catalog.lsn", "catalog.walname", "catalog.durable")
