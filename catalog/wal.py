@@ -73,6 +73,11 @@ class WalShelf:
             if name[:16] == directory and kind_of(name) is not None:
                 yield name, size
 
+    def all_sizes(self) -> Iterator[tuple[str, int]]:
+        """The name of each stored segment, partial ones and backup histories too, and its stored size."""
+        for directory in self.directories():
+            yield from self.sizes(directory)
+
     def remove_leftovers(self) -> None:
         """Remove what killed writers left; the caller holds the archive lock."""
         for directory in ("", *self.directories()):

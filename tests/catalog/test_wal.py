@@ -3,8 +3,8 @@ import gzip
 import lzma
 
 import pytest
-from support.memory_storage import MemoryStorage
 from support.cluster_wal import filing, giving, name, segment_bytes
+from support.memory_storage import MemoryStorage
 from support.streams import drain
 
 from catalog.codec import NAMES
