@@ -107,6 +107,7 @@ ROWS = {
     "backup.verify": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
+    "backup.incoming": OFFLINE_BACKUP,
     "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
     "walstream.messages": POSITIONS,
     "walstream.commands": CONVERSATION,

@@ -11,8 +11,8 @@ import importlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from backup.incoming import Progress
     from backup.restore import RestoreReport
-    from backup.take import Progress
     from catalog.codec import Codec
     from catalog.errors import (
         Absent,

@@ -14,8 +14,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 
+from backup.incoming import Progress
 from backup.restore import restore
-from backup.take import Progress
 from catalog.errors import Corrupt, DestinationRefused, Interrupted, ServerError, WalstreamError
 from catalog.lsn import LSN
 from catalog.pitr import AUTO
