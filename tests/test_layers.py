@@ -92,7 +92,7 @@ ROWS = {
     "backup.label": FORMATS,
     "backup.incremental": FORMATS,
     "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable",
-    "backup.observed": f"{FORMATS} backup.manifest backup.tar catalog.durable",
+    "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.tar",
     "backup.extract": f"{STORES} {FORMATS} backup.tar backup.manifest",
     "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
     "backup.fetch": OFFLINE_BACKUP,
