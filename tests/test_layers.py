@@ -99,6 +99,8 @@ ROWS = {
     "backup.tree": f"{STORES} backup.names",
     "backup.destination": f"{RECORDS} {STORES}",
     "backup.extract": f"{STORES} {FORMATS} backup.tar backup.tree",
+    "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.tar",
+    "backup.extract": f"{STORES} {FORMATS} backup.tar backup.manifest",
     "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
     "backup.fetch": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
