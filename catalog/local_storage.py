@@ -66,8 +66,13 @@ class LocalStorage:
         try:
             with os.scandir(self.path(directory)) as entries:
                 for entry in entries:
-                    if entry.is_file() and not durable.is_temporary(entry.name):
-                        found.append((entry.name, entry.stat().st_size))
+                    if durable.is_temporary(entry.name):
+                        continue
+                    try:
+                        if entry.is_file():
+                            found.append((entry.name, entry.stat().st_size))
+                    except FileNotFoundError:
+                        pass  # removed while we look: it is not there, but the others are
         except FileNotFoundError:
             return iter(())
         except OSError as error:
@@ -91,33 +96,40 @@ class LocalStorage:
         except OSError as error:
             raise failed("remove", self.path(key), error) from error
 
-    def delete_tree(self, directory: str) -> None:
+    def delete_tree(self, directory: str, keep: str | None = None) -> None:
         path = self.path(directory)
         try:
-            for parent, directories, files in os.walk(path, topdown=False):
-                for name in files:
-                    os.unlink(os.path.join(parent, name))
-                for name in directories:
-                    entry = os.path.join(parent, name)
-                    if os.path.islink(entry):
-                        os.unlink(entry)
-                    else:
-                        os.rmdir(entry)
             if os.path.isdir(path):
-                os.rmdir(path)
-                durable.sync_directory(os.path.dirname(path))
+                _empty(path, keep)
+                if keep is None:
+                    os.rmdir(path)
+                    path = os.path.dirname(path)
+                durable.sync_directory(path)
         except OSError as error:
             raise failed("remove", path, error) from error
 
-    def sweep(self, directory: str) -> None:
+    def remove_leftovers(self, directory: str) -> None:
         path = self.path(directory)
         try:
-            for name in filter(durable.is_temporary, os.listdir(path)):
-                durable.remove_if_present(os.path.join(path, name))
+            for name in os.listdir(path):
+                if durable.is_temporary(name):
+                    durable.remove_if_present(os.path.join(path, name))
         except FileNotFoundError:
             pass
         except OSError as error:
             raise failed("remove", path, error) from error
+
+
+def _empty(path: str, keep: str | None = None) -> None:
+    for name in os.listdir(path):
+        entry = os.path.join(path, name)
+        if name == keep:
+            continue
+        if os.path.isdir(entry) and not os.path.islink(entry):
+            _empty(entry)
+            os.rmdir(entry)
+        else:
+            os.unlink(entry)
 
 
 class LocalReader:
@@ -160,7 +172,10 @@ class LocalWriter:
             raise failed("write", self._file.path, error) from error
 
     def abort(self) -> None:
-        self._file.abort()
+        try:
+            self._file.abort()
+        except OSError:
+            pass  # it stays under its temporary name, which nobody reads and the next sweep removes
 
 
 def failed(verb: str, path: str, error: OSError) -> StorageError:
@@ -169,6 +184,7 @@ def failed(verb: str, path: str, error: OSError) -> StorageError:
     hints = {
         "no space left on device": "make room on this file system; work goes on by itself",
         "permission denied": "run as the user that owns the repository, or give this user access",
+        "not a directory": "a file stands where a directory belongs: move it, or choose another place",
         "read-only file system": "mount the file system for writing",
     }
     return StorageError(f"cannot {verb} {path!r}: {reason}", hints.get(reason))
