@@ -46,10 +46,16 @@ class WalShelf:
         All of them, histories too, unless only some of ``directories()`` are asked for. A file in another
         directory than ``layout`` says cannot be found by its name, so it does not count.
         """
-        for directory in ["", *self.directories()] if directories is None else directories:
-            for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
+        if directories is None:
+            for stored in self._storage.names(layout.WALS):
                 name = split_suffix(stored)[0]
-                if _lies_right(name, directory):
+                if kind_of(name) == HISTORY:
+                    yield name
+            directories = self.directories()
+        for directory in directories:
+            for stored in self._storage.names(f"{layout.WALS}/{directory}"):
+                name = split_suffix(stored)[0]
+                if name[:16] == directory and kind_of(name) is not None:
                     yield name
 
     def history(self, timeline_name: str) -> bytes:
@@ -64,8 +70,13 @@ class WalShelf:
         """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
         for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
             name = split_suffix(stored)[0]
-            if _lies_right(name, directory):
+            if name[:16] == directory and kind_of(name) is not None:
                 yield name, size
+
+    def all_sizes(self) -> Iterator[tuple[str, int]]:
+        """The name of each stored segment, partial ones and backup histories too, and its stored size."""
+        for directory in self.directories():
+            yield from self.sizes(directory)
 
     def remove_leftovers(self) -> None:
         """Remove what killed writers left; the caller holds the archive lock."""
@@ -74,11 +85,6 @@ class WalShelf:
 
     def directories(self) -> list[str]:
         """The directories that hold segments, in order: the first 16 digits of what is in them."""
-        # A history's name has 16 characters too.
+        # Not by their length: a history file's name has sixteen characters as well.
         names = self._storage.names(layout.WALS)
         return sorted(name for name in names if kind_of(f"{name}00000000") == SEGMENT)
-
-
-def _lies_right(name: str, directory: str) -> bool:
-    kind = kind_of(name)
-    return kind == HISTORY if not directory else kind is not None and name[:16] == directory

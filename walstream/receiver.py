@@ -42,6 +42,7 @@ MESSAGES_PER_TURN = 64
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 COMMAND_PATIENCE = 60.0
+SETTLING = 0.05
 
 
 class Destination(Protocol):
@@ -278,11 +279,13 @@ class Receiver:
         )
         guard = GapGuard(self._target.has_open_gap, session) if synchronous else None
         last_sync = time.monotonic()
+        noted = destination.flushed
         ended = False
         while not ended:
             self._wakeup.clear()
             self._target.raise_error()
             session.advance(destination.written, destination.flushed)
+            moved, noted = session.flushed != noted, session.flushed
             self._target.note_progress(start.timeline, session)
             self._streaming.set()
             if guard is not None:
@@ -308,6 +311,9 @@ class Receiver:
             if ended or (count and not idle):
                 continue
             timeout = session.deadline(now)
+            if moved:
+                # a target that publishes only so often is told once more
+                timeout = min(timeout, SETTLING)
             if behind:
                 timeout = min(timeout, max(0.0, last_sync + options.flush_interval - now))
             if not destination.has_room:

@@ -1,0 +1,31 @@
+"""A receiver on a thread, and what it publishes while it sleeps."""
+
+import pytest
+
+from catalog.lsn import LSN
+from catalog.state import live_receiver_state
+from walstream.ops import wiring
+from walstream.ops.backup import ReceiverThread
+from walstream.settings.load import load
+from walstream.settings.write import add_server
+
+
+@pytest.fixture
+def receiving(server, tmp_path):
+    """The settings of a server whose WAL is being received."""
+    file = str(tmp_path / "walstream.conf")
+    add_server(file, "main", {"conninfo": server.conninfo(), "synchronous": "on"}, str(tmp_path / "home"))
+    settings = load(file).server("main")
+    with wiring.running_receiver(settings, wiring.receive_options(settings)) as (receiver, _):
+        thread = ReceiverThread(receiver)
+        thread.wait_until_streaming(settings.home)
+        yield settings
+        thread.stop()
+
+
+def test_the_last_flushed_position_is_published_soon(receiving, server, eventually):
+    with server.connect() as connection:
+        for _ in range(20):  # a few milliseconds apart, too often to publish each
+            connection.execute("SELECT pg_logical_emit_message(true, 'test', 'x')")
+    position = LSN.parse(server.one("SELECT pg_current_wal_flush_lsn()"))
+    eventually(lambda: live_receiver_state(receiving.home).flushed >= position, timeout=3)
