@@ -7,7 +7,6 @@ import os
 import pytest
 from support.faults import Disk, PowerLoss, fail
 
-from backup import destination
 from backup.destination import MARK, check, prepare, release, tablespace_locations
 from catalog.errors import DestinationRefused, StorageError, UsageError
 from catalog.record import Tablespace
@@ -19,7 +18,9 @@ NOTE = {"backup": "20260131T120000"}
 
 
 def tree(path):
-    return sorted(os.path.relpath(os.path.join(at, name), path) for at, _, names in os.walk(path) for name in names)
+    return sorted(
+        os.path.relpath(os.path.join(at, name), path) for at, _, names in os.walk(path) for name in names
+    )
 
 
 @pytest.fixture
@@ -34,7 +35,9 @@ def test_tablespaces_go_where_they_were_unless_mapped_by_name_or_oid():
     assert tablespace_locations([FAST], {}, "/srv/pg") == {16385: "/mnt/fast"}
 
 
-@pytest.mark.parametrize("mapping, words", [({"other": "/x"}, "no tablespace 'other'"), ({"fast": "x"}, "'x'")])
+@pytest.mark.parametrize(
+    "mapping, words", [({"other": "/x"}, "no tablespace 'other'"), ({"fast": "x"}, "'x'")]
+)
 def test_a_mapping_that_makes_no_sense_is_a_usage_error(mapping, words):
     with pytest.raises(UsageError, match=words) as caught:
         tablespace_locations([FAST], mapping, "/srv/pg")
@@ -179,5 +182,3 @@ def test_only_what_was_made_is_given_away(tmp_path, dest, monkeypatch):
     (tmp_path / "there").mkdir()
     prepare([dest, str(tmp_path / "there")], NOTE, (26, 26))
     assert given == [(dest, (26, 26))]
-
-
