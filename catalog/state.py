@@ -57,7 +57,7 @@ def read_receiver_state(home: str) -> ReceiverState | None:
     try:
         with open(os.path.join(home, layout.STATE, _FILE), encoding="utf-8") as file:
             found = json.load(file)
-        positions = {key: LSN.parse(found[key]) for key in ("written", "flushed", "server")}
+        positions = {key: LSN.parse(str(found[key])) for key in ("written", "flushed", "server")}
         return ReceiverState(**{**found, **positions})
     except (OSError, ValueError, KeyError, TypeError, Malformed):
         return None
