@@ -46,16 +46,10 @@ class WalShelf:
         All of them, histories too, unless only some of ``directories()`` are asked for. A file in another
         directory than ``layout`` says cannot be found by its name, so it does not count.
         """
-        if directories is None:
-            for stored in self._storage.names(layout.WALS):
+        for directory in ["", *self.directories()] if directories is None else directories:
+            for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
                 name = split_suffix(stored)[0]
-                if kind_of(name) == HISTORY:
-                    yield name
-            directories = self.directories()
-        for directory in directories:
-            for stored in self._storage.names(f"{layout.WALS}/{directory}"):
-                name = split_suffix(stored)[0]
-                if name[:16] == directory and kind_of(name) is not None:
+                if _lies_right(name, directory):
                     yield name
 
     def history(self, timeline_name: str) -> bytes:
@@ -70,7 +64,7 @@ class WalShelf:
         """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
         for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
             name = split_suffix(stored)[0]
-            if name[:16] == directory and kind_of(name) is not None:
+            if _lies_right(name, directory):
                 yield name, size
 
     def all_sizes(self) -> Iterator[tuple[str, int]]:
@@ -89,3 +83,8 @@ class WalShelf:
         return sorted(
             name for name in self._storage.names(layout.WALS) if len(name) == 16 and kind_of(name) is None
         )
+
+
+def _lies_right(name: str, directory: str) -> bool:
+    kind = kind_of(name)
+    return kind == HISTORY if not directory else kind is not None and name[:16] == directory
