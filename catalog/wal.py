@@ -9,7 +9,7 @@ from __future__ import annotations
 from catalog import layout
 from catalog.codec import SUFFIXES, decoder, split_suffix
 from catalog.errors import Absent
-from catalog.walname import HISTORY, kind_of
+from catalog.walname import HISTORY, SEGMENT, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,10 +79,9 @@ class WalShelf:
 
     def directories(self) -> list[str]:
         """The directories that hold segments, in order: the first 16 digits of what is in them."""
-        # A history file's name has sixteen characters as well.
-        return sorted(
-            name for name in self._storage.names(layout.WALS) if len(name) == 16 and kind_of(name) is None
-        )
+        # A history's name has 16 characters too.
+        names = self._storage.names(layout.WALS)
+        return sorted(name for name in names if kind_of(f"{name}00000000") == SEGMENT)
 
 
 def _lies_right(name: str, directory: str) -> bool:
