@@ -103,6 +103,7 @@ ROWS = {
     "backup.fetch": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.remote": OFFLINE_BACKUP,
+    "backup.configure": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
