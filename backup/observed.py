@@ -57,22 +57,34 @@ class Observed:
 
         The first file that differs, is missing or is not listed is ``Corrupt``. Called once.
         """
+        self.rewind()
+        for entry in manifest:
+            self.expect(entry)
+        self.expect_end()
+        return manifest.finish()
+
+    def rewind(self) -> None:
+        """All has passed: what ``expect`` compares next is the first file."""
         try:
             self._file.seek(0)
         except OSError as error:
             raise StorageError(f"could not note the checksums of a backup: {error.strerror}") from error
-        for entry in manifest:
-            if entry.algorithm != self.algorithm:
-                raise Corrupt(
-                    f"the backup manifest has a {entry.algorithm} checksum for {entry.path!r}, "
-                    f"but {self.algorithm} was expected"
-                )
-            line = self._file.readline()
-            if line != _line(entry.path, entry.size, entry.checksum):
-                raise Corrupt(_difference(entry, line), _HINT)
+
+    def expect(self, entry: FileEntry) -> None:
+        """``Corrupt`` unless the next file is the one that the manifest lists here."""
+        if entry.algorithm != self.algorithm:
+            raise Corrupt(
+                f"the backup manifest has a {entry.algorithm} checksum for {entry.path!r}, "
+                f"but {self.algorithm} was expected"
+            )
+        line = self._file.readline()
+        if line != _line(entry.path, entry.size, entry.checksum):
+            raise Corrupt(_difference(entry, line), _HINT)
+
+    def expect_end(self) -> None:
+        """``Corrupt`` unless all files have been compared."""
         if line := self._file.readline():
             raise Corrupt(f"file {_parsed(line)[0]!r} was sent, but the backup manifest lacks it", _HINT)
-        return manifest.finish()
 
     def close(self) -> None:
         """Let go of the temporary file."""

@@ -93,6 +93,10 @@ class BackupShelf:
         """The stored files below a backup's ``wal/``, suffixes included."""
         return self._storage.names(layout.backup_key(backup_id, layout.BACKUP_WAL))
 
+    def wal_sizes(self, backup_id: str) -> dict[str, int]:
+        """The stored size in bytes of each file below a backup's ``wal/``."""
+        return dict(self._storage.sizes(layout.backup_key(backup_id, layout.BACKUP_WAL)))
+
     def sizes(self, backup_id: str) -> dict[str, int]:
         """The stored size in bytes of each file of a backup."""
         return dict(self._storage.sizes(layout.backup_directory(backup_id)))
@@ -108,11 +112,7 @@ class BackupShelf:
     def fail(self, backup_id: str, mark: FailedMark) -> None:
         """Remove what a backup without record has written, and leave the mark of its failure."""
         self._storage.put(layout.backup_key(backup_id, layout.FAILED), mark.to_json())
-        self._storage.delete(layout.backup_key(backup_id, layout.STARTED))
-        for file, _ in list(self._storage.sizes(layout.backup_directory(backup_id))):
-            if file != layout.FAILED:
-                self._storage.delete(layout.backup_key(backup_id, file))
-        self._storage.delete_tree(layout.backup_key(backup_id, layout.BACKUP_WAL))
+        self._storage.delete_tree(layout.backup_directory(backup_id), keep=layout.FAILED)
 
     def remove(self, backup_id: str) -> None:
         """Remove a backup, its record first."""

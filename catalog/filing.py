@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import Absent, Conflict, Malformed
+from catalog.errors import Absent, Conflict, Corrupt, Malformed
 from catalog.frames import Workers, encoder
 from catalog.lsn import SegmentSize
 from catalog.sink import PIECE, Reader
@@ -48,7 +48,7 @@ class Filing:
             return True
         raw = open_raw()
         try:
-            if not _same_bytes(stored, raw):
+            if not self._is_same(key, stored, raw):
                 raise Conflict(
                     f"the repository holds other bytes under the name {name!r}",
                     "two servers write the same timeline: find out which is yours; nothing was overwritten",
@@ -58,6 +58,15 @@ class Filing:
             raw.close()
         self.storage.sync(key)
         return False
+
+    def _is_same(self, key: str, stored: Reader, raw: Reader) -> bool:
+        try:
+            return _same_bytes(stored, raw)
+        except Corrupt as damage:
+            raise Conflict(
+                f"the stored {key!r} is damaged ({damage}), and another copy of it arrives",
+                "move the damaged file away: the arriving copy takes its place at the next start",
+            ) from damage
 
     def _store(self, name: str, raw: Reader) -> None:
         plain = kind_of(name) == HISTORY

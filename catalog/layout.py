@@ -20,6 +20,10 @@ MANIFEST = "backup_manifest"
 MAIN_ARCHIVE = "base.tar"
 BACKUP_WAL = "wal"
 
+# The locks of a repository, below LOCKS.
+ARCHIVE_LOCK = "archive"
+BACKUP_LOCK = "backup"
+
 STREAMING = "streaming"
 INCOMING = "incoming"
 ERRORS = "errors"

@@ -91,23 +91,40 @@ class LocalStorage:
         except OSError as error:
             raise failed("remove", self.path(key), error) from error
 
-    def delete_tree(self, directory: str) -> None:
+    def delete_tree(self, directory: str, keep: str | None = None) -> None:
         path = self.path(directory)
         try:
-            for parent, directories, files in os.walk(path, topdown=False):
-                for name in files:
-                    os.unlink(os.path.join(parent, name))
-                for name in directories:
-                    entry = os.path.join(parent, name)
-                    if os.path.islink(entry):
-                        os.unlink(entry)
-                    else:
-                        os.rmdir(entry)
             if os.path.isdir(path):
-                os.rmdir(path)
-                durable.sync_directory(os.path.dirname(path))
+                _empty(path, keep)
+                if keep is None:
+                    os.rmdir(path)
+                    path = os.path.dirname(path)
+                durable.sync_directory(path)
         except OSError as error:
             raise failed("remove", path, error) from error
+
+    def remove_leftovers(self, directory: str) -> None:
+        path = self.path(directory)
+        try:
+            for name in os.listdir(path):
+                if durable.is_temporary(name):
+                    durable.remove_if_present(os.path.join(path, name))
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            raise failed("remove", path, error) from error
+
+
+def _empty(path: str, keep: str | None = None) -> None:
+    for name in os.listdir(path):
+        entry = os.path.join(path, name)
+        if name == keep:
+            continue
+        if os.path.isdir(entry) and not os.path.islink(entry):
+            _empty(entry)
+            os.rmdir(entry)
+        else:
+            os.unlink(entry)
 
 
 class LocalReader:
@@ -159,6 +176,7 @@ def failed(verb: str, path: str, error: OSError) -> StorageError:
     hints = {
         "no space left on device": "make room on this file system; work goes on by itself",
         "permission denied": "run as the user that owns the repository, or give this user access",
+        "not a directory": "a file stands where a directory belongs: move it, or choose another place",
         "read-only file system": "mount the file system for writing",
     }
     return StorageError(f"cannot {verb} {path!r}: {reason}", hints.get(reason))

@@ -47,6 +47,9 @@ class Lock:
                 raise Busy(
                     f"{self._what} is in use by {_describe(holder(self.path))}", "wait for it, or stop it"
                 ) from None
+            except OSError as error:
+                os.close(fd)
+                raise failed("lock", self.path, error) from error
         self._fd = fd
         self._sign()
         return self

@@ -149,7 +149,7 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
 
 @dataclass(frozen=True)
 class _Stored:
-    """What is stored of a path from a backup's last segment on: complete ones, without a hole up to ``reach``.
+    """What is stored of a path from a backup's last segment on: without a hole, complete up to ``reach``.
 
     The backup's own copy of that segment ends where the backup does, so here it does not count.
     """

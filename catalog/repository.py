@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from catalog import durable, layout
 from catalog.backups import BackupShelf
 from catalog.coverage import Holdings
-from catalog.errors import Absent, ForeignRepository
+from catalog.errors import Absent, Conflict, ForeignRepository
 from catalog.inventory import Inventory
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
+from catalog.lsn import SegmentSize
 from catalog.record import BackupRecord
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.timeline import History
@@ -74,15 +75,27 @@ def create_repository(root: str, identity: RepositoryIdentity) -> Repository:
         found = read_identity(storage)
     except Absent:
         refuse_foreign(root)
-        storage.put(layout.IDENTITY, identity.to_json())
+        _write_identity(storage, identity)
         for directory in (layout.BASE, layout.WALS, layout.LOCKS):
             try:
                 durable.make_directories(os.path.join(root, directory))
             except OSError as error:
                 raise failed("make", os.path.join(root, directory), error) from error
-        return _opened(root, identity)
+        found = read_identity(storage)
     found.require(identity.system_identifier)
     return _opened(root, found)
+
+
+def _write_identity(storage: LocalStorage, identity: RepositoryIdentity) -> None:
+    sink = storage.write(layout.IDENTITY)
+    try:
+        sink.write(identity.to_json())
+        sink.finish()
+    except Conflict:
+        sink.abort()  # somebody else was faster: theirs counts
+    except BaseException:
+        sink.abort()
+        raise
 
 
 def refuse_foreign(root: str) -> None:
@@ -108,13 +121,34 @@ def _opened(root: str, identity: RepositoryIdentity) -> Repository:
 
 def stored_holdings(repository: Repository, records: Sequence[BackupRecord] | None = None) -> Holdings:
     """What decisions rest on that look at the repository alone; all records unless some are given."""
-    size = repository.identity.wal_segment_size
     if records is None:
         records = repository.backups.records()
+    return _holdings(repository, records, repository.inventory())
+
+
+def span_holdings(repository: Repository, records: Sequence[BackupRecord]) -> Holdings:
+    """Enough to tell whether each of these can be restored: only directories of their own WAL are listed.
+
+    A year of WAL is half a million files; of those that a hundred backups need, there are few.
+    """
+    size = repository.identity.wal_segment_size
+    logs = {f"{log:08X}" for record in records for log in _logs(record, size)}
+    near = [directory for directory in repository.wal.directories() if directory[8:] in logs]
+    return _holdings(repository, records, Inventory.from_names(repository.wal.names(near), size))
+
+
+def _logs(record: BackupRecord, size: SegmentSize) -> range:
+    """The middle parts, as numbers, of the names of a backup's own segments."""
+    first, last = record.first_segment.number, record.last_segment.number
+    return range(first // size.per_log, last // size.per_log + 1)
+
+
+def _holdings(repository: Repository, records: Sequence[BackupRecord], inventory: Inventory) -> Holdings:
+    size = repository.identity.wal_segment_size
     own = {
         record.id: frozenset(
             Segment.parse(name[:24], size) for name in repository.backups.wal_names(record.id)
         )
         for record in records
     }
-    return Holdings(tuple(records), repository.inventory(), repository.histories(), size, own)
+    return Holdings(tuple(records), inventory, repository.histories(), size, own)

@@ -99,15 +99,17 @@ def read_system_identifier(document: Document) -> int:
 
 def read_segment_size(document: Document) -> SegmentSize:
     """The ``wal_segment_size`` of a document."""
+    nbytes = document.integer("wal_segment_size")
     try:
-        return SegmentSize(document.integer("wal_segment_size"))
+        return SegmentSize(nbytes)
     except Malformed as error:
         raise document.wrong("wal_segment_size", "a WAL segment size") from error
 
 
 def _read_salt(document: Document) -> bytes:
+    text = document.text("salt")
     try:
-        return bytes.fromhex(document.text("salt"))
+        return bytes.fromhex(text)
     except ValueError as error:
         raise document.wrong("salt", "a string of hex digits") from error
 

@@ -57,6 +57,29 @@ class Measured:
         self._sink.abort()
 
 
+class MeasuredReader:
+    """An observer behind a reader: counts the bytes and computes their SHA-256."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.nbytes = 0
+        self._reader = reader
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what has been read so far, in hex."""
+        return self._hash.hexdigest()
+
+    def read(self, n: int, /) -> bytes:
+        piece = self._reader.read(n)
+        self.nbytes += len(piece)
+        self._hash.update(piece)
+        return piece
+
+    def close(self) -> None:
+        self._reader.close()
+
+
 PIECE = 256 * 1024
 
 

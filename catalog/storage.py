@@ -44,6 +44,13 @@ class Storage(Protocol):
         """Remove a key durably; a missing one is no error."""
         ...
 
-    def delete_tree(self, directory: str) -> None:
-        """Remove a directory with all that is in it; a missing one is no error."""
+    def delete_tree(self, directory: str, keep: str | None = None) -> None:
+        """Remove a directory with all that is in it, leftovers of killed writers too; a missing one is no error.
+
+        With ``keep`` the directory stays, with the one file of that name.
+        """
+        ...
+
+    def remove_leftovers(self, directory: str) -> None:
+        """Remove what killed writers left directly below a directory; nobody may be writing there."""
         ...

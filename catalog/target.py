@@ -114,9 +114,9 @@ def parse_time(text: str, zone: tzinfo | None = None) -> tuple[datetime, bool]:
     name. A time that the change of clocks doubles or skips in its zone is refused.
     """
     match = _WRITTEN.fullmatch(text.strip())
-    if match is None:
+    written = match["zone"] or "" if match else ""
+    if match is None or (written.startswith(("+", "-")) and not match["time"]):
         raise UsageError(f"not a time: {text!r}", _TIME_HINT)
-    written = match["zone"] or ""
     try:
         time = datetime.fromisoformat(f"{match['date']}T{match['time'] or '00:00'}")
         if not written:

@@ -13,7 +13,7 @@ from catalog.walname import kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from catalog.sink import Reader
     from catalog.storage import Storage
@@ -40,9 +40,12 @@ class WalShelf:
             return key, decoder(stored, suffix)
         raise Absent(f"WAL file {name!r} is not in the repository")
 
-    def names(self) -> Iterator[str]:
-        """The names of all stored WAL files, without suffixes, in no particular order."""
-        for directory in ["", *self._directories()]:
+    def names(self, directories: Iterable[str] | None = None) -> Iterator[str]:
+        """The names of stored WAL files, without suffixes, in no particular order.
+
+        All of them, histories too, unless only some of ``directories()`` are asked for.
+        """
+        for directory in ["", *self.directories()] if directories is None else directories:
             for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
                 name = split_suffix(stored)[0]
                 if kind_of(name) is not None:
@@ -56,13 +59,18 @@ class WalShelf:
         finally:
             reader.close()
 
-    def stored_sizes(self) -> Iterator[tuple[str, int]]:
-        """Each stored WAL file's name without suffix, and its stored size in bytes."""
-        for directory in self._directories():
-            for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
-                name = split_suffix(stored)[0]
-                if kind_of(name) is not None:
-                    yield name, size
+    def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
+        """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
+        for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
+            name = split_suffix(stored)[0]
+            if kind_of(name) is not None:
+                yield name, size
 
-    def _directories(self) -> list[str]:
+    def remove_leftovers(self) -> None:
+        """Remove what killed writers left; the caller holds the archive lock."""
+        for directory in ("", *self.directories()):
+            self._storage.remove_leftovers(f"{layout.WALS}/{directory}".rstrip("/"))
+
+    def directories(self) -> list[str]:
+        """The directories that hold segments, in order: the first 16 digits of what is in them."""
         return sorted(name for name in self._storage.names(layout.WALS) if len(name) == 16)

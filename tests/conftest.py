@@ -4,6 +4,7 @@
   what ``@pytest.mark.postgres(minimum=17)`` or ``(maximum=14)`` excludes; or for ``(versions=[13, 18])``.
 - ``server``: a running server of that version, shared by all tests of a worker: leave it as it was found.
 - ``cluster_factory``: makes servers of the test's own, to break; ``standby_factory``: standbys of those.
+- ``protect``: puts a cluster under walstream's protection, with commands that run as processes.
 
 A version that is not here is skipped, and named in the report's header; ``--require-servers`` forbids it.
 """
@@ -14,6 +15,8 @@ import time
 
 import pytest
 from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
+from support.commands import Commands
+from support.protection import ROOT, Protection
 
 from walstream.ops.installation import version_text
 
@@ -148,6 +151,25 @@ def standby_factory(cluster_factory, cluster_directory):
 
 
 @pytest.fixture
+def this_tree(monkeypatch):
+    """Servers started in the test find this tree's modules for their restore_command."""
+    monkeypatch.setenv("PYTHONPATH", ROOT)
+
+
+@pytest.fixture
+def protect(cluster_directory, this_tree):
+    """``protect(cluster, **options)``: a configuration with one server, ``main``, not yet connected to."""
+    numbers = itertools.count(1)
+
+    def make(cluster, **options):
+        place = os.path.join(cluster_directory, f"protection-{next(numbers)}")
+        os.mkdir(place)
+        return Protection(place, cluster, {"main": options})
+
+    return make
+
+
+@pytest.fixture
 def eventually():
     """``eventually(condition, timeout=30)``: wait until the condition holds."""
 
@@ -158,3 +180,9 @@ def eventually():
             time.sleep(0.02)
 
     return wait
+
+
+@pytest.fixture
+def commands(capsys, tmp_path):
+    """``commands("check", "main")``: run a command in this process; see ``support.commands``."""
+    return Commands(capsys, str(tmp_path))

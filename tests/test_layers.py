@@ -28,12 +28,19 @@ SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.m
 CONVERSATION = f"{POSITIONS} catalog.timeline walstream.commands walstream.messages"
 NETWORK = f"{CONVERSATION} walstream.connection walstream.slots walstream.server"
 RECEIVING = """catalog walstream.archiver walstream.commands walstream.connection walstream.intake
-    walstream.messages walstream.receiver walstream.resume walstream.segment walstream.server
+    walstream.gap walstream.messages walstream.receiver walstream.resume walstream.segment walstream.server
     walstream.session walstream.slots walstream.spool walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
 OFFLINE_BACKUP = "catalog backup"
+
+# What the commands that work offline ask for.
+OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
+LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
+LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
+    walstream.ops.reception walstream.ops.backup walstream.ops.restore walstream.ops.stored
+    walstream.ops.library walstream.ops.offline"""
 
 ROWS = {
     "catalog.errors": "",
@@ -54,7 +61,9 @@ ROWS = {
     "catalog.target": POSITIONS,
     "catalog.inventory": f"{POSITIONS} catalog.timeline",
     "catalog.coverage": DECISIONS,
-    "catalog.pitr": f"{DECISIONS} catalog.coverage",
+    "catalog.branching": f"{DECISIONS} catalog.coverage",
+    "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching",
+    "catalog.lookup": RECORDS,
     "catalog.retention": f"{DECISIONS} catalog.coverage catalog.pitr",
     "catalog.codecs": CODECS,
     "catalog.codec": CODECS,
@@ -65,12 +74,17 @@ ROWS = {
     "catalog.local_storage": STORES,
     "catalog.lock": STORES,
     "catalog.layout": f"{POSITIONS} catalog.record",
-    "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout",
+    "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
+    "catalog.gaps": f"{DECISIONS} {STORES} catalog.layout catalog.coverage",
     "catalog.wal": SHELVES,
     "catalog.backups": SHELVES,
     "catalog.filing": f"{SHELVES} catalog.wal",
     "catalog.incoming": f"{SHELVES} catalog.wal catalog.filing",
-    "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock",
+    "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
+    "catalog.statuses": f"{DECISIONS} catalog.coverage",
+    "catalog.survey": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.statuses catalog.lookup
+        catalog.repository catalog.lock""",
+    "catalog.usage": f"{SHELVES} catalog.wal",
     "catalog.expire": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.pitr catalog.retention
         catalog.repository catalog.lock""",
     "backup.names": ERRORS,
@@ -82,13 +96,16 @@ ROWS = {
     "backup.incremental": FORMATS,
     "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable",
     "backup.observed": f"{FORMATS} backup.manifest backup.tar catalog.durable",
-    "backup.extract": f"{STORES} {FORMATS} backup.tar backup.manifest",
+    "backup.tree": f"{STORES} backup.names",
+    "backup.destination": f"{RECORDS} {STORES}",
+    "backup.extract": f"{STORES} {FORMATS} backup.tar backup.tree",
     "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
     "backup.fetch": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.remote": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
+    "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
     "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
     "walstream.messages": POSITIONS,
@@ -102,11 +119,24 @@ ROWS = {
     "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.walpage",
     "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.segment",
     "walstream.archiver": "catalog walstream.segment",
+    "walstream.gap": f"{NETWORK} walstream.session",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,
+    "walstream.sinks": RECEIVING,
+    "walstream.stream": RECEIVING,
     "walstream.settings": "catalog walstream.settings",
-    "walstream.ops": f"{RECEIVING} backup walstream.settings walstream.ops",
-    "walstream.api": f"{RECEIVING} backup walstream.settings walstream.ops",
+    "walstream.ops.listing": OFFLINE_OPS,
+    "walstream.ops.details": OFFLINE_OPS,
+    "walstream.ops": f"{LIBRARY} walstream.settings",
+    # What serves the library as well takes plain values; whoever imports wiring knows the settings.
+    "walstream.ops.place": LIBRARY_ONLY,
+    "walstream.ops.reception": LIBRARY_ONLY,
+    "walstream.ops.backup": LIBRARY_ONLY,
+    "walstream.ops.restore": LIBRARY_ONLY,
+    "walstream.ops.stored": "catalog",
+    "walstream.ops.library": LIBRARY_ONLY,
+    "walstream.ops.offline": LIBRARY_ONLY,
+    "walstream.api": LIBRARY_ONLY,
     "walstream.cli": f"{RECEIVING} backup walstream.settings walstream.ops walstream.api walstream.cli",
     "walstream.__main__": "walstream.cli",
 }

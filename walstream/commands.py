@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from catalog.errors import ProtocolError, UsageError
+from catalog.errors import Malformed, ProtocolError, UsageError
 from catalog.lsn import LSN
 
 Row = Sequence[bytes | None]
@@ -22,6 +22,7 @@ FIRST_WITH_READ_SLOT = 150000
 
 IDENTIFY_SYSTEM = "IDENTIFY_SYSTEM"
 _SLOT_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
+_MOST_DIGITS = 20  # of 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def text(value: bytes | None, what: str) -> str:
 def number(value: bytes | None, what: str) -> int:
     """A column that must be an unsigned number."""
     digits = text(value, what)
-    if not digits.isascii() or not digits.isdecimal():
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > _MOST_DIGITS:
         raise ProtocolError(f"the server sent {digits!r} as {what}")
     return int(digits)
 
@@ -79,23 +80,32 @@ def checked_slot_name(name: str) -> str:
 
 def show(setting: str) -> str:
     """SHOW: one row with one text column."""
-    if not setting.replace("_", "").isalnum():
+    if not setting.isascii() or not setting.replace("_", "").isalnum():
         raise UsageError(f"not the name of a setting: {setting!r}")
     return f"SHOW {setting}"
 
 
 def system_facts(row: Row) -> SystemFacts:
     """Read the row of IDENTIFY_SYSTEM."""
+    _require_columns(row, 3, IDENTIFY_SYSTEM)
     return SystemFacts(
         number(row[0], "system identifier"),
         number(row[1], "timeline"),
-        LSN.parse(text(row[2], "position")),
+        _position(row[2], "position"),
     )
 
 
 def timeline_history(timeline: int) -> str:
     """TIMELINE_HISTORY: one row of file name and content; not for timeline 1, which has none."""
     return f"TIMELINE_HISTORY {timeline:d}"
+
+
+def history_content(row: Row) -> bytes:
+    """Read the row of TIMELINE_HISTORY: the file as the server has it, whatever type the column claims."""
+    _require_columns(row, 2, "TIMELINE_HISTORY")
+    if row[1] is None:
+        raise ProtocolError("the server sent no history")
+    return bytes(row[1])
 
 
 def create_slot(name: str, version: int, *, temporary: bool = False) -> str:
@@ -117,22 +127,24 @@ def read_slot(name: str) -> str:
 
 def slot_position(row: Row) -> SlotPosition:
     """Read the row of READ_REPLICATION_SLOT."""
+    _require_columns(row, 3, "READ_REPLICATION_SLOT")
     return SlotPosition(
         None if row[0] is None else text(row[0], "kind of slot"),
-        None if row[1] is None else LSN.parse(text(row[1], "restart position")),
+        None if row[1] is None else _position(row[1], "restart position"),
         None if row[2] is None else number(row[2], "restart timeline"),
     )
 
 
 def start_replication(position: LSN, timeline: int, slot: str | None) -> str:
     """START_REPLICATION, physical, with an explicit timeline."""
-    with_slot = f'SLOT "{checked_slot_name(slot)}" ' if slot else ""
+    with_slot = f'SLOT "{checked_slot_name(slot)}" ' if slot is not None else ""
     return f"START_REPLICATION {with_slot}PHYSICAL {position} TIMELINE {timeline:d}"
 
 
 def next_timeline(row: Row) -> tuple[int, LSN]:
     """Read the row that ends a historic timeline: the next timeline and where it begins."""
-    return number(row[0], "next timeline"), LSN.parse(text(row[1], "start of next timeline"))
+    _require_columns(row, 2, "START_REPLICATION")
+    return number(row[0], "next timeline"), _position(row[1], "start of next timeline")
 
 
 def base_backup(options: BaseBackupOptions, version: int) -> str:
@@ -155,10 +167,27 @@ def quoted(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
+def _position(value: bytes | None, what: str) -> LSN:
+    position = text(value, what)
+    try:
+        return LSN.parse(position)
+    except Malformed:
+        raise ProtocolError(f"the server sent {position!r} as {what}") from None
+
+
+def _require_columns(row: Row, count: int, command: str) -> None:
+    if len(row) < count:
+        raise ProtocolError(f"the server's answer to {command} has {len(row)} columns, not {count}")
+
+
 def _checked_label(label: str) -> str:
-    if len(label.encode()) > 1024 or any(ord(c) < 32 or ord(c) == 127 for c in label):
+    if len(label.encode(errors="surrogatepass")) > 1024 or any(map(_is_unsafe, label)):
         raise UsageError(
             f"not a backup label: {label!r}",
             "use at most 1024 bytes and no control characters: the label becomes a line of backup_label",
         )
     return label
+
+
+def _is_unsafe(character: str) -> bool:
+    return character < " " or character == "\x7f" or "\ud800" <= character <= "\udfff"

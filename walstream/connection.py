@@ -36,6 +36,9 @@ _KINDS = {
     pq.ExecStatus.COPY_BOTH: COPY_BOTH,
 }
 
+# A peer that is gone without a word is noticed in two minutes, unless the connection string says otherwise.
+_KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
+
 # Sentences of the server and of libpq (in English; others get no hint), and what to do about them.
 _HINTS = (
     ("password authentication failed", "check user and password (best kept in a passfile, ~/.pgpass)"),
@@ -68,12 +71,14 @@ class Result:
 class Connection:
     """One connection to a server; a context manager that closes it."""
 
-    def __init__(self, connection: psycopg.Connection[tuple[object, ...]], wakeup: int | None) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[tuple[object, ...]], wakeup: int | None, patience: float | None
+    ) -> None:
         self._connection = connection
         self._pg = connection.pgconn
         self._poll = select.poll()
         self._socket = self._pg.socket
-        self._wakeup = wakeup
+        self._patience = patience
         self._poll.register(self._socket, select.POLLIN)
         self._server_only = select.poll()
         self._server_only.register(self._socket, select.POLLIN)
@@ -91,16 +96,19 @@ class Connection:
         replication: bool = True,
         wakeup: int | None = None,
         connect_timeout: int = 30,
+        patience: float | None = None,
     ) -> Connection:
         """Connect; physical replication, or ordinary SQL with ``replication=False``.
 
-        ``wakeup`` is a descriptor that ends any ``wait`` when it becomes readable. Raises
+        ``wakeup`` is a descriptor that ends any ``wait`` when it becomes readable; ``patience`` is how many
+        seconds to wait for the answer to a command before the connection counts as lost. Raises
         ``ConnectionFailed``, or ``UsageError`` for a connection string that libpq does not accept.
         """
         given = parsed_conninfo(conninfo)
         extra: dict[str, str | int] = {"application_name": application_name}
-        if "connect_timeout" not in given:
-            extra["connect_timeout"] = connect_timeout
+        for option, value in {**_KEEPALIVES, "connect_timeout": connect_timeout}.items():
+            if option not in given:
+                extra[option] = value
         if replication:
             # libpq looks up the passfile by dbname; the server ignores it on such connections.
             extra |= {"replication": "true", "dbname": "replication"}
@@ -115,7 +123,7 @@ class Connection:
             version = connection.pgconn.server_version // 10000
             connection.close()
             raise ConnectionFailed(f"the server is PostgreSQL {version}", "walstream needs 13 or later")
-        return cls(connection, wakeup)
+        return cls(connection, wakeup, patience)
 
     @property
     def server_version(self) -> int:
@@ -241,7 +249,8 @@ class Connection:
 
     def _wait_for_server(self) -> None:
         # Not for the wake-up descriptor, which stays readable: the answer to a command is always waited for.
-        self._server_only.poll()
+        if not self._server_only.poll(None if self._patience is None else self._patience * 1000):
+            raise ConnectionLost(f"the server has not answered for {self._patience:.0f} seconds")
         self._pg.consume_input()
 
     def _flush(self) -> None:

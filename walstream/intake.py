@@ -10,14 +10,16 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from catalog import durable, layout
 from catalog.errors import Conflict, StreamRefused
 from catalog.filing import Filing
-from catalog.inventory import Inventory
+from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
+from catalog.inventory import Inventory, Run
 from catalog.local_storage import failed
 from catalog.lsn import LSN
-from catalog.repository import Repository
+from catalog.repository import Repository, stored_holdings
 from catalog.sink import Reader
 from catalog.state import ReceiverState, write_receiver_state
 from catalog.timeline import History, contradicts
@@ -57,6 +59,7 @@ class Intake:
             self._sync_leftovers()
         except OSError as error:
             raise failed("write", self._directory, error) from error
+        repository.wal.remove_leftovers()
         self._archiver = Archiver(self._directory, filing.put)
 
     @property
@@ -78,9 +81,10 @@ class Intake:
         held = self._repository.inventory() | (
             Inventory.from_names(complete_segments(self._directory), identity.wal_segment_size)
         )
-        begins = [record.first_segment for record in self._repository.backups.records()]
+        gaps = read_gaps(self._options.home, identity.wal_segment_size)
+        held |= as_inventory(gaps)
         size = identity.wal_segment_size
-        start = find_start(facts.system, facts.history, held, begins, slot_position, size)
+        start = find_start(facts.system, facts.history, held, self._backup_begins(), slot_position, size)
         self._retire_partials(start, facts.history)
         return start
 
@@ -128,6 +132,18 @@ class Intake:
         except OSError as error:
             raise failed("write", self._options.home, error) from error
 
+    def accept_gap(self, start: Start, end: LSN) -> None:
+        """Record that the segments from ``start`` to ``end`` cannot be had any more."""
+        size = self._repository.identity.wal_segment_size
+        run = Run(start.timeline, size.number_at(start.position), size.number_before(end))
+        reason = "the server had removed these segments before they were received"
+        record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
+
+    def has_open_gap(self) -> bool:
+        """Whether there is a gap behind which no restorable backup begins yet."""
+        gaps = read_gaps(self._options.home, self._repository.identity.wal_segment_size)
+        return bool(gaps) and bool(open_gaps(gaps, stored_holdings(self._repository)))
+
     def raise_error(self) -> None:
         """Raise what ended the archiver, if anything did."""
         self._archiver.raise_error()
@@ -135,6 +151,15 @@ class Intake:
     def close(self) -> None:
         """Archive what is complete, and end."""
         self._archiver.close()
+
+    def _backup_begins(self) -> list[Segment]:
+        """The first segments of all backups, those that are running included."""
+        shelf, size = self._repository.backups, self._repository.identity.wal_segment_size
+        begins = [record.first_segment for record in shelf.records()]
+        for mark in map(shelf.started, shelf.ids()):
+            if mark is not None and mark.begin is not None:
+                begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
+        return begins
 
     def _sync_leftovers(self) -> None:
         for name in os.listdir(self._directory):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,13 +26,14 @@ from catalog.errors import (
     StreamRefused,
 )
 from catalog.lsn import LSN, SegmentSize
-from catalog.timeline import History
+from catalog.timeline import History, Path
 from walstream import commands
 from walstream.commands import SystemFacts
-from walstream.connection import COPY_BOTH, COPY_IN, ROWS, Connection, EndOfCopy
+from walstream.connection import COPY_BOTH, COPY_IN, ROWS, Connection, EndOfCopy, parsed_conninfo
+from walstream.gap import UNDEFINED_FILE, GapGuard, oldest_available
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
-from walstream.slots import ensure_slot
+from walstream.slots import create_slot, ensure_slot, find_slot
 from walstream.wakeup import Wakeup
 
 log = logging.getLogger("walstream.receiver")
@@ -40,7 +42,7 @@ MESSAGES_PER_TURN = 64
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
 SETTLING = 0.05
-UNDEFINED_FILE = "58P01"
+COMMAND_PATIENCE = 60.0
 
 
 class Destination(Protocol):
@@ -81,6 +83,8 @@ class Target(Protocol):
     def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination: ...
     def end_of_timeline(self, timeline: int, switch: LSN) -> None: ...
     def note_progress(self, timeline: int, session: Session) -> None: ...
+    def accept_gap(self, start: Start, end: LSN) -> None: ...
+    def has_open_gap(self) -> bool: ...
     def raise_error(self) -> None: ...
 
 
@@ -89,6 +93,7 @@ class ReceiveOptions:
     """How to receive; times in seconds.
 
     ``synchronous`` None asks the server whether its ``synchronous_standby_names`` names us.
+    Without ``slot``, ``temporary_slot`` keeps the server from removing WAL for as long as a connection lasts.
     ``end_position``: stop once everything before it is flushed. Without ``reconnect`` the first lost
     connection is raised; with it only a failure before the first byte of WAL is.
     """
@@ -97,6 +102,7 @@ class ReceiveOptions:
     application_name: str = "walstream_receive_wal"
     slot: str | None = None
     create_slot: bool = True
+    temporary_slot: bool = False
     synchronous: bool | None = None
     flush_interval: float = 1.0
     status_interval: float = 10.0
@@ -114,7 +120,9 @@ class Receiver:
         self._wakeup = Wakeup()
         self._stopping = False
         self._streamed = False
+        self._streaming = threading.Event()
         self._end_position = options.end_position
+        self._slot: str | None = None
 
     def stop(self) -> None:
         """Ask ``run`` to sync what it has and return; safe in a signal handler."""
@@ -125,6 +133,10 @@ class Receiver:
         """Ask ``run`` to return once everything before ``position`` is flushed."""
         self._end_position = position
         self._wakeup.set()
+
+    def wait_until_streaming(self, timeout: float) -> bool:
+        """Wait until the first stream has begun, and the target knows of it; whether it has."""
+        return self._streaming.wait(timeout)
 
     def run(self) -> None:
         """Receive until stopped, or until the end position is flushed.
@@ -160,21 +172,38 @@ class Receiver:
     def _connect_and_stream(self) -> bool:
         options = self._options
         with Connection.open(
-            options.conninfo, application_name=options.application_name, wakeup=self._wakeup.fileno()
+            options.conninfo,
+            application_name=options.application_name,
+            wakeup=self._wakeup.fileno(),
+            patience=COMMAND_PATIENCE,
         ) as connection:
             facts = server_facts(connection)
-            slot_position = None
-            if options.slot is not None:
-                slot_position = ensure_slot(
-                    connection, options.slot, create=options.create_slot, open_sql=self._open_sql
-                )
+            self._slot, slot_position = self._take_slot(connection)
             synchronous = options.synchronous
             if synchronous is None:
                 synchronous = is_synchronous(connection, options.application_name)
             start: Start | None = self._target.begin(facts, slot_position)
             while start is not None:
-                start = self._stream_timeline(connection, start, synchronous)
+                try:
+                    start = self._stream_timeline(connection, start, synchronous)
+                except _SegmentRemoved as removed:
+                    start = self._behind_gap(connection, facts, removed)
+                    if options.slot is None:
+                        self._slot, _ = self._take_slot(connection)  # an error drops a temporary slot
         return True
+
+    def _take_slot(self, connection: Connection) -> tuple[str | None, LSN | None]:
+        options = self._options
+        if options.slot is not None:
+            position = ensure_slot(
+                connection, options.slot, create=options.create_slot, open_sql=self._open_sql
+            )
+            return options.slot, position
+        if not options.temporary_slot:
+            return None, None
+        name = f"walstream_{connection.backend_pid}"
+        create_slot(connection, name, temporary=True)
+        return name, find_slot(connection, name, self._open_sql).restart
 
     def _open_sql(self) -> Connection:
         return Connection.open(
@@ -186,7 +215,7 @@ class Receiver:
         self._target.keep_history(start.timeline, history_content(connection, start.timeline))
         destination = self._target.open(start, synchronous, self._wakeup.set)
         try:
-            connection.send(commands.start_replication(start.position, start.timeline, self._options.slot))
+            connection.send(commands.start_replication(start.position, start.timeline, self._slot))
             first = connection.result()
             if first is None or first.kind not in (COPY_BOTH, ROWS):
                 raise ProtocolError("the server did not start to stream")
@@ -195,9 +224,11 @@ class Receiver:
             if first.kind == COPY_BOTH and self._stream(connection, start, destination, synchronous):
                 return None
             row = first.rows[0] if first.kind == ROWS else None
-            timeline, switch = self._next_timeline(connection, row)
+            timeline, switch = end_of_timeline(connection, row)
         except ServerRefused as refusal:
-            self._explain(refusal, start)
+            removed = refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message
+            if removed and destination.written == start.position:
+                raise _SegmentRemoved(start) from refusal
             raise
         finally:
             destination.close()
@@ -220,6 +251,7 @@ class Receiver:
             ),
             time.monotonic(),
         )
+        guard = GapGuard(self._target.has_open_gap, session) if synchronous else None
         last_sync = time.monotonic()
         noted = destination.flushed
         ended = False
@@ -229,6 +261,9 @@ class Receiver:
             session.advance(destination.written, destination.flushed)
             moved, noted = session.flushed != noted, session.flushed
             self._target.note_progress(start.timeline, session)
+            self._streaming.set()
+            if guard is not None:
+                guard.look(time.monotonic())
             if self._stopping or self._reached_end(session):
                 self._end(connection, session, destination)
                 self._target.note_progress(start.timeline, session)
@@ -255,6 +290,7 @@ class Receiver:
             if behind:
                 timeout = min(timeout, max(0.0, last_sync + options.flush_interval - now))
             if not destination.has_room:
+                session.not_listening(now)
                 self._wakeup.wait(min(timeout, 1.0))
             else:
                 connection.wait(timeout)
@@ -293,25 +329,32 @@ class Receiver:
         except ServerError as error:
             log.debug("the server left first: %s", error)
 
-    def _next_timeline(self, connection: Connection, row: commands.Row | None) -> tuple[int, LSN]:
-        """Read how the server ended a stream: the next timeline and its beginning."""
-        while (result := connection.result()) is not None:
-            if result.kind == COPY_IN:
-                connection.end_copy()
-            elif result.kind == ROWS:
-                row = result.rows[0]
-        if row is None:
-            raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
-        return commands.next_timeline(row)
-
-    def _explain(self, refusal: ServerRefused, start: Start) -> None:
-        if refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message:
+    def _behind_gap(self, connection: Connection, facts: ServerFacts, removed: _SegmentRemoved) -> Start:
+        """Accept that WAL is gone for good, and go on at the oldest segment that the server still has."""
+        missing = removed.start
+        if "," in str(parsed_conninfo(self._options.conninfo).get("host", "")):
             raise StreamRefused(
-                f"WAL from {start.position} on timeline {start.timeline} is needed next, but the server has "
-                "removed it already",
-                "if another archive has these segments, copy them into the server's streaming/ directory and "
-                "start again; otherwise protect the server under a new name and take a new backup there",
-            ) from refusal
+                f"WAL from {missing.position} on timeline {missing.timeline} is needed next, but this server has "
+                "removed it already, and the connection string names others that may have it",
+                "name one host after the other; if none has it, the gap is accepted with the last one alone",
+            )
+        path = Path.of(facts.history)
+        oldest = oldest_available(connection, path, missing.position, facts.size, facts.system.position)
+        self._target.accept_gap(missing, oldest)
+        log.error(
+            "WAL from %s to %s is gone from the server and is not stored: a gap. Take a new backup now",
+            missing.position,
+            oldest,
+        )
+        return Start(path.timeline_of(facts.size.number_at(oldest), facts.size), oldest)
+
+
+class _SegmentRemoved(Exception):
+    """The server no longer has the segment with which a stream was to begin."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(str(start))
+        self.start = start
 
 
 def server_facts(connection: Connection) -> ServerFacts:
@@ -327,10 +370,23 @@ def history_content(connection: Connection, timeline: int) -> bytes:
     """The history file of a timeline as the server has it; empty for timeline 1, which has none."""
     if timeline == 1:
         return b""
-    content = connection.row(commands.timeline_history(timeline))[1]
-    if content is None:
-        raise ProtocolError(f"the server sent no history for timeline {timeline}")
-    return bytes(content)
+    return commands.history_content(connection.row(commands.timeline_history(timeline)))
+
+
+def end_of_timeline(connection: Connection, row: commands.Row | None) -> tuple[int, LSN]:
+    """Read how the server ended a stream: the next timeline and its beginning.
+
+    ``row`` has it already when the server ended the stream before it began. ``ConnectionLost`` when the
+    stream ended without a next timeline.
+    """
+    while (result := connection.result()) is not None:
+        if result.kind == COPY_IN:
+            connection.end_copy()
+        elif result.kind == ROWS:
+            row = result.rows[0]
+    if row is None:
+        raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
+    return commands.next_timeline(row)
 
 
 def is_synchronous(connection: Connection, application_name: str) -> bool:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from catalog.errors import StreamRefused
 from catalog.inventory import Inventory
 from catalog.lsn import LSN, SegmentSize
-from catalog.timeline import History, Path
+from catalog.timeline import History, Leg, Path
 from catalog.walname import Segment
 from walstream.commands import SystemFacts
 
@@ -57,12 +57,27 @@ def find_start(
 
 
 def _first_wanted(path: Path, held: Inventory, begins: Iterable[Segment], size: SegmentSize) -> int | None:
-    numbers = [segment.number for segment in begins if path.counts(segment, size)]
+    numbers = [segment.number for segment in begins if _touches(path, segment, size)]
     if numbers:
         return min(numbers)
-    oldest = [held.oldest(leg.timeline) for leg in path.legs]
-    on_path = [segment.number for segment in oldest if segment is not None and path.counts(segment, size)]
-    return min(on_path, default=None)
+    oldest = [_oldest_held(leg, held, size) for leg in path.legs]
+    return min((segment.number for segment in oldest if segment and path.counts(segment, size)), default=None)
+
+
+def _touches(path: Path, segment: Segment, size: SegmentSize) -> bool:
+    """Whether any part of the segment is on the path, were it only what lies before a switch."""
+    return any(
+        leg.timeline == segment.timeline
+        and size.number_at(leg.begin) <= segment.number
+        and (leg.end is None or segment.number <= size.number_before(leg.end))
+        for leg in path.legs
+    )
+
+
+def _oldest_held(leg: Leg, held: Inventory, size: SegmentSize) -> Segment | None:
+    first = size.number_at(leg.begin)
+    runs = (run for run in held.spans(leg.timeline) if run.last >= first)
+    return next((Segment(leg.timeline, max(run.first, first)) for run in runs), None)
 
 
 def _first_missing(path: Path, held: Inventory, number: int, size: SegmentSize) -> int:

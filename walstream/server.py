@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from catalog.errors import ServerRefused
-from walstream.commands import Row, number, text
+from catalog.lsn import LSN, SegmentSize
+from catalog.walname import Segment
+from walstream.commands import Row, number, show, text
 from walstream.connection import Connection
 
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -88,13 +90,23 @@ def cluster_facts(connection: Connection) -> ClusterFacts:
     )
 
 
+def system_identifier(connection: Connection) -> int:
+    """The cluster's identifier, by SQL."""
+    return number(connection.row("SELECT system_identifier FROM pg_control_system()")[0], "system identifier")
+
+
+def is_standby(connection: Connection) -> bool:
+    """Whether the server is in recovery, and so cannot write WAL of its own."""
+    return _is_true(connection.row("SELECT pg_is_in_recovery()")[0])
+
+
 def switch_wal(connection: Connection) -> str:
     """Make the server begin a new segment; the name of the one that was ended.
 
     On a server without new WAL nothing happens, and the name is that of the segment before.
     """
     try:
-        return text(connection.row("SELECT pg_walfile_name(pg_switch_wal())")[0], "segment")
+        position = LSN.parse(text(connection.row("SELECT pg_switch_wal()")[0], "position"))
     except ServerRefused as refusal:
         if refusal.sqlstate != INSUFFICIENT_PRIVILEGE:
             raise
@@ -103,11 +115,26 @@ def switch_wal(connection: Connection) -> str:
             "give the role the privilege: GRANT EXECUTE ON FUNCTION pg_switch_wal() TO …",
             refusal.sqlstate,
         ) from None
+    # For a position between two segments pg_walfile_name names the former before 17 and the latter
+    # from then on, so that only the timeline is taken from its answer.
+    name = text(connection.row(f"SELECT pg_walfile_name('{position}')")[0], "segment")
+    size = SegmentSize.parse(text(connection.row(show("wal_segment_size"))[0], "segment size"))
+    return Segment(int(name[:8], 16), size.number_before(position)).name(size)
 
 
 def checkpoint(connection: Connection) -> None:
     """Make the server do a checkpoint, which writes a little WAL."""
-    connection.query("CHECKPOINT")
+    try:
+        connection.query("CHECKPOINT")
+    except ServerRefused as refusal:
+        if refusal.sqlstate != INSUFFICIENT_PRIVILEGE:
+            raise
+        raise ServerRefused(
+            refusal.message,
+            "give the role the privilege: GRANT pg_checkpoint TO … (before PostgreSQL 15: only superusers "
+            "can); or leave --force away",
+            refusal.sqlstate,
+        ) from None
 
 
 def _tablespace(row: Row) -> TablespaceFacts:

@@ -51,6 +51,8 @@ class Session:
         self._asked_server = False
         self._owed_since: float | None = None
         self._owed_position = start
+        self.withhold_flush = False
+        """While true, flushed is reported as unknown, so that no synchronous commit is released."""
 
     def receive(self, message: bytes | memoryview, now: float) -> WalData | None:
         """Take in one message; returns the WAL to be written, if it brought any."""
@@ -59,9 +61,9 @@ class Session:
         self._asked_server = False
         if isinstance(parsed, Keepalive):
             self.server_end = max(self.server_end, parsed.position)
-            if parsed.reply_requested and self._owed_since is None:
-                self._owed_since = now
+            if parsed.reply_requested:
                 self._owed_position = self.received
+                self._owed_since = now if self._owed_since is None else self._owed_since
             return None
         if parsed.start != self.received:
             raise ProtocolError(
@@ -71,6 +73,10 @@ class Session:
         self.received = parsed.end
         self.server_end = max(self.server_end, parsed.server_end, parsed.end)
         return parsed
+
+    def not_listening(self, now: float) -> None:
+        """Note that nothing is read from the server just now, so that its silence means nothing."""
+        self._last_heard = max(self._last_heard, now)
 
     def advance(self, written: LSN, flushed: LSN) -> None:
         """Note what the destination has written and synced."""
@@ -89,10 +95,9 @@ class Session:
 
         Raises ``ConnectionLost`` when the server has been silent for too long.
         """
-        silent = now - self._last_heard
-        if silent >= self._options.timeout:
-            raise ConnectionLost(f"the server has sent nothing for {silent:.0f} seconds")
-        ask = silent >= self._options.timeout / 2 and not self._asked_server
+        if now >= self._given_up:
+            raise ConnectionLost(f"the server has sent nothing for {now - self._last_heard:.0f} seconds")
+        ask = now >= self._to_be_asked and not self._asked_server
         if not (ask or self._is_due(now)):
             return None
         self._asked_server = self._asked_server or ask
@@ -106,14 +111,25 @@ class Session:
 
     def deadline(self, now: float) -> float:
         """How many seconds from ``now`` the receiver may sleep before it asks ``due`` again."""
-        moments = [self._last_heard + self._options.timeout]
+        moments = [self._given_up]
         if not self._asked_server:
-            moments.append(self._last_heard + self._options.timeout / 2)
-        if self._options.status_interval:
-            moments.append(self._last_sent + self._options.status_interval)
+            moments.append(self._to_be_asked)
         if self._owed_since is not None:
             moments.append(self._owed_since + REPLY_PATIENCE)
+        elif self._options.status_interval:
+            moments.append(self._last_sent + self._options.status_interval)
         return max(0.0, min(moments) - now)
+
+    # Moments are compared with ``now`` here and in ``deadline`` alike: a difference that is rounded another
+    # way would make the receiver ask again and again for an instant.
+
+    @property
+    def _given_up(self) -> float:
+        return self._last_heard + self._options.timeout
+
+    @property
+    def _to_be_asked(self) -> float:
+        return self._last_heard + self._options.timeout / 2
 
     def _is_due(self, now: float) -> bool:
         if self._reported is None:
@@ -123,15 +139,15 @@ class Session:
         if self._owed_since is not None:
             return not self._reply_must_wait(now)
         interval = self._options.status_interval
-        return bool(interval) and now - self._last_sent >= interval
+        return bool(interval) and now >= self._last_sent + interval
 
     def _reply_must_wait(self, now: float) -> bool:
         owed = self._owed_since
-        return owed is not None and self.sync_wanted and now - owed < REPLY_PATIENCE
+        return owed is not None and self.sync_wanted and now < owed + REPLY_PATIENCE
 
     def _update(self, now: float, wall: float, ask: bool) -> bytes:
         self._last_sent = now
         self._reported = self.flushed
-        flushed = self.flushed if self._options.report_flush else UNKNOWN
+        flushed = self.flushed if self._options.report_flush and not self.withhold_flush else UNKNOWN
         applied = flushed if self._options.report_applied else UNKNOWN
         return status_update(self.written, flushed, applied, wall, reply_requested=ask)

@@ -7,6 +7,7 @@ connection that the caller opens.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from catalog.errors import ServerRefused
 from catalog.lsn import LSN
@@ -17,6 +18,17 @@ DUPLICATE_OBJECT = "42710"
 UNDEFINED_OBJECT = "42704"
 
 OpenSql = Callable[[], Connection]
+
+
+@dataclass(frozen=True, slots=True)
+class SlotFacts:
+    """A slot as ``pg_replication_slots`` shows it; ``retained`` is how many bytes of WAL it keeps."""
+
+    kind: str
+    active: bool
+    restart: LSN | None
+    wal_status: str | None
+    retained: int | None
 
 
 def find_slot(connection: Connection, name: str, open_sql: OpenSql) -> commands.SlotPosition:
@@ -54,10 +66,13 @@ def ensure_slot(connection: Connection, name: str, *, create: bool, open_sql: Op
     return found.restart
 
 
-def create_slot(connection: Connection, name: str) -> bool:
-    """Create a physical slot that reserves WAL at once; False when it was there already."""
+def create_slot(connection: Connection, name: str, *, temporary: bool = False) -> bool:
+    """Create a physical slot that reserves WAL at once; False when it was there already.
+
+    A temporary one is gone when the connection ends.
+    """
     try:
-        connection.query(commands.create_slot(name, connection.server_version))
+        connection.query(commands.create_slot(name, connection.server_version, temporary=temporary))
     except ServerRefused as refusal:
         if refusal.sqlstate == DUPLICATE_OBJECT:
             return False
@@ -68,3 +83,24 @@ def create_slot(connection: Connection, name: str) -> bool:
 def drop_slot(connection: Connection, name: str) -> None:
     """Drop a slot; the server refuses while somebody streams from it."""
     connection.query(commands.drop_slot(name))
+
+
+def slot_facts(connection: Connection, name: str) -> SlotFacts | None:
+    """Ask about a slot by SQL, on an ordinary connection; None when there is none of that name."""
+    rows = connection.query(
+        "SELECT slot_type, active, restart_lsn, wal_status, greatest(0, pg_wal_lsn_diff(CASE WHEN "
+        "pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn))::bigint "
+        f"FROM pg_replication_slots WHERE slot_name = '{commands.checked_slot_name(name)}'"
+    )
+    if not rows:
+        return None
+    kind, active, restart, wal_status, retained = rows[0]
+    position = None if restart is None else LSN.parse(commands.text(restart, "restart position"))
+    return SlotFacts(
+        commands.text(kind, "kind of slot"),
+        active == b"t",
+        position,
+        None if wal_status is None else commands.text(wal_status, "WAL status"),
+        # greatest() passes over nulls: without a position nothing is retained, rather than 0 bytes
+        None if position is None else commands.number(retained, "number of bytes"),
+    )

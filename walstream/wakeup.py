@@ -10,7 +10,9 @@ class Wakeup:
     """A pipe whose reading end becomes readable with ``set`` and stops being so with ``clear``."""
 
     def __init__(self) -> None:
+        self._closed = True  # until there is something to close
         self._read, self._write = os.pipe()
+        self._closed = False
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
 
@@ -40,6 +42,11 @@ class Wakeup:
         return bool(poll.poll(max(0.0, timeout) * 1000))
 
     def close(self) -> None:
-        """Close both ends; ``set`` must not be called any more."""
-        os.close(self._read)
-        os.close(self._write)
+        """Close both ends; ``set`` must not be called any more. Happens by itself with the last user."""
+        if not self._closed:
+            self._closed = True
+            os.close(self._read)
+            os.close(self._write)
+
+    def __del__(self) -> None:
+        self.close()

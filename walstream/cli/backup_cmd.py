@@ -9,6 +9,7 @@ from catalog.errors import UsageError, WalstreamError
 from walstream.cli.context import Context
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, size
+from walstream.ops import wiring
 from walstream.ops.backup import BackupOutcome, BackupRequest, take_backup
 from walstream.settings.server import ServerSettings
 
@@ -78,7 +79,7 @@ def _take(context: Context, settings: ServerSettings, request: BackupRequest) ->
 
     with raising():
         try:
-            return take_backup(settings, request, progress, retry)
+            return take_backup(wiring.backup_options(settings, request), progress, retry)
         finally:
             shown.clear()
 

@@ -29,13 +29,19 @@ class Command:
 
 
 COMMANDS = (
+    Command("init", PROTECT, "take a server under protection"),
+    Command("check", PROTECT, "see whether a server is protected, and what to do if not"),
     Command("receive-wal", PROTECT, "stream WAL in the foreground"),
     Command("backup", PROTECT, "take a base backup"),
+    Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
     Command("restore", RECOVER, "bring a cluster back, to the newest or a chosen moment", "recover"),
     Command("get-wal", RECOVER, "hand out one WAL file", light=True),
     Command("wal-restore", RECOVER, "deliver one WAL file: the restore_command", light=True),
+    Command("list-backups", CATALOG, "list the backups of servers, newest first", "list-backup"),
+    Command("show-backup", CATALOG, "show all that is known about one backup", "show-backups"),
+    Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
 )  # fmt: skip
 
 

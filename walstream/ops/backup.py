@@ -8,15 +8,15 @@ that is killed leaves a mark (``started.json``) that the next one turns into ``f
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from backup.take import Progress, TakeOptions, take
 from catalog import layout
+from catalog.codec import Codec
 from catalog.coverage import restorable
 from catalog.errors import BackupFailed, WalstreamError
 from catalog.frames import Workers, encoder
@@ -27,10 +27,11 @@ from catalog.record import BackupRecord, Point, backup_id
 from catalog.repository import Repository, stored_holdings
 from catalog.state import live_receiver_state, receiver_lock_path
 from catalog.walname import Segment
-from walstream.ops import wiring
-from walstream.receiver import Receiver
+from walstream.connection import Connection
+from walstream.ops.place import CODEC_THREADS, Place, backup_lock, connected_repository, running_receiver
+from walstream.ops.reception import Reception
+from walstream.receiver import ReceiveOptions, Receiver
 from walstream.server import ClusterFacts, cluster_facts
-from walstream.settings.server import ServerSettings
 
 POLL = 0.1
 GRACE = 2.0
@@ -49,6 +50,30 @@ class BackupRequest:
     retry_pause: float | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackupOptions:
+    """Everything that taking a backup needs; times in seconds, ``max_rate`` in kB/s.
+
+    ``receiving`` is how WAL is received, by this backup itself if nobody else does and ``may_receive``.
+    """
+
+    place: Place
+    sql_conninfo: str
+    conninfo: str
+    receiving: ReceiveOptions
+    codec: Codec
+    may_receive: bool = True
+    application_name: str = "walstream_backup"
+    name: str | None = None
+    fast_checkpoint: bool = False
+    max_rate: int | None = None
+    wait: bool = True
+    wait_timeout: float | None = None
+    retries: int = 0
+    retry_pause: float = 30.0
+    connect_timeout: int = 30
+
+
 @dataclass(frozen=True, slots=True)
 class BackupOutcome:
     """A backup that exists; ``restorable`` once all its WAL is stored."""
@@ -60,8 +85,7 @@ class BackupOutcome:
 
 
 def take_backup(
-    settings: ServerSettings,
-    request: BackupRequest,
+    options: BackupOptions,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_retry: Callable[[WalstreamError, float], None] = lambda error, pause: None,
 ) -> BackupOutcome:
@@ -70,21 +94,25 @@ def take_backup(
     Raises when there is no backup; a backup whose WAL did not come within ``wait_timeout`` exists, and is
     returned as not restorable yet.
     """
-    with wiring.open_sql(settings) as connection:
+    place = options.place
+    with Connection.open(
+        options.sql_conninfo,
+        application_name="walstream",
+        replication=False,
+        connect_timeout=options.connect_timeout,
+    ) as connection:
         facts = cluster_facts(connection)
-    repository = wiring.connected_repository(settings)
-    retries = settings.basebackup_retry_times if request.retries is None else request.retries
-    pause = settings.basebackup_retry_sleep if request.retry_pause is None else request.retry_pause
-    with wiring.backup_lock(repository, settings.name):
+    repository = connected_repository(options.receiving.conninfo, place.repository, place.home)
+    with backup_lock(repository, place.name):
         sweep(repository)
-        for left in range(retries, -1, -1):
+        for left in range(options.retries, -1, -1):
             try:
-                return _Attempt(settings, request, repository, facts, on_progress).run()
+                return _Attempt(options, repository, facts, on_progress).run()
             except WalstreamError as error:
                 if not left:
                     raise
-                on_retry(error, pause)
-                time.sleep(pause)
+                on_retry(error, options.retry_pause)
+                time.sleep(options.retry_pause)
     raise AssertionError("unreachable")
 
 
@@ -111,14 +139,13 @@ class _Attempt:
 
     def __init__(
         self,
-        settings: ServerSettings,
-        request: BackupRequest,
+        options: BackupOptions,
         repository: Repository,
         facts: ClusterFacts,
         on_progress: Callable[[Progress], None],
     ) -> None:
-        self._settings = settings
-        self._request = request
+        self._options = options
+        self._home = options.place.home
         self._repository = repository
         self._facts = facts
         self._on_progress = on_progress
@@ -130,13 +157,13 @@ class _Attempt:
         shelf = self._repository.backups
         shelf.mark_started(self._id, self._mark(None))
         try:
-            with self._wal_being_received() as receiving, Workers(wiring.CODEC_THREADS) as workers:
-                record = take(self._options(), self._repository, workers, self._begin, self._on_progress)
+            with self._wal_being_received() as receiving, Workers(CODEC_THREADS) as workers:
+                record = take(self._take_options(), self._repository, workers, self._begin, self._on_progress)
                 deadline = self._deadline()
-                if self._request.wait:
+                if self._options.wait:
                     self._wait_for_end(record, receiving, deadline, workers)
                 shelf.commit(record)
-                if self._request.wait:
+                if self._options.wait:
                     self._wait(lambda: self._is_restorable(record), receiving, deadline)
         except BaseException as error:
             if shelf.find(self._id) is None:
@@ -151,21 +178,20 @@ class _Attempt:
         return BackupOutcome(record, done, stored, time.monotonic() - began)
 
     def _mark(self, begin: Point | None) -> StartedMark:
-        name = self._request.name
+        name = self._options.name
         return StartedMark(pid=os.getpid(), name=name, started=self._started, parent=None, begin=begin)
 
-    def _options(self) -> TakeOptions:
-        settings, request = self._settings, self._request
-        fast = settings.immediate_checkpoint if request.fast_checkpoint is None else request.fast_checkpoint
+    def _take_options(self) -> TakeOptions:
+        options = self._options
         return TakeOptions(
-            conninfo=settings.streaming_conninfo,
+            conninfo=options.conninfo,
             backup_id=self._id,
-            server=settings.name,
-            codec=wiring.backup_codec(settings),
-            name=request.name,
-            application_name=settings.streaming_backup_name,
-            fast_checkpoint=fast,
-            max_rate=settings.bandwidth_limit if request.max_rate is None else request.max_rate,
+            server=options.place.name,
+            codec=options.codec,
+            name=options.name,
+            application_name=options.application_name,
+            fast_checkpoint=options.fast_checkpoint,
+            max_rate=options.max_rate,
             clock_offset=self._facts.clock_offset,
             tablespace_names={space.oid: space.name for space in self._facts.tablespaces},
         )
@@ -177,7 +203,7 @@ class _Attempt:
         first = Segment.at(begin.timeline, begin.lsn, size)
         if self._in_spool(first) or self._repository.inventory().has(first):
             return
-        state = live_receiver_state(self._settings.home)
+        state = live_receiver_state(self._home)
         if state is not None and state.timeline <= begin.timeline:
             if size.number_at(state.flushed) <= first.number:
                 return
@@ -189,7 +215,7 @@ class _Attempt:
 
     def _in_spool(self, segment: Segment) -> bool:
         name = segment.name(self._repository.identity.wal_segment_size)
-        spool = os.path.join(self._settings.home, layout.STREAMING, name)
+        spool = os.path.join(self._home, layout.STREAMING, name)
         return os.path.exists(spool) or os.path.exists(f"{spool}.partial")
 
     @contextmanager
@@ -198,19 +224,21 @@ class _Attempt:
 
         Yields a function that tells whether that is still so, and raises what ended our own.
         """
-        lock = receiver_lock_path(self._settings.home)
-        if is_held(lock) or not self._settings.streaming_archiver:
+        lock = receiver_lock_path(self._home)
+        if is_held(lock) or not self._options.may_receive:
             yield lambda: is_held(lock)
             return
-        options = replace(wiring.receive_options(self._settings), reconnect=True)
-        with wiring.running_receiver(self._settings, options) as (receiver, _), ExitStack() as stack:
-            running = ReceiverThread(receiver)
-            stack.callback(running.stop)
-            running.wait_until_streaming(self._settings.home)
-            yield running.is_running
+        with Reception(self._own_receiver) as reception:
+            yield reception.is_running
+
+    @contextmanager
+    def _own_receiver(self) -> Iterator[Receiver]:
+        options = replace(self._options.receiving, end_position=None, reconnect=True, temporary_slot=True)
+        with running_receiver(self._options.place, options) as (receiver, _):
+            yield receiver
 
     def _deadline(self) -> float | None:
-        limit = self._request.wait_timeout
+        limit = self._options.wait_timeout
         return None if limit is None else time.monotonic() + limit
 
     def _wait_for_end(
@@ -236,7 +264,7 @@ class _Attempt:
         return True
 
     def _end_is_synced(self, record: BackupRecord) -> bool:
-        state = live_receiver_state(self._settings.home)
+        state = live_receiver_state(self._home)
         if state is not None and state.timeline == record.end.timeline and state.flushed >= record.end.lsn:
             return True
         return self._is_restorable(record)
@@ -248,13 +276,13 @@ class _Attempt:
         """Store the synced beginning of the last segment with the backup, zeros behind it."""
         size = self._repository.identity.wal_segment_size
         name = record.last_segment.name(size)
-        path = os.path.join(self._settings.home, layout.STREAMING, f"{name}.partial")
+        path = os.path.join(self._home, layout.STREAMING, f"{name}.partial")
         try:
             with open(path, "rb") as file:
                 needed = file.read(size.offset(LSN(record.end.lsn.value - 1)) + 1)
         except FileNotFoundError:
             return  # completed meanwhile
-        codec = wiring.wal_codec(self._settings)
+        codec = self._options.place.codec
         writer = self._repository.backups.wal_writer(record.id, name, codec)
         sink = encoder(codec, writer, workers)
         try:
@@ -268,45 +296,6 @@ class _Attempt:
         except BaseException:
             sink.abort()
             raise
-
-
-class ReceiverThread:
-    """A receiver on a thread of its own, for as long as somebody here needs it."""
-
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-        self._error: BaseException | None = None
-        self._began = time.time()
-        self._thread = threading.Thread(target=self._run, name="walstream-receive", daemon=True)
-        self._thread.start()
-
-    def wait_until_streaming(self, home: str) -> None:
-        """Wait for the first published state of this receiver; raises what ended it instead."""
-        while True:
-            self.raise_error()
-            state = live_receiver_state(home)
-            if state is not None and state.pid == os.getpid() and state.at >= self._began:
-                return
-            time.sleep(0.02)
-
-    def is_running(self) -> bool:
-        """Whether it still receives; raises what ended it."""
-        self.raise_error()
-        return self._thread.is_alive()
-
-    def raise_error(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def stop(self) -> None:
-        self._receiver.stop()
-        self._thread.join()
-
-    def _run(self) -> None:
-        try:
-            self._receiver.run()
-        except BaseException as error:
-            self._error = error
 
 
 def _free_id(repository: Repository) -> str:

@@ -7,9 +7,10 @@ Nothing runs any more when the steps are over, or were closed before.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
@@ -25,8 +26,8 @@ from catalog.walname import SEGMENT, kind_of, timeline_in
 from walstream.commands import text
 from walstream.connection import Connection
 from walstream.ops import payments, unprivileged, wiring
-from walstream.ops.backup import BackupRequest, ReceiverThread, take_backup
-from walstream.ops.demo_place import SERVER, Places, require_reach, root_of_ours
+from walstream.ops.backup import BackupRequest, take_backup
+from walstream.ops.demo_place import SERVER, Places, new_server, require_reach
 from walstream.ops.demo_steps import (
     BackedUp,
     Compared,
@@ -40,8 +41,10 @@ from walstream.ops.demo_steps import (
 )
 from walstream.ops.installation import find_binaries, tail, version_text
 from walstream.ops.payments import Activity, Digest, Payer
+from walstream.ops.reception import Reception
 from walstream.ops.restore import RestoreRequest, plan_restore
 from walstream.ops.throwaway import ThrowawayServer
+from walstream.receiver import Receiver
 from walstream.settings.load import load
 from walstream.settings.server import ServerSettings
 from walstream.settings.write import add_server
@@ -50,7 +53,6 @@ SLOT = "walstream"
 ORIGIN_PORT, RESTORED_PORT = 5432, 5433
 FIRST_WORK, MORE_WORK = 2.5, 1.5
 PATIENCE = 60.0
-LONGEST_SOCKET_DIRECTORY = 80
 
 
 def demo(
@@ -91,6 +93,8 @@ class _Story:
     """The acts, and what each leaves to those behind it."""
 
     _settings: ServerSettings
+    _receiving: ExitStack
+    _reception: Reception
     _payer: Payer
     _before: Digest
     _dropped: Dropped
@@ -107,8 +111,8 @@ class _Story:
         self._places = places = Places.within(directory)
         self._stack = stack
         self._on_progress = on_progress
-        self._origin = _server(binaries, places.origin, places.sockets, ORIGIN_PORT)
-        self._restored = _server(binaries, places.restored, places.sockets, RESTORED_PORT)
+        self._origin = new_server(binaries, places.origin, places.sockets, ORIGIN_PORT)
+        self._restored = new_server(binaries, places.restored, places.sockets, RESTORED_PORT)
 
     def acts(self) -> dict[str, Callable[[], Step]]:
         return {
@@ -147,11 +151,8 @@ class _Story:
         }
         add_server(config, SERVER, lines, home)
         self._settings = load(config).server(SERVER)
-        options = wiring.receive_options(self._settings)
-        receiver, _ = self._stack.enter_context(wiring.running_receiver(self._settings, options))
-        self._receiver = ReceiverThread(receiver)
-        self._stack.callback(self._receiver.stop)
-        self._receiver.wait_until_streaming(self._settings.home)
+        self._receiving = self._stack.enter_context(ExitStack())
+        self._reception = self._receiving.enter_context(Reception(self._receiver))
         with _sql(self._origin) as connection:
             position = payments.position(connection)
         self._wait(lambda: self._state().flushed >= position)
@@ -169,7 +170,7 @@ class _Story:
             self._on_progress("backup", step.done, step.total)
 
         request = BackupRequest(name="demo", wait_timeout=PATIENCE)
-        outcome = take_backup(self._settings, request, progress)
+        outcome = take_backup(wiring.backup_options(self._settings, request), progress)
         if not outcome.restorable:
             raise ServerError(f"the WAL of backup {outcome.record.id} did not come within {PATIENCE:.0f} s")
         self._begin = outcome.record.begin.lsn
@@ -195,7 +196,9 @@ class _Story:
             position = payments.position(connection)
         self._wait(lambda: self._state().flushed >= position)
         repository = wiring.stored_repository(self._settings)
-        sizes = [size for name, size in repository.wal.stored_sizes() if kind_of(name) == SEGMENT]
+        shelf = repository.wal
+        stored = [each for directory in shelf.directories() for each in shelf.sizes(directory)]
+        sizes = [size for name, size in stored if kind_of(name) == SEGMENT]
         self._dropped = Dropped(
             moment=moment,
             rows=self._before.rows,
@@ -242,7 +245,7 @@ class _Story:
 
     def stop(self) -> None:
         """End everything in order, so that what is left on disk can be started again."""
-        self._receiver.stop()
+        self._receiving.close()
         for server in (self._restored, self._origin):
             server.stop()
 
@@ -254,10 +257,15 @@ class _Story:
             return error
         return ServerError(f"{error}\nthe end of the server's log:\n{log}", error.hint)
 
+    @contextlib.contextmanager
+    def _receiver(self) -> Iterator[Receiver]:
+        options = wiring.receive_options(self._settings)
+        with wiring.running_receiver(self._settings, options) as (receiver, _):
+            yield receiver
+
     def _state(self) -> ReceiverState:
-        self._receiver.raise_error()
         state = live_receiver_state(self._settings.home)
-        if state is None:
+        if not self._reception.is_running() or state is None:
             raise ServerError("the receiver has ended")
         return state
 
@@ -281,21 +289,6 @@ class _Story:
             if time.monotonic() > limit:
                 raise ServerError(f"the receiver did not get the server's WAL within {PATIENCE:.0f} s")
             time.sleep(0.02)
-
-
-def _server(binaries: str, directory: str, sockets: str, port: int) -> ThrowawayServer:
-    return ThrowawayServer(
-        binaries,
-        directory,
-        port=port,
-        socket_directory=sockets if len(os.fsencode(sockets)) <= LONGEST_SOCKET_DIRECTORY else None,
-        # the restore_command is to find this walstream, from wherever it was started
-        environment={"PYTHONPATH": os.pathsep.join([root_of_ours(), *_python_path()])},
-    )
-
-
-def _python_path() -> list[str]:
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def _sql(server: ThrowawayServer) -> Connection:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from backup.restore import RestoreOptions, check_room
 from catalog import layout
 from catalog.coverage import Holdings
-from catalog.errors import TargetUnreachable, UsageError
+from catalog.errors import DestinationRefused, TargetUnreachable, UsageError
 from catalog.inventory import Inventory
 from catalog.lookup import find_backup
 from catalog.pitr import AUTO, RecoveryPlan, plan
@@ -40,6 +40,7 @@ class RestoreRequest:
 class PlannedRestore:
     """A plan that can be carried out; ``room`` has bytes needed and free by directory."""
 
+    repository: Repository
     plan: RecoveryPlan
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
@@ -63,12 +64,12 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         home=os.path.abspath(home),
         python=sys.executable,
         tablespaces=request.tablespaces,
-        owner=_owner(request),
+        owner=_owner(request, repository),
         partial_wal=partial,
         standby_mode=request.standby_mode,
     )
     room = check_room(found, options)
-    return PlannedRestore(found, options, room)
+    return PlannedRestore(repository, found, options, room)
 
 
 def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> Holdings:
@@ -101,8 +102,33 @@ def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -
         )
 
 
-def _owner(request: RestoreRequest) -> tuple[int, int] | None:
-    """Whom the restored files are to belong to; only root can give files away."""
+def _owner(request: RestoreRequest, repository: Repository) -> tuple[int, int] | None:
+    """Whom the restored files are to belong to, who must be able to read the repository later."""
+    owner = _wanted_owner(request)
+    if owner is not None and owner[0] != 0:
+        _require_readable(repository, *owner)
+    return owner
+
+
+def _require_readable(repository: Repository, uid: int, gid: int) -> None:
+    """Refuse when the restored server could not fetch WAL; looked at by permission bits."""
+    try:
+        groups = set(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
+    except KeyError:
+        groups = {gid}
+    for name, wanted in (("", 0o5), (layout.WALS, 0o5), (layout.IDENTITY, 0o4)):
+        path = os.path.join(repository.root, name)
+        facts = os.stat(path)
+        shift = 6 if facts.st_uid == uid else 3 if facts.st_gid in groups else 0
+        if (facts.st_mode >> shift) & wanted != wanted:
+            raise DestinationRefused(
+                f"the user with id {uid} cannot read {path!r}, so the restored server could not fetch its WAL",
+                "add that user to the group of the repository's files (and make parent directories passable)",
+            )
+
+
+def _wanted_owner(request: RestoreRequest) -> tuple[int, int] | None:
+    """Only root can give files away, and must."""
     if request.owner is not None:
         return _account(request.owner)
     if os.geteuid() != 0:

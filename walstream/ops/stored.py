@@ -1,4 +1,4 @@
-"""What is stored, for commands that need no server: works without the network and psycopg."""
+"""What is stored, opened without the network: where all commands begin that work offline."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from catalog.repository import Repository, open_repository, refuse_foreign
 
 
 def repository_at(root: str, name: str) -> Repository:
-    """The repository in a directory; ``RepositoryError`` when there is none."""
+    """The repository in a directory, called ``name``; ``RepositoryError`` when there is none."""
     try:
         return open_repository(root)
     except Absent:

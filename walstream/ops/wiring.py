@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 
-from catalog import durable, layout
 from catalog.codec import Codec
-from catalog.errors import Absent, ForeignRepository
-from catalog.filing import Filing
-from catalog.frames import Workers
-from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
-from catalog.repository import Repository, create_repository, refuse_foreign
-from catalog.repository_identity import RepositoryIdentity, read_identity
-from catalog.state import receiver_lock_path
+from catalog.repository import Repository
 from walstream.connection import Connection
-from walstream.intake import Intake, IntakeOptions
+from walstream.intake import Intake
+from walstream.ops import place
+from walstream.ops.backup import BackupOptions, BackupRequest
+from walstream.ops.place import Place, archive_lock, backup_lock
 from walstream.ops.stored import repository_at
-from walstream.receiver import ReceiveOptions, Receiver, ServerFacts, server_facts
+from walstream.receiver import ReceiveOptions, Receiver, ServerFacts
 from walstream.settings.server import ServerSettings
 
-CODEC_THREADS = 2
-ARCHIVE_LOCK = "archive"
-BACKUP_LOCK = "backup"
+__all__ = [
+    "archive_lock",
+    "backup_lock",
+    "backup_options",
+    "connected_repository",
+    "open_sql",
+    "open_streaming",
+    "place_of",
+    "ready_repository",
+    "receive_options",
+    "receiver_lock",
+    "running_receiver",
+    "stored_repository",
+]
 
 
 def open_streaming(settings: ServerSettings) -> Connection:
@@ -51,81 +56,36 @@ def stored_repository(settings: ServerSettings) -> Repository:
 
 
 def ready_repository(settings: ServerSettings, facts: ServerFacts) -> Repository:
-    """The server's repository, made if there is none yet, and its home beside it.
-
-    ``WrongServer`` when it belongs to another cluster, ``ForeignRepository`` when a directory is not ours.
-    """
-    identity = RepositoryIdentity(
-        facts.system.system_identifier,
-        facts.version // 10000,
-        facts.size,
-        os.urandom(16),
-        datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    repository = create_repository(settings.repository, identity)
-    if os.path.abspath(settings.home) != repository.root:
-        _claim_home(settings.home, repository.identity)
-    try:
-        for directory in (layout.STREAMING, layout.INCOMING, layout.ERRORS, layout.STATE):
-            durable.make_directories(os.path.join(settings.home, directory))
-    except OSError as error:
-        raise failed("make", settings.home, error) from error
-    return repository
+    """The server's repository, made if there is none yet: see ``place.ready_repository``."""
+    return place.ready_repository(settings.repository, settings.home, facts)
 
 
 def connected_repository(settings: ServerSettings) -> Repository:
     """Connect, check the server's identity, and open or make its repository."""
-    with Connection.open(settings.wal_streaming_conninfo, application_name="walstream") as connection:
-        return ready_repository(settings, server_facts(connection))
+    return place.connected_repository(settings.wal_streaming_conninfo, settings.repository, settings.home)
 
 
 def receiver_lock(settings: ServerSettings) -> Lock:
     """The lock of which a server has one, however its receiver is started."""
-    return Lock(receiver_lock_path(settings.home), f"receiving WAL of {settings.name!r}")
+    return place.receiver_lock(settings.home, settings.name)
 
 
-def archive_lock(repository: Repository, name: str) -> Lock:
-    """The lock of whoever files WAL."""
-    return repository.lock(ARCHIVE_LOCK, f"archiving WAL of {name!r}")
-
-
-def backup_lock(repository: Repository, name: str) -> Lock:
-    """The lock of whoever adds or removes backups."""
-    return repository.lock(BACKUP_LOCK, f"taking or removing backups of {name!r}")
-
-
-def wal_codec(settings: ServerSettings) -> Codec:
-    """How WAL is stored."""
-    return _codec(settings.compression, settings.compression_level)
-
-
-def backup_codec(settings: ServerSettings) -> Codec:
-    """How base backups are stored."""
-    return _codec(settings.backup_compression, settings.backup_compression_level)
+def place_of(settings: ServerSettings) -> Place:
+    """Where this server's WAL and backups are kept."""
+    return Place(
+        name=settings.name,
+        repository=settings.repository,
+        home=settings.home,
+        codec=_codec(settings.compression, settings.compression_level),
+        unsynced_limit=settings.unsynced_limit,
+    )
 
 
 @contextmanager
 def running_receiver(settings: ServerSettings, options: ReceiveOptions) -> Iterator[tuple[Receiver, Intake]]:
     """A receiver for the server, made and locked but not yet run; on leaving, its archiver is emptied."""
-    repository = connected_repository(settings)
-    with (
-        receiver_lock(settings),
-        archive_lock(repository, settings.name),
-        Workers(CODEC_THREADS) as workers,
-    ):
-        identity = repository.identity
-        filing = Filing(
-            repository.storage,
-            identity.wal_segment_size,
-            identity.system_identifier,
-            wal_codec(settings),
-            workers,
-        )
-        intake = Intake(repository, filing, IntakeOptions(settings.home, settings.unsynced_limit))
-        try:
-            yield Receiver(options, intake), intake
-        finally:
-            intake.close()
+    with place.running_receiver(place_of(settings), options) as made:
+        yield made
 
 
 def receive_options(settings: ServerSettings) -> ReceiveOptions:
@@ -142,16 +102,27 @@ def receive_options(settings: ServerSettings) -> ReceiveOptions:
     )
 
 
-def _claim_home(home: str, identity: RepositoryIdentity) -> None:
-    storage = LocalStorage(home)
-    try:
-        read_identity(storage).require(identity.system_identifier)
-    except Absent:
-        try:
-            refuse_foreign(home)
-        except ForeignRepository as error:
-            raise ForeignRepository(error.message, "choose another walstream_home") from None
-        storage.put(layout.IDENTITY, identity.to_json())
+def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOptions:
+    """How this server is to be backed up: what was asked for, and the settings where nothing was."""
+    fast, rate = request.fast_checkpoint, request.max_rate
+    retries, pause = request.retries, request.retry_pause
+    return BackupOptions(
+        place=place_of(settings),
+        sql_conninfo=settings.conninfo,
+        conninfo=settings.streaming_conninfo,
+        receiving=receive_options(settings),
+        may_receive=settings.streaming_archiver,
+        codec=_codec(settings.backup_compression, settings.backup_compression_level),
+        application_name=settings.streaming_backup_name,
+        name=request.name,
+        fast_checkpoint=settings.immediate_checkpoint if fast is None else fast,
+        max_rate=settings.bandwidth_limit if rate is None else rate,
+        wait=request.wait,
+        wait_timeout=request.wait_timeout,
+        retries=settings.basebackup_retry_times if retries is None else retries,
+        retry_pause=settings.basebackup_retry_sleep if pause is None else pause,
+        connect_timeout=_patience(settings),
+    )
 
 
 def _codec(name: str, level: int) -> Codec:

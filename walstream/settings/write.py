@@ -10,7 +10,7 @@ from catalog.errors import ConfigurationError
 from walstream.settings.ini import Document, unquoted
 from walstream.settings.load import configured
 from walstream.settings.locate import GLOBAL_SECTIONS, check_server_name, read_document
-from walstream.settings.server import joined
+from walstream.settings.server import ServerSettings, joined
 
 FILE_MODE = 0o600
 
@@ -34,6 +34,26 @@ def add_server(file: str, name: str, lines: Mapping[str, str], walstream_home: s
     separator = "" if not existing else "\n" if existing.endswith(b"\n") else "\n\n"
     _replace(file, existing + (separator + added).encode())
     return True
+
+
+def planned_server(
+    file: str, name: str, lines: Mapping[str, str], walstream_home: str
+) -> tuple[ServerSettings, bool]:
+    """The settings that the server would have after ``add_server``, and whether it is new; nothing is written.
+
+    ``ConfigurationError`` for what ``add_server`` would refuse, and for what else is wrong in the file.
+    """
+    check_server_name(name)
+    file = os.path.realpath(file)
+    known = read_document(file) if os.path.exists(file) else Document()
+    new = name not in known.sections
+    if not new:
+        _compare(known, name, lines, file)
+    else:
+        section, home = _section(name, lines), _section("walstream", {"walstream_home": walstream_home})
+        _check(home + section, name, lines)
+        known.read(section if _has_home(known) else home + section, file)
+    return configured(known, file).server(name), new
 
 
 def _section(name: str, lines: Mapping[str, str]) -> str:

@@ -1,0 +1,65 @@
+"""What has become of a backup: done, waiting for WAL, suspect, failed or running. Pure.
+
+Computed each time from the record, the marks, the inventory and the lock: nothing stored says it, so
+nothing stored can contradict it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from catalog.coverage import Holdings, restorable
+from catalog.marks import FailedMark, StartedMark
+from catalog.record import BackupRecord
+
+DONE = "DONE"
+WAITING_FOR_WALS = "WAITING_FOR_WALS"
+SUSPECT = "SUSPECT"
+FAILED = "FAILED"
+STARTED = "STARTED"
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a backup has left.
+
+    ``running`` says whether the process that left ``started`` still holds the backup lock, ``unreadable``
+    what is wrong with a document that is there but cannot be read.
+    """
+
+    id: str
+    record: BackupRecord | None = None
+    started: StartedMark | None = None
+    failed: FailedMark | None = None
+    running: bool = False
+    unreadable: str | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """One of the five words; ``error`` and ``hint`` say why a backup failed."""
+
+    word: str
+    error: str | None = None
+    hint: str | None = None
+
+
+def status_of(traces: Traces, holdings: Holdings) -> Status:
+    """The status of a backup; the record counts first, then the mark of a failure.
+
+    DONE is a backup that the repository alone can restore; a suspect one may be waiting for WAL as well.
+    """
+    record, failed, started = traces.record, traces.failed, traces.started
+    if record is not None:
+        if record.checksum_errors:
+            return Status(SUSPECT)
+        return Status(DONE if restorable(record, holdings) else WAITING_FOR_WALS)
+    if traces.unreadable is not None:
+        return Status(FAILED, traces.unreadable, "its files were not touched: repair or delete it")
+    if failed is not None:
+        return Status(FAILED, failed.error, failed.hint)
+    if started is None:
+        return Status(FAILED, "it has no record: it was being removed, or lost its record.json", "delete it")
+    if traces.running:
+        return Status(STARTED)
+    return Status(FAILED, "the backup was killed", "take it again")

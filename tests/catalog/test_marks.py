@@ -1,0 +1,54 @@
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.values import START, at, extras
+
+from catalog.errors import Corrupt
+from catalog.marks import FailedMark, StartedMark, VerifiedMark
+from catalog.record import Point
+
+ID = "20260131T120000"
+started = st.builds(
+    StartedMark,
+    pid=st.integers(1, 1 << 22),
+    name=st.none() | st.text(),
+    started=st.just(START),
+    parent=st.sampled_from([None, ID]),
+    begin=st.sampled_from([None, Point(at(2), 1, START)]),
+    extra=extras,
+)
+failed = st.builds(
+    FailedMark,
+    started=st.just(START),
+    ended=st.just(START + timedelta(microseconds=1)),
+    error=st.text(),
+    hint=st.none() | st.text(),
+    extra=extras,
+)
+verified = st.builds(
+    VerifiedMark, at=st.just(START), sums=st.dictionaries(st.text(), st.text(), max_size=3), extra=extras
+)
+
+
+@given(started | failed | verified)
+def test_a_mark_reads_back_as_it_was_written_unknown_keys_included(mark):
+    assert type(mark).from_json(mark.to_json()) == mark
+
+
+@pytest.mark.parametrize("kind, key", [(StartedMark, "pid"), (FailedMark, "started"), (VerifiedMark, "at")])
+def test_a_missing_key_is_named_with_the_file(kind, key):
+    with pytest.raises(Corrupt, match=rf"(started|failed|verified).json: '{key}' is missing"):
+        kind.from_json(b'{"sums": {}}')
+
+
+@given(st.binary(), st.sampled_from([StartedMark, FailedMark, VerifiedMark]))
+def test_any_bytes_are_a_mark_or_corrupt(data, kind):
+    with pytest.raises(Corrupt):
+        kind.from_json(data)
+
+
+def test_a_sum_that_is_no_text_is_named():
+    with pytest.raises(Corrupt, match=r"'sums.base.tar' is not a string"):
+        VerifiedMark.from_json(b'{"at": "2026-01-31T12:00:00Z", "sums": {"base.tar": 1}}')

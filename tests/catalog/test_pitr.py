@@ -1,0 +1,424 @@
+"""Planning a recovery: by example, and against a model that looks at every byte's and segment's owner."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.values import MB, START, at, history, record, segment_names
+
+from catalog.coverage import Holdings, restorable
+from catalog.errors import Absent, TargetUnreachable, UsageError
+from catalog.inventory import Inventory, Run
+from catalog.pitr import plan
+from catalog.target import RecoveryTarget
+from catalog.walname import Segment
+
+LATEST = RecoveryTarget()
+IMMEDIATE = RecoveryTarget("immediate")
+NAME = RecoveryTarget("name", "before")
+BACKUP = record(2.25, 3.5)
+LATER = record(6.25, 7.5)
+OF_2 = record(8.25, 8.5, timeline=2)
+H2 = history(2, (1, 5.5))
+H3 = history(3, (1, 4.5))
+
+
+def lsn(megabytes, **changes):
+    return RecoveryTarget("lsn", at(megabytes), **changes)
+
+
+def minute(minutes, **changes):
+    return RecoveryTarget("time", START + timedelta(minutes=minutes), **changes)
+
+
+def holdings(*names, records=(BACKUP,), histories=(), own=None):
+    """What is held: ranges of segment numbers by timeline, or names."""
+    listing = [name for each in names for name in ([each] if isinstance(each, str) else segment_names(*each))]
+    by_timeline = {each.timeline: each for each in histories}
+    return Holdings(tuple(records), Inventory.from_names(listing, MB), by_timeline, MB, own or {})
+
+
+def refusal(*arguments):
+    with pytest.raises(TargetUnreachable) as caught:
+        plan(*arguments)
+    assert caught.value.hint
+    return str(caught.value)
+
+
+def test_latest_needs_all_wal_from_the_backup_on():
+    found = plan(holdings((1, range(1, 9))), LATEST)
+    assert (found.backup, found.timeline) == (BACKUP, 1)
+    assert (found.first, found.until) == (Segment(1, 2), Segment(1, 8))
+    assert found.wal == (Run(1, 2, 8),)
+    assert found.warnings == found.missing == ()
+
+
+def test_immediate_needs_the_backup_s_own_wal_and_no_more():
+    found = plan(holdings((1, [2, 3, 7])), IMMEDIATE)
+    assert (found.first, found.until, found.wal) == (Segment(1, 2), Segment(1, 3), (Run(1, 2, 3),))
+
+
+def test_a_position_needs_wal_up_to_the_segment_that_holds_it():
+    found = plan(holdings((1, range(2, 9))), lsn(5.25))
+    assert found.until == Segment(1, 5)
+    assert found.wal == (Run(1, 2, 6),), "the record that ends the recovery may begin in the next segment"
+
+
+def test_a_position_between_segments_needs_the_one_behind_it():
+    assert plan(holdings((1, range(2, 7))), lsn(6)).until == Segment(1, 6)
+    assert "is not stored" in refusal(holdings((1, range(2, 6))), lsn(6))
+
+
+def test_the_end_of_the_backup_itself_can_be_reached():
+    assert plan(holdings((1, [2, 3])), lsn(3.5)).until == Segment(1, 3)
+
+
+@pytest.mark.parametrize("target", [lsn(3.25), minute(3.25)])
+def test_a_target_before_the_end_of_the_backup_is_refused(target):
+    assert f"before the end of backup {BACKUP.id}" in refusal(holdings((1, range(2, 9))), target, BACKUP.id)
+
+
+def test_a_position_behind_all_wal_is_refused():
+    assert "none behind 0/500000" in refusal(holdings((1, range(2, 5))), lsn(8))
+
+
+def test_a_hole_before_the_target_is_refused_and_named():
+    message = refusal(holdings((1, [2, 3, 6, 7])), lsn(7.5))
+    assert message.endswith("000000010000000000000004 to 000000010000000000000005")
+    assert plan(holdings((1, [2, 3, 4, 6, 7])), lsn(4.5)).until == Segment(1, 4)
+
+
+def test_latest_does_not_end_at_a_hole_without_a_word():
+    held = holdings((1, [2, 3, 4, 6]))
+    with pytest.raises(TargetUnreachable, match="000000010000000000000005") as caught:
+        plan(held, LATEST)
+    assert "--target-lsn to a position before 0/500000" in caught.value.hint
+
+
+def test_a_partial_segment_behind_missing_wal_shows_the_hole():
+    held = holdings((1, range(2, 5)), "000000010000000000000006.partial")
+    assert "000000010000000000000005" in refusal(held, LATEST)
+    assert plan(holdings((1, range(2, 6)), "000000010000000000000006.partial"), LATEST).until == Segment(1, 5)
+
+
+def test_a_position_in_a_partial_segment_may_be_reached():
+    found = plan(holdings((1, range(2, 6)), "000000010000000000000006.partial"), lsn(6.5))
+    assert found.until == Segment(1, 6)
+    assert "partial segment" in found.warnings[0]
+
+
+@pytest.mark.parametrize("target", [minute(4), NAME, RecoveryTarget("xid", "1234")])
+def test_whether_a_time_an_xid_or_a_name_is_reached_is_not_promised(target):
+    found = plan(holdings((1, [2, 3, 4, 6])), target, BACKUP.id)
+    assert (found.until, found.wal) == (Segment(1, 3), (Run(1, 2, 4),))
+    assert found.missing == (Run(1, 5, 5),)
+    assert "known only when the WAL has been replayed" in found.warnings[0]
+    assert "recovery can get to 0/500000" in found.warnings[1]
+
+
+def test_a_backup_without_its_own_wal_is_refused_for_every_target():
+    held = holdings((1, [3, 4, 5, 6]))
+    for target in (LATEST, IMMEDIATE, lsn(5), minute(5), NAME):
+        assert "no 000000010000000000000002" in refusal(held, target, BACKUP.id)
+    assert not restorable(BACKUP, held)
+
+
+def test_the_backup_s_own_copy_of_its_last_segment_makes_it_restorable_and_reaches_no_further():
+    held = holdings((1, [2]), own={BACKUP.id: frozenset([Segment(1, 3)])})
+    assert restorable(BACKUP, held)
+    assert plan(held, IMMEDIATE).wal == (Run(1, 2, 3),)
+    assert plan(held, LATEST).until == Segment(1, 3)
+    assert "none behind 0/380000" in refusal(held, lsn(3.75))
+
+
+def test_wal_behind_a_segment_of_which_only_the_backup_s_copy_is_held_is_behind_a_hole():
+    held = holdings((1, [2, 4]), own={BACKUP.id: frozenset([Segment(1, 3)])})
+    assert "000000010000000000000003" in refusal(held, LATEST)
+
+
+def test_unknown_and_incremental_backups_are_refused():
+    incremental = record(3.75, 3.8, id="20260131T130000", type="incremental", parent=BACKUP.id)
+    held = holdings((1, range(2, 9)), records=[BACKUP, incremental])
+    with pytest.raises(Absent):
+        plan(held, LATEST, "20200101T000000")
+    assert "not supported yet" in refusal(held, LATEST, incremental.id)
+    assert plan(held, LATEST).backup == BACKUP
+
+
+def test_without_a_timeline_recovery_follows_the_newest_one_through_the_backup():
+    held = holdings((1, range(2, 6)), (2, range(5, 9)), histories=[H2])
+    for target in (LATEST, minute(9), lsn(7)):
+        found = plan(held, target)
+        assert (found.timeline, str(found.path)) == (2, "1@0/580000,2")
+        assert found.wal[:2] == (Run(1, 2, 4), Run(2, 5, 8))
+    assert plan(held, NAME, BACKUP.id).timeline == 2
+
+
+def test_immediate_stays_on_the_backup_s_own_timeline():
+    assert plan(holdings((1, range(2, 6)), (2, range(5, 9)), histories=[H2]), IMMEDIATE).timeline == 1
+
+
+def test_immediate_takes_the_newer_copy_when_only_that_is_stored():
+    held = holdings((1, [2]), (2, [3, 4]), histories=[history(2, (1, 3.75))])
+    assert plan(held, IMMEDIATE).wal == (Run(1, 2, 2), Run(2, 3, 3))
+    assert restorable(BACKUP, held)
+
+
+def test_the_ancestor_s_copy_of_the_switch_segment_is_not_used():
+    held = holdings((1, range(2, 9)), (2, [6, 7, 8]), histories=[H2])
+    assert "000000020000000000000005" in refusal(held, LATEST)
+    assert plan(held, replace(LATEST, timeline=1)).wal == (Run(1, 2, 8),)
+
+
+def test_a_branch_that_is_left_aside_is_named():
+    held = holdings((1, range(2, 9)), (2, range(5, 9)), histories=[H2])
+    assert plan(held, LATEST).warnings == (
+        "the WAL of timeline 1 behind 0/580000 is left aside: --target-tli 1 recovers along it",
+    )
+    assert plan(held, lsn(5.25)).warnings == ()
+    assert plan(held, replace(LATEST, timeline=2)).warnings == ()
+
+
+def test_a_new_timeline_of_which_no_wal_is_stored_is_not_followed_but_named():
+    held = holdings((1, range(2, 6)), histories=[H2])
+    found = plan(held, LATEST)
+    assert (found.timeline, found.until) == (1, Segment(1, 5))
+    assert "timeline 2 continues at 0/580000, but none of its WAL is stored" in found.warnings
+    assert "no WAL of timeline 2" in refusal(held, replace(LATEST, timeline=2))
+
+
+def test_latest_written_out_is_the_newest_timeline_known():
+    held = holdings((1, range(2, 9)), (2, range(5, 9)), records=[LATER], histories=[H2])
+    assert "branched off before the end" in refusal(held, replace(LATEST, timeline="latest"), LATER.id)
+    assert plan(held, replace(LATEST, timeline="current"), LATER.id).timeline == 1
+    assert plan(held, LATEST, LATER.id).timeline == 1
+
+
+def test_a_timeline_without_history_cannot_be_followed():
+    held = holdings((1, range(2, 9)), (2, range(5, 9)), records=[BACKUP, OF_2])
+    assert "timeline 2 is not known" in refusal(held, replace(LATEST, timeline=2), BACKUP.id)
+    assert "timeline 2 is not known" in refusal(held, LATEST, OF_2.id)
+    assert not restorable(OF_2, held)
+
+
+def test_a_timeline_that_does_not_descend_from_the_backup_s_is_refused():
+    held = holdings((1, range(2, 9)), (2, range(5, 9)), (3, range(4, 9)), records=[OF_2], histories=[H2, H3])
+    assert "timeline 3 does not descend from timeline 2" in refusal(held, lsn(9, timeline=3), OF_2.id)
+
+
+def test_a_backup_of_a_standby_that_followed_a_switch_lies_on_both_timelines():
+    across = record(4.25, 6.5, end_timeline=2)
+    held = holdings((1, [4, 5, 6, 7]), (2, [5, 6, 7]), records=[across], histories=[H2])
+    assert restorable(across, held)
+    assert plan(held, LATEST).wal == (Run(1, 4, 4), Run(2, 5, 7))
+    assert "branched off before the end" not in refusal(held, replace(LATEST, timeline=1), across.id)
+
+
+def test_auto_takes_the_newest_backup_that_ended_before_the_target():
+    held = holdings((1, range(2, 12)), records=[BACKUP, LATER])
+    assert [plan(held, target).backup for target in (lsn(7), lsn(7.5), LATEST)] == [BACKUP, LATER, LATER]
+    assert [plan(held, target).backup for target in (minute(7.4), minute(7.5))] == [BACKUP, LATER]
+
+
+def test_auto_passes_over_a_backup_that_cannot_be_restored_and_says_so():
+    held = holdings((1, [2, 3, 4, 5, 6, 8]), records=[BACKUP, LATER])
+    found = plan(held, lsn(6.5))
+    assert (found.backup, found.warnings) == (BACKUP, ())
+    found = plan(held, minute(9))
+    assert found.backup == BACKUP
+    assert f"backup {LATER.id} was passed over" in found.warnings[-1]
+
+
+def test_auto_passes_over_a_suspect_backup_that_an_id_may_still_name():
+    suspect = replace(LATER, checksum_errors=3)
+    held = holdings((1, range(2, 12)), records=[BACKUP, suspect])
+    assert plan(held, LATEST).backup == BACKUP
+    assert "3 bad page checksums" in plan(held, LATEST, suspect.id).warnings[0]
+
+
+def test_auto_does_not_take_a_backup_of_an_abandoned_branch():
+    held = holdings(
+        (1, range(2, 6)), (2, range(5, 9)), (3, range(4, 9)), records=[BACKUP, OF_2], histories=[H2, H3]
+    )
+    assert (plan(held, LATEST).backup, plan(held, LATEST).timeline) == (BACKUP, 3)
+    assert plan(held, replace(LATEST, timeline=2)).backup == OF_2
+    assert plan(held, IMMEDIATE).backup == BACKUP
+
+
+def test_auto_refuses_what_it_cannot_place():
+    held = holdings((1, range(2, 9)))
+    for target in (NAME, RecoveryTarget("xid", "7")):
+        with pytest.raises(UsageError, match="'auto' cannot choose"):
+            plan(held, target)
+    assert "no full backup" in refusal(holdings(records=[]), LATEST)
+    held = holdings((1, range(2, 6)), (2, range(5, 9)), records=[OF_2], histories=[H2, H3])
+    assert "no backup leads" in refusal(held, replace(LATEST, timeline=3))
+
+
+# The model. Positions are quarters of a segment of 1 MB; a world is a tree of timelines, WAL, and backups.
+
+
+@dataclass(frozen=True)
+class World:
+    parents: dict
+    switches: dict
+    segments: frozenset
+    partials: frozenset
+    records: tuple
+
+    def ancestry(self, timeline):
+        """Newest first, each with the quarter where it began."""
+        while timeline in self.parents:
+            yield timeline, self.switches[timeline]
+            timeline = self.parents[timeline]
+        yield timeline, 0
+
+    def owner(self, timeline, quarter):
+        return next(each for each, begin in self.ancestry(timeline) if begin <= quarter)
+
+    def counts(self, timeline, number):
+        owner = next(each for each, begin in self.ancestry(timeline) if begin // 4 <= number)
+        return Segment(owner, number)
+
+    def has(self, timeline, first, last):
+        return all(self.counts(timeline, number) in self.segments for number in range(first, last + 1))
+
+    def carries(self, timeline, record):
+        begin, end = quarter(record.begin), quarter(record.end)
+        return (self.owner(timeline, begin), self.owner(timeline, end - 1)) == (
+            record.begin.timeline,
+            record.end.timeline,
+        )
+
+    def restorable_along(self, timeline, record):
+        own = self.has(timeline, quarter(record.begin) // 4, (quarter(record.end) - 1) // 4)
+        return self.carries(timeline, record) and own
+
+    def is_held(self, timeline):
+        return any(each.timeline == timeline for each in self.segments | self.partials)
+
+    def reaches(self, timeline, record, target):
+        last = (quarter(record.end) - 1) // 4
+        if not self.restorable_along(timeline, record):
+            return False
+        if target.kind == "immediate":
+            return True
+        if target.kind == "lsn":
+            number = target.lsn.value // (MB.nbytes // 4) // 4
+            partial = self.counts(timeline, number) in self.partials
+            return target.lsn >= record.end.lsn and self.has(timeline, last, number - partial)
+        complete = [n for n in range(12) if self.counts(timeline, n) in self.segments]
+        partial = [n - 1 for n in range(12) if self.counts(timeline, n) in self.partials]
+        return self.is_held(timeline) and self.has(timeline, last, max(complete + partial))
+
+    def holdings(self):
+        histories = []
+        for timeline in self.parents:
+            chain = list(self.ancestry(timeline))
+            switches = [(older, begin / 4) for (_, begin), (older, _) in pairwise(chain)]
+            histories.append(history(timeline, *reversed(switches)))
+        names = [each.name(MB) for each in self.segments]
+        names += [each.name(MB) + ".partial" for each in self.partials]
+        return holdings(*names, records=self.records, histories=histories)
+
+
+def quarter(point):
+    return point.lsn.value // (MB.nbytes // 4)
+
+
+@st.composite
+def worlds(draw):
+    count = draw(st.integers(1, 4))
+    parents = {timeline: draw(st.integers(1, timeline - 1)) for timeline in range(2, count + 1)}
+    switches = {timeline: draw(st.integers(0, 40)) for timeline in parents}
+    everything = [Segment(timeline, number) for timeline in range(1, count + 1) for number in range(11)]
+    lost = draw(st.sets(st.sampled_from(everything), max_size=8))
+    ends = {timeline: draw(st.integers(0, 11)) for timeline in range(1, count + 1)}
+    segments = {each for each in everything if each not in lost and each.number < ends[each.timeline]}
+    segments = {each for each in segments if each.number >= switches.get(each.timeline, 0) // 4}
+    partials = draw(st.sets(st.sampled_from(everything), max_size=2)) - segments
+    partials = {each for each in partials if each.number >= switches.get(each.timeline, 0) // 4}
+    world = World(parents, switches, frozenset(segments), frozenset(partials), ())
+    records = []
+    for minutes in range(draw(st.integers(1, 3))):
+        begin = draw(st.integers(0, 30))
+        end = begin + draw(st.integers(1, 8))
+        tip = draw(st.integers(1, count))
+        timelines = world.owner(tip, begin), world.owner(tip, end - 1)
+        records.append(record(begin / 4, end / 4, *timelines, id=f"20260131T12000{minutes}"))
+    return replace(world, records=tuple(records))
+
+
+targets = st.sampled_from([LATEST, IMMEDIATE]) | st.integers(1, 44).map(lambda quarter: lsn(quarter / 4))
+
+
+def attempt(world, target, backup_id="auto"):
+    try:
+        return plan(world.holdings(), target, backup_id)
+    except TargetUnreachable as refused:
+        assert refused.hint
+        return None
+
+
+def check(world, found):
+    """What holds for every plan: its WAL is there and follows its path, and it was possible."""
+    assert world.reaches(found.timeline, found.backup, found.target)
+    copies = [Segment(run.timeline, n) for run in found.wal for n in range(run.first, run.last + 1)]
+    first = found.first.number
+    assert copies == [world.counts(found.timeline, n) for n in range(first, first + len(copies))]
+    assert set(copies) <= world.segments
+    assert found.until in copies or found.until in world.partials
+
+
+@given(worlds(), targets, st.integers(1, 4))
+def test_along_a_named_timeline_exactly_what_the_model_reaches_is_planned(world, target, timeline):
+    target = replace(target, timeline=timeline)
+    known = timeline == 1 or timeline in world.parents
+    for each in world.records:
+        found = attempt(world, target, each.id)
+        assert (found is not None) == (known and world.reaches(timeline, each, target))
+        if found:
+            assert found.timeline == timeline
+            check(world, found)
+
+
+@given(worlds(), targets)
+def test_without_a_timeline_the_model_s_choice_is_planned(world, target):
+    for each in world.records:
+        carrying = [timeline for timeline in (1, *world.parents) if world.carries(timeline, each)]
+        alive = [t for t in carrying if t == each.end.timeline or world.is_held(t)]
+        reaching = [t for t in alive if world.reaches(t, each, target)]
+        expected = {
+            "immediate": reaching[:1],
+            "lsn": reaching[-1:],
+            "latest": alive[-1:] if alive[-1] in reaching else [],
+        }[target.kind]
+        found = attempt(world, target, each.id)
+        assert [found.timeline] if found else expected == []
+        if found:
+            check(world, found)
+
+
+@given(worlds(), targets)
+def test_auto_finds_a_backup_exactly_when_the_model_does(world, target):
+    ends = {each.end.timeline for each in world.records}
+    timelines = [t for t in (1, *world.parents) if t in ends or world.is_held(t)]
+    if target.kind == "latest":
+        timelines = timelines[-1:]
+    possible = [each for each in world.records for t in timelines if world.reaches(t, each, target)]
+    found = attempt(world, target)
+    assert (found is not None) == bool(possible)
+    if found:
+        check(world, found)
+        rivals = [each for each in possible if world.reaches(found.timeline, each, target)]
+        assert found.backup in rivals
+
+
+@given(worlds())
+def test_a_backup_is_restorable_exactly_when_the_model_can_restore_it(world):
+    for each in world.records:
+        expected = any(world.restorable_along(timeline, each) for timeline in (1, *world.parents))
+        assert restorable(each, world.holdings()) == expected

@@ -1,0 +1,194 @@
+"""``list-backups``, ``show-backup`` and ``verify-backup``, on repositories made without a server."""
+
+import json
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from support.configurations import write
+from support.repositories import START, file_of, flip, new_repository, store_backup, store_wal
+
+from catalog.marks import FailedMark
+from catalog.record import BackupRecord
+from catalog.repository import Repository
+from walstream.cli import main
+
+OTHER = "20260301T000000"
+NAMES = ["show-backup", "verify-backup"]
+
+
+@pytest.fixture(autouse=True)
+def in_utc_plus_one(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("TZ", "XYZ-1")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return new_repository(tmp_path / "main")
+
+
+@pytest.fixture
+def backups(repository: Repository) -> tuple[BackupRecord, BackupRecord]:
+    """Two done backups with WAL between and behind them, and a failed one."""
+    first = store_backup(repository, first=2, last=3, name="before the move")
+    second = store_backup(repository, after=timedelta(days=1), first=6, last=6)
+    store_wal(repository, [*range(2, 7), *range(700, 702)])
+    mark = FailedMark(started=START, ended=START, error="no room", hint="make some")
+    repository.backups.fail(OTHER, mark)
+    return first, second
+
+
+def shown(capsys, *arguments: str) -> str:
+    assert main([*arguments]) == 0
+    return capsys.readouterr().out
+
+
+def facts(capsys, *arguments: str):
+    return json.loads(shown(capsys, *arguments, "-f", "json"))["main"]
+
+
+def test_backups_are_listed_newest_first_in_the_manner_of_barman(repository, backups, capsys):
+    first, second = backups
+    lines = shown(capsys, "list-backups", repository.root).splitlines()
+    assert lines[0] == f"main {OTHER} - F - FAILED"
+    assert lines[1].startswith(f"main {second.id} - F - 2026-02-01 13:05:00+01:00 - Size: ")
+    assert lines[2].startswith(f"main {first.id} 'before the move' - F - 2026-01-31 13:05:00+01:00 - Size: ")
+    assert " - WAL Size: " in lines[2] and lines[2].endswith("B")
+
+
+def test_minimal_lists_ids(repository, backups, capsys):
+    ids = [OTHER, backups[1].id, backups[0].id]
+    assert shown(capsys, "list-backup", repository.root, "--minimal").splitlines() == ids
+
+
+def test_sizes_are_the_stored_bytes_up_to_the_end_of_the_next_backup(repository, backups, capsys):
+    first, second = backups
+    listed = {each["backup_id"]: each for each in facts(capsys, "list-backups", repository.root)}
+    of = {
+        name: size
+        for directory in repository.wal.directories()
+        for name, size in repository.wal.sizes(directory)
+    }
+    sizes = [of[name] for name in sorted(of)]
+    files = sum(each.stored_size for each in (*first.archives, first.manifest))
+    assert listed[first.id]["size_bytes"] == files + sum(sizes[:2])
+    assert listed[first.id]["wal_size_bytes"] == sum(sizes[2:5])
+    assert listed[second.id]["wal_size_bytes"] == sum(sizes[5:])
+
+
+def test_the_json_of_a_list_has_barmans_keys(repository, backups, capsys):
+    failed, second, first = facts(capsys, "list-backups", repository.root)
+    assert failed == {"backup_id": OTHER, "backup_type": "full", "status": "FAILED"}
+    assert first["backup_name"] == "before the move"
+    assert (first["end_time"], first["end_time_timestamp"]) == ("Sat Jan 31 13:05:00 2026", "1769861100")
+    assert second.keys() == {
+        *("backup_id", "backup_type", "end_time", "end_time_timestamp", "retention_status", "status"),
+        *("size", "size_bytes", "wal_size", "wal_size_bytes"),
+    }
+
+
+def test_a_backup_without_all_of_its_wal_is_marked(repository, capsys):
+    store_backup(repository)
+    store_backup(repository, after=timedelta(days=1), checksum_errors=1)
+    suspect, waiting = shown(capsys, "list-backups", repository.root).splitlines()
+    assert suspect.endswith(" - SUSPECT")
+    assert waiting.endswith(" - WAITING_FOR_WALS")
+
+
+def test_a_server_of_the_configuration_is_listed_by_its_name(tmp_path, repository, backups, capsys):
+    text = f"[walstream]\nwalstream_home = {tmp_path}\n[main]\nconninfo = host=x\n"
+    arguments = ["-c", write(tmp_path, text), "list-backups", "main", "--minimal"]
+    assert len(shown(capsys, *arguments).splitlines()) == 3
+
+
+def test_a_server_without_repository_keeps_no_other_from_being_listed(tmp_path, repository, backups, capsys):
+    assert main(["list-backups", str(tmp_path / "none"), repository.root]) == 1
+    captured = capsys.readouterr()
+    assert len(captured.out.splitlines()) == 3
+    assert "has no repository yet" in captured.err
+
+
+def test_listing_leaves_the_repository_as_it_was(repository, backups, capsys):
+    def content():
+        return {path: path.stat().st_mtime_ns for path in Path(repository.root).rglob("*")}
+
+    before = content()
+    shown(capsys, "list-backups", repository.root)
+    shown(capsys, "show-backup", repository.root, "latest")
+    assert content() == before
+
+
+def test_a_backup_is_shown_in_barmans_groups(repository, backups, capsys):
+    text = shown(capsys, "show-backup", repository.root, "oldest")
+    titles = [line.strip(" :") for line in text.splitlines() if line.endswith("information:")]
+    assert titles == [
+        *("Server information", "Base backup information", "WAL information", "Catalog information"),
+    ]
+    assert "Begin WAL               : 000000010000000000000002" in text
+    assert "Next Backup             : 20260201T120000" in text
+    assert "Verified                : never" in text
+    assert backups[0].archives[0].sha256 in text
+
+
+def test_the_json_of_a_backup_nests_like_barmans(repository, backups, capsys):
+    found = facts(capsys, "show-backup", repository.root, "before the move")
+    base, wal, catalog = (found[f"{group}_information"] for group in ("base_backup", "wal", "catalog"))
+    assert (found["backup_id"], found["status"]) == (backups[0].id, "DONE")
+    assert found["server_information"] == {"data_checksums": "on", "summarize_wal": "off"}
+    assert (base["begin_wal"], base["end_wal"], base["wal_num"]) == (
+        *("000000010000000000000002", "000000010000000000000003"),
+        2,
+    )
+    assert (base["begin_offset"], base["begin_time"]) == (0x28, "2026-01-31 13:00:00+01:00")
+    assert (wal["no_of_files"], wal["last_available"]) == (3, "000000010000000000000006")
+    assert (catalog["previous_backup"], catalog["next_backup"]) == (None, backups[1].id)
+    assert found["archives"][0]["sha256"] == backups[0].archives[0].sha256
+
+
+def test_a_failed_backup_shows_its_error(repository, backups, capsys):
+    assert "Error                   : no room" in shown(
+        capsys, "show-backups", repository.root, "last-failed"
+    )
+    found = facts(capsys, "show-backup", repository.root, OTHER)
+    assert (found["status"], found["error"], found["hint"]) == ("FAILED", "no room", "make some")
+
+
+@pytest.mark.parametrize("command", NAMES)
+def test_a_backup_that_does_not_exist_is_an_error(command, repository, backups, capsys):
+    assert main([command, repository.root, "nonesuch"]) == 1
+    assert "there is no backup 'nonesuch'" in capsys.readouterr().err
+
+
+def test_a_good_backup_is_verified_and_that_is_noted(repository, backups, capsys):
+    assert "OK, 5 files in 2 stored files, 2 segments of WAL" in shown(
+        capsys, "verify", repository.root, "oldest"
+    )
+    assert facts(capsys, "show-backup", repository.root, "oldest")["catalog_information"]["verified_time"]
+
+
+def test_a_damaged_backup_fails_with_every_problem(repository, backups, capsys):
+    first, _ = backups
+    for archive in (*first.archives, first.manifest):
+        flip(file_of(repository, first, archive), -1)
+    assert main(["verify-backup", repository.root, "oldest"]) == 1
+    captured = capsys.readouterr()
+    assert [line.split(":")[0] for line in captured.out.splitlines()] == [
+        *("FAILED base.tar.zst", "FAILED backup_manifest.zst"),
+    ]
+    assert f"backup {first.id} of 'main' has 2 problems" in captured.err
+    assert repository.backups.verified(first.id) is None
+
+
+def test_the_json_of_a_verification_lists_problems_by_file(repository, backups, capsys):
+    os.unlink(file_of(repository, backups[0], backups[0].archives[0]))
+    assert main(["verify-backup", repository.root, "oldest", "-f", "json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["main"]["verified"] is False
+    assert [each["file"] for each in found["main"]["problems"]] == ["base.tar.zst"]
+    assert found["_ERROR"] == [f"backup {backups[0].id} of 'main' has 1 problem"]

@@ -1,0 +1,251 @@
+"""A cluster under walstream's protection, as an operator has it: a configuration file, commands as processes.
+
+The directories have names that need quoting everywhere. What is received, held and restored is looked at
+from outside: the server's views, files, PostgreSQL's own tools.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from support.clusters import Cluster, pg_tool
+
+from catalog.lsn import LSN, SegmentSize
+from walstream.ops import unprivileged
+
+ROOT = str(Path(__file__).parents[2])
+RECEIVER = "walstream_receive_wal"
+_DECOMPRESS = {
+    "": ["cat"],
+    ".zst": ["zstd", "-dcq"],
+    ".lz4": ["lz4", "-dcq"],
+    ".gz": ["gzip", "-dc"],
+}
+
+
+class Protection:
+    """One configuration file in ``place`` with a section per server, each for the same cluster."""
+
+    def __init__(
+        self, place: str, cluster: Cluster, servers: dict[str, dict[str, str]] | None = None
+    ) -> None:
+        self.place = Path(place)
+        self.cluster = cluster
+        self.config = str(self.place / "walstream.conf")
+        self._root = self.place / 'it\'s 100% %p "home"'
+        self.configure(servers or {"main": {}})
+
+    def configure(self, servers: dict[str, dict[str, str]]) -> None:
+        """Write the configuration file anew."""
+        lines = ["[walstream]", f"walstream_home = {self._root}", "immediate_checkpoint = on"]
+        for name, options in servers.items():
+            own = {"conninfo": self.cluster.conninfo(), "slot_name": name.replace("-", "_")}
+            own |= {"flush_interval": "50ms"} | options
+            lines += [f"[{name}]", *(f"{option} = {value}" for option, value in own.items() if value)]
+        Path(self.config).write_text("\n".join([*lines, ""]))
+
+    def home(self, name: str = "main") -> Path:
+        """A server's directory: repository and local state in one."""
+        return self._root / name
+
+    # commands
+
+    def run(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end; it must exit with ``code``."""
+        done = subprocess.run(
+            self._command(words), capture_output=True, text=True, env=environment(), timeout=120, check=False
+        )
+        assert done.returncode == code, f"exit code {done.returncode} of {words}:\n{done.stdout}{done.stderr}"
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    def facts(self, *words: str, name: str = "main") -> dict[str, Any]:
+        """What a command says about one server as JSON."""
+        return json.loads(self.run("-f", "json", *words).stdout)[name]
+
+    def refusal(self, *words: str, code: int = 1) -> str:
+        """Run a command that must be refused in the project's manner; what it said."""
+        said = self.run(*words, code=code).stderr
+        lines = said.strip().splitlines()
+        errors = [line for line in lines if "error:" in line]
+        hints = [line for line in lines if line.lower().lstrip().startswith("hint")]
+        assert len(errors) == 1 and len(hints) == 1, f"not one error and one hint: {said}"
+        return said
+
+    def backup(self, *words: str, name: str = "main") -> str:
+        """Take a backup; its id."""
+        return str(self.facts("backup", name, *words, name=name)["backup_id"])
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start a command in the background; what it says goes to the file ``log``."""
+        with open(self.log, "ab") as log:
+            return subprocess.Popen(self._command(words), stdout=log, stderr=log, env=environment())
+
+    @property
+    def log(self) -> Path:
+        return self.place / "walstream.log"
+
+    @contextlib.contextmanager
+    def receiving(self, name: str = "main", *words: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A receiver that streams when the block begins, and is stopped in order at its end."""
+        process = self.start("receive-wal", name, *words)
+        try:
+            self.wait_for_stream(process, name)
+            yield process
+        finally:
+            stop(process)
+
+    def wait_for_stream(self, process: subprocess.Popen[bytes], name: str = "main") -> None:
+        """Wait until the receiver streams and has published that."""
+        published = self.home(name) / "state" / "receiver.json"
+
+        def streams() -> bool:
+            assert process.poll() is None, f"the receiver ended: {self.log.read_text()}"
+            with contextlib.suppress(OSError, ValueError):
+                return bool(json.loads(published.read_text())["pid"] == process.pid)
+            return False
+
+        wait_until(streams)
+
+    # what there is
+
+    def acknowledged(self, name: str = "main") -> LSN:
+        """The position up to which the server was told that WAL is safe: its slot's."""
+        found = self.cluster.one(
+            "SELECT flush_lsn::text FROM pg_stat_replication r JOIN pg_replication_slots s "
+            "ON s.active_pid = r.pid WHERE s.slot_name = %s",
+            name.replace("-", "_"),
+        )
+        return LSN.parse(found or "0/0")
+
+    def catch_up(self, name: str = "main") -> LSN:
+        """Wait until all WAL that the server has now is acknowledged; its position."""
+        self.cluster.sql("CHECKPOINT")  # without a commit the last records may not be written yet
+        position = LSN.parse(self.cluster.one("SELECT pg_current_wal_flush_lsn()::text"))
+        wait_until(lambda: self.streams(name) and self.acknowledged(name) >= position)
+        return position
+
+    def streams(self, name: str = "main") -> bool:
+        """Whether the server has a receiver on that slot."""
+        return bool(
+            self.cluster.one(
+                "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND active",
+                name.replace("-", "_"),
+            )
+        )
+
+    def stored(self, name: str = "main") -> dict[str, Path]:
+        """The WAL files in the repository, by name without suffix."""
+        found = {}
+        for path in (self.home(name) / "wals").rglob("*"):
+            if path.is_file() and ".walstream-tmp." not in path.name:
+                stem = path.name
+                for suffix in (".zst", ".lz4", ".gz"):
+                    stem = stem.removesuffix(suffix)
+                found[stem] = path
+        return found
+
+    def spooled(self, name: str = "main") -> dict[str, Path]:
+        """The files in the spool, by name; ``.partial`` ones too."""
+        files = (self.home(name) / "streaming").iterdir()
+        return {path.name: path for path in files if ".walstream-tmp." not in path.name}
+
+    def held(self, segment: str, name: str = "main") -> bytes | None:
+        """The bytes of a segment, wherever the repository or the spool has them, by the stock tools."""
+        for _ in range(2):  # it may be on its way
+            spool = self.home(name) / "streaming"
+            for path in (spool / segment, self.stored(name).get(segment), spool / f"{segment}.partial"):
+                with contextlib.suppress(FileNotFoundError):
+                    if path is not None and path.exists():
+                        return decompressed(path)
+        return None
+
+    def listing(self) -> dict[str, int]:
+        """Every file below the home with its size, less state and locks: what a refusal must not change."""
+        return listing(self._root, leave_out=("state", "lock"))
+
+    def restore(self, destination: Path, *words: str, server: str | None = None) -> dict[str, Any]:
+        """Restore into a directory that is made here, by the repository's path unless a server is named."""
+        destination.mkdir(mode=0o700, exist_ok=True)
+        name = server or str(self.home())
+        found = self.facts("restore", name, *words, name=os.path.basename(name))
+        unprivileged.way().give(str(self.place))
+        return found
+
+    def _command(self, words: tuple[str, ...]) -> list[str]:
+        return [sys.executable, "-P", "-m", "walstream", "-c", self.config, *words]
+
+
+def environment() -> dict[str, str]:
+    """For our processes: this tree's modules, and nothing of the caller's configuration."""
+    return {**os.environ, "PYTHONPATH": ROOT, "PYTHONDONTWRITEBYTECODE": "1", "TZ": "UTC"}
+
+
+def wait_until(condition: Callable[[], bool], timeout: float = 30.0) -> None:
+    """Wait until the condition holds."""
+    limit = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < limit, f"did not come true within {timeout} seconds"
+        time.sleep(0.02)
+
+
+def stop(process: subprocess.Popen[bytes], signum: int = signal.SIGTERM, timeout: float = 30) -> int:
+    """Signal a process, unless it has ended, and wait for it; its exit code."""
+    if process.poll() is None:
+        process.send_signal(signum)
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+def listing(directory: Path, leave_out: tuple[str, ...] = ()) -> dict[str, int]:
+    """Every file below a directory with its size."""
+    return {
+        str(path.relative_to(directory)): path.stat().st_size
+        for path in sorted(directory.rglob("*"))
+        if path.is_file() and not set(leave_out) & set(path.relative_to(directory).parts)
+    }
+
+
+def decompressed(path: Path) -> bytes:
+    """The content of a stored file, by the stock tool of its suffix."""
+    command = _DECOMPRESS[path.suffix if path.suffix in _DECOMPRESS else ""]
+    if not shutil.which(command[0]):
+        raise AssertionError(f"{command[0]} is not installed")
+    try:
+        return subprocess.run([*command, str(path)], capture_output=True, check=True).stdout
+    except subprocess.CalledProcessError:
+        if not path.exists():
+            raise FileNotFoundError(path) from None
+        raise
+
+
+def verified_by_postgres(cluster: Cluster) -> None:
+    """``pg_verifybackup`` accepts a data directory, with its tablespaces and without its WAL."""
+    tool = pg_tool(cluster.version, "pg_verifybackup")
+    if tool is not None:
+        done = subprocess.run([tool, "-n", cluster.directory], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def timeline_of(cluster: Cluster) -> int:
+    """The timeline that a cluster writes."""
+    return int(cluster.one("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[:8], 16)
+
+
+def segment_size(cluster: Cluster) -> SegmentSize:
+    """The size of a cluster's segments."""
+    return SegmentSize.parse(cluster.one("SHOW wal_segment_size"))

@@ -1,0 +1,78 @@
+"""``walstream show-backup``: all that is known about one backup, in Barman's groups."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from catalog.survey import Surveyed
+from walstream.cli.backup_facts import facts_of_details, groups_of_details
+from walstream.cli.context import Context
+from walstream.cli.units import local_time
+from walstream.ops.details import Details, details
+from walstream.ops.listing import list_backups
+from walstream.ops.stored import repository_at
+
+EXAMPLE = "walstream show-backup main latest"
+
+Group = tuple[str, list[tuple[str, str]]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", metavar="SERVER", help="a name, or the path of a repository")
+    parser.add_argument(
+        "backup", metavar="ID", help="an id, a name, latest, oldest, latest-full or last-failed"
+    )
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    """Show the backup."""
+    places, output = context.places(arguments.server), context.output
+    repository = repository_at(places.repository, places.name)
+    listing = list_backups(repository, places.home, time.time())
+    found = listing.survey.find(arguments.backup)
+    facts, groups = _unfinished(found)
+    if found.record is not None:
+        shown = details(found.record, listing, repository)
+        facts, groups = facts_of_details(shown), groups_of_details(shown)
+        _warn_of_timelines(context, shown)
+    facts |= {"backup_id": found.id, "status": found.status.word, "server_name": places.name}
+    output.put(places.name, facts)
+    output.line(f"Backup {found.id}:")
+    top = [("Server Name", places.name), ("Status", found.status.word)]
+    _show(context, [("", top), *groups])
+    return 0
+
+
+def _show(context: Context, groups: list[Group]) -> None:
+    for title, lines in groups:
+        if title:
+            context.output.line()
+            context.output.line(f"  {title}:")
+        for label, value in lines:
+            context.output.line(f"{'    ' if title else '  '}{label:<24}: {value}")
+    context.output.line()
+
+
+def _unfinished(found: Surveyed) -> tuple[dict[str, object], list[Group]]:
+    """What there is to say about a backup without record."""
+    mark = found.traces.failed or found.traces.started
+    facts: dict[str, object] = {"backup_type": "full"}
+    lines = []
+    if mark is not None:
+        facts["begin_time"] = mark.started.astimezone().isoformat(" ")
+        lines.append(("Begin time", local_time(mark.started)))
+    if found.status.error is not None:
+        facts |= {"error": found.status.error, "hint": found.status.hint}
+        lines.append(("Error", found.status.error))
+        lines += [("Hint", found.status.hint)] if found.status.hint else []
+    return facts, [("", lines)]
+
+
+def _warn_of_timelines(context: Context, shown: Details) -> None:
+    others = [str(each) for each in shown.wal.timelines if each != shown.record.end.timeline]
+    if others:
+        context.output.warning(
+            f"from backup {shown.record.id} other timelines can be reached too: {', '.join(others)}",
+            "name the one to recover along with: restore --target-tli",
+        )

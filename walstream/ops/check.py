@@ -1,0 +1,97 @@
+"""``check``: is this server protected? Items in order, each OK or FAILED with its remedy; changes nothing.
+
+Labels are Barman's where the question is the same. A server that does not answer is one failed item, and what
+can be answered without it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from catalog.errors import ConfigurationError, StorageError
+from catalog.repository import Repository
+from walstream.ops.check_server import server_items, slot_items
+from walstream.ops.check_stored import is_receiving, stored_items
+from walstream.ops.items import Item, failure, fine
+from walstream.ops.survey import Survey, survey
+from walstream.settings.server import ServerSettings
+
+_ELSEWHERE = " (WAL streaming)"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that was found out about a server."""
+
+    server: str
+    active: bool
+    items: tuple[Item, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed; an inactive server is never blamed."""
+        return not self.active or all(item.ok for item in self.items)
+
+
+def check(settings: ServerSettings) -> Report:
+    """Check one server; an inactive one is not connected to."""
+    try:
+        receiving = is_receiving(settings)
+    except StorageError:
+        receiving = False  # the item about the receiver says why that is not known
+    stored, repository = stored_items(settings, receiving, time.time())
+    online: list[Item] = []
+    if settings.active:
+        online = _online(settings, repository, receiving)
+    return Report(settings.name, settings.active, (*online, *stored))
+
+
+def broken(name: str, errors: Sequence[ConfigurationError]) -> Report:
+    """The report on a server whose section cannot be understood."""
+    items = [
+        failure("configuration", error.message, error.hint or "correct this line of the configuration")
+        for error in errors
+    ]
+    return Report(name, True, tuple(items))
+
+
+def _online(settings: ServerSettings, repository: Repository | None, receiving: bool) -> list[Item]:
+    found = survey(settings)
+    items = server_items(settings, found, receiving)
+    if settings.wal_streaming_conninfo == settings.streaming_conninfo:
+        items += slot_items(settings, found, receiving)
+        return [*items, *_coherence("systemid coherence", found, repository)]
+    conninfo = settings.wal_streaming_conninfo
+    node = replace(settings, conninfo=conninfo, streaming_conninfo=conninfo)
+    wal = survey(node)
+    items += [
+        replace(item, label=item.label + _ELSEWHERE)
+        for item in (*server_items(node, wal, receiving)[:3], *slot_items(node, wal, receiving))
+    ]
+    items += _coherence("systemid coherence", found, repository)
+    return [*items, *_coherence("systemid coherence" + _ELSEWHERE, wal, repository)]
+
+
+def _coherence(label: str, found: Survey, repository: Repository | None) -> list[Item]:
+    """SQL, streaming and the repository must mean the same cluster."""
+    known = {
+        "by SQL": found.system_identifier,
+        "by streaming": found.stream.system_identifier if found.stream else None,
+        "in the repository": repository.identity.system_identifier if repository else None,
+    }
+    told = {where: value for where, value in known.items() if value is not None}
+    if not told.keys() - {"in the repository"}:
+        return []
+    if len(set(told.values())) == 1:
+        return [fine(label)]
+    shown = ", ".join(f"{value} {where}" for where, value in told.items())
+    return [
+        failure(
+            label,
+            f"these are different clusters: {shown}",
+            "correct the connection strings; after pg_upgrade or a new initdb protect the server under a new "
+            "name, and set active = false in the old section",
+        )
+    ]

@@ -1,0 +1,59 @@
+"""One answer of ``check``: a label, whether all is well, a hint, and the remedy if there is one. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from walstream.ops.requirements import Lack
+
+WARNING = "WARNING: "
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """``hint`` says what was seen; ``remedy`` what to do, of a failure always, of a warning if possible."""
+
+    label: str
+    ok: bool
+    hint: str = ""
+    remedy: str = ""
+
+    @property
+    def key(self) -> str:
+        """The label as a key of JSON."""
+        return self.label.lower().replace(" ", "_").replace("-", "_").replace(".", "")
+
+    @property
+    def status(self) -> str:
+        """``OK`` or ``FAILED``, as Barman has it."""
+        return "OK" if self.ok else "FAILED"
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether it is well today and may not be tomorrow."""
+        return self.ok and self.hint.startswith(WARNING)
+
+
+def fine(label: str, hint: str = "") -> Item:
+    """All is well."""
+    return Item(label, True, hint)
+
+
+def warned(label: str, hint: str, remedy: str = "") -> Item:
+    """Well, with a warning."""
+    return Item(label, True, WARNING + hint, remedy)
+
+
+def failure(label: str, hint: str, remedy: str) -> Item:
+    """Not well."""
+    return Item(label, False, hint, remedy)
+
+
+def judged(label: str, lack: Lack | None, hint: str = "") -> Item:
+    """Well unless something is lacking."""
+    return fine(label, hint) if lack is None else failure(label, lack.message, lack.remedy)
+
+
+def in_units(nbytes: int) -> str:
+    """A number of bytes for a hint: ``12.3 GiB``, ``0.5 MiB``."""
+    return f"{nbytes / (1 << 30):.1f} GiB" if nbytes >= 1 << 30 else f"{nbytes / (1 << 20):.1f} MiB"

@@ -1,0 +1,120 @@
+"""Where one server's WAL and backups are kept, by plain values: made ready, locked, received into.
+
+The same code serves the command line, which has these values from settings (``wiring``), and the library.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from catalog import durable, layout
+from catalog.codec import Codec
+from catalog.errors import Absent, ForeignRepository
+from catalog.filing import Filing
+from catalog.frames import Workers
+from catalog.local_storage import LocalStorage, failed
+from catalog.lock import Lock
+from catalog.repository import Repository, create_repository, refuse_foreign
+from catalog.repository_identity import RepositoryIdentity, read_identity
+from catalog.state import receiver_lock_path
+from walstream.connection import Connection
+from walstream.intake import Intake, IntakeOptions
+from walstream.receiver import ReceiveOptions, Receiver, ServerFacts, server_facts
+
+CODEC_THREADS = 2
+ARCHIVE_LOCK = "archive"
+BACKUP_LOCK = "backup"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """``repository`` and ``home`` are the server's own directories, ``name`` is what people call it.
+
+    ``codec`` is how WAL is stored, ``unsynced_limit`` how many received bytes may wait for a sync.
+    """
+
+    name: str
+    repository: str
+    home: str
+    codec: Codec
+    unsynced_limit: int = 64 << 20
+
+
+def ready_repository(repository: str, home: str, facts: ServerFacts) -> Repository:
+    """The server's repository, made if there is none yet, and its home beside it.
+
+    ``WrongServer`` when it belongs to another cluster, ``ForeignRepository`` when a directory is not ours.
+    """
+    identity = RepositoryIdentity(
+        facts.system.system_identifier,
+        facts.version // 10000,
+        facts.size,
+        os.urandom(16),
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    made = create_repository(repository, identity)
+    if os.path.abspath(home) != made.root:
+        _claim_home(home, made.identity)
+    try:
+        for directory in (layout.STREAMING, layout.INCOMING, layout.ERRORS, layout.STATE):
+            durable.make_directories(os.path.join(home, directory))
+    except OSError as error:
+        raise failed("make", home, error) from error
+    return made
+
+
+def connected_repository(conninfo: str, repository: str, home: str) -> Repository:
+    """Connect for replication, check the server's identity, and open or make its repository."""
+    with Connection.open(conninfo, application_name="walstream") as connection:
+        return ready_repository(repository, home, server_facts(connection))
+
+
+def receiver_lock(home: str, name: str) -> Lock:
+    """The lock of which a server has one, however its receiver is started."""
+    return Lock(receiver_lock_path(home), f"receiving WAL of {name!r}")
+
+
+def archive_lock(repository: Repository, name: str) -> Lock:
+    """The lock of whoever files WAL."""
+    return repository.lock(ARCHIVE_LOCK, f"archiving WAL of {name!r}")
+
+
+def backup_lock(repository: Repository, name: str) -> Lock:
+    """The lock of whoever adds or removes backups."""
+    return repository.lock(BACKUP_LOCK, f"taking or removing backups of {name!r}")
+
+
+@contextmanager
+def running_receiver(place: Place, options: ReceiveOptions) -> Iterator[tuple[Receiver, Intake]]:
+    """A receiver for the server, made and locked but not yet run; on leaving, its archiver is emptied."""
+    repository = connected_repository(options.conninfo, place.repository, place.home)
+    with (
+        receiver_lock(place.home, place.name),
+        archive_lock(repository, place.name),
+        Workers(CODEC_THREADS) as workers,
+    ):
+        identity = repository.identity
+        filing = Filing(
+            repository.storage, identity.wal_segment_size, identity.system_identifier, place.codec, workers
+        )
+        intake = Intake(repository, filing, IntakeOptions(place.home, place.unsynced_limit))
+        try:
+            yield Receiver(options, intake), intake
+        finally:
+            intake.close()
+
+
+def _claim_home(home: str, identity: RepositoryIdentity) -> None:
+    storage = LocalStorage(home)
+    try:
+        read_identity(storage).require(identity.system_identifier)
+    except Absent:
+        try:
+            refuse_foreign(home)
+        except ForeignRepository as error:
+            raise ForeignRepository(error.message, "choose another walstream_home") from None
+        storage.put(layout.IDENTITY, identity.to_json())

@@ -1,0 +1,56 @@
+"""``switch-wal``: end the current segment on the primary, and if wanted wait until it is stored."""
+
+from __future__ import annotations
+
+import time
+
+from catalog.errors import Absent, RepositoryError, ServerRefused
+from catalog.repository import Repository
+from walstream.ops import wiring
+from walstream.ops.check_stored import is_receiving
+from walstream.server import checkpoint, is_standby, switch_wal
+from walstream.settings.server import ServerSettings
+
+POLL = 0.1
+
+
+def switch(settings: ServerSettings, *, force: bool = False) -> str:
+    """Switch; the name of the segment that was ended. ``force`` does a checkpoint first.
+
+    Without new WAL nothing happens, and the name is that of the segment ended last: ``force`` makes some.
+    """
+    with wiring.open_sql(settings) as connection:
+        if is_standby(connection):
+            raise ServerRefused(
+                f"server {settings.name!r} is a standby, which cannot switch WAL",
+                "run it for the primary, under whose name that is configured",
+            )
+        if force:
+            checkpoint(connection)
+        return switch_wal(connection)
+
+
+def wait_until_stored(settings: ServerSettings, segment: str, timeout: float) -> None:
+    """Wait until a segment is in the repository; ``RepositoryError`` when it does not come."""
+    repository = wiring.stored_repository(settings)
+    deadline = time.monotonic() + timeout
+    while not _is_stored(repository, segment):
+        if not is_receiving(settings):
+            raise RepositoryError(
+                f"segment {segment} is not in the repository, and no receiver runs that would bring it",
+                f"run: walstream receive-wal {settings.name}",
+            )
+        if time.monotonic() > deadline:
+            raise RepositoryError(
+                f"segment {segment} did not come into the repository within {timeout:g} seconds",
+                f"see what is wrong: walstream check {settings.name}; or raise --archive-timeout",
+            )
+        time.sleep(POLL)
+
+
+def _is_stored(repository: Repository, segment: str) -> bool:
+    try:
+        repository.wal.open(segment).close()
+    except Absent:
+        return False
+    return True
