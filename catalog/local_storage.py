@@ -66,8 +66,13 @@ class LocalStorage:
         try:
             with os.scandir(self.path(directory)) as entries:
                 for entry in entries:
-                    if entry.is_file() and not durable.is_temporary(entry.name):
-                        found.append((entry.name, entry.stat().st_size))
+                    if durable.is_temporary(entry.name):
+                        continue
+                    try:
+                        if entry.is_file():
+                            found.append((entry.name, entry.stat().st_size))
+                    except FileNotFoundError:
+                        pass  # removed while we look: it is not there, but the others are
         except FileNotFoundError:
             return iter(())
         except OSError as error:
@@ -167,7 +172,10 @@ class LocalWriter:
             raise failed("write", self._file.path, error) from error
 
     def abort(self) -> None:
-        self._file.abort()
+        try:
+            self._file.abort()
+        except OSError:
+            pass  # it stays under its temporary name, which nobody reads and the next sweep removes
 
 
 def failed(verb: str, path: str, error: OSError) -> StorageError:

@@ -41,8 +41,8 @@ log = logging.getLogger("walstream.receiver")
 MESSAGES_PER_TURN = 64
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-SETTLING = 0.05
 COMMAND_PATIENCE = 60.0
+SETTLING = 0.05
 
 
 class Destination(Protocol):

@@ -102,7 +102,8 @@ def test_each_stored_file_is_good_to_the_stock_tools(cluster_factory, protect):
         stored = ours.stored().values()
         assert stored and {path.suffix for path in stored} == {suffix}
         if suffix:
-            subprocess.run([codec, "-tq", *map(str, stored)], check=True)
+            for path in stored:
+                subprocess.run([codec, "-tq", str(path)], check=True)
 
 
 def test_a_synchronous_commit_has_been_received_when_it_returns(cluster_factory, protect):

@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from backup.take import Progress, TakeOptions, take
+from backup.incoming import Progress
+from backup.take import TakeOptions, take
 from catalog import layout
 from catalog.codec import Codec
 from catalog.coverage import restorable
-from catalog.errors import BackupFailed, WalstreamError
+from catalog.errors import BackupFailed, StorageError, WalstreamError
 from catalog.frames import Workers, encoder
 from catalog.lock import is_held
 from catalog.lsn import LSN
@@ -166,16 +167,25 @@ class _Attempt:
                 if self._options.wait:
                     self._wait(lambda: self._is_restorable(record), receiving, deadline)
         except BaseException as error:
-            if shelf.find(self._id) is None:
-                text = str(error) or type(error).__name__
-                hint = getattr(error, "hint", None)
-                ended = datetime.now(UTC)
-                mark = FailedMark(started=self._started, ended=ended, error=text, hint=hint)
-                shelf.fail(self._id, mark)
+            self._fail(error)
             raise
         stored = sum(archive.stored_size for archive in (*record.archives, record.manifest))
         done = self._is_restorable(record)
         return BackupOutcome(record, done, stored, time.monotonic() - began)
+
+    def _fail(self, error: BaseException) -> None:
+        """Leave nothing but the mark of the failure, unless the backup exists already."""
+        shelf = self._repository.backups
+        mark = FailedMark(
+            started=self._started,
+            ended=datetime.now(UTC),
+            error=str(error) or type(error).__name__,
+            hint=getattr(error, "hint", None),
+        )
+        # A repository that cannot be written now is swept by the next backup; what went wrong first counts.
+        with suppress(StorageError):
+            if shelf.find(self._id) is None:
+                shelf.fail(self._id, mark)
 
     def _mark(self, begin: Point | None) -> StartedMark:
         name = self._options.name

@@ -7,16 +7,15 @@ Nothing runs any more when the steps are over, or were closed before.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 
+from backup.incoming import Progress
 from backup.restore import restore
-from backup.take import Progress
 from catalog.errors import Corrupt, DestinationRefused, Interrupted, ServerError, WalstreamError
 from catalog.lsn import LSN
 from catalog.pitr import AUTO
@@ -27,7 +26,7 @@ from walstream.commands import text
 from walstream.connection import Connection
 from walstream.ops import payments, unprivileged, wiring
 from walstream.ops.backup import BackupRequest, take_backup
-from walstream.ops.demo_place import SERVER, Places, new_server, require_reach
+from walstream.ops.demo_place import SERVER, Places, require_reach, root_of_ours
 from walstream.ops.demo_steps import (
     BackedUp,
     Compared,
@@ -44,7 +43,7 @@ from walstream.ops.payments import Activity, Digest, Payer
 from walstream.ops.reception import Reception
 from walstream.ops.restore import RestoreRequest, plan_restore
 from walstream.ops.throwaway import ThrowawayServer
-from walstream.receiver import Receiver
+from walstream.receiver import ReceiveOptions, Receiver
 from walstream.settings.load import load
 from walstream.settings.server import ServerSettings
 from walstream.settings.write import add_server
@@ -53,6 +52,7 @@ SLOT = "walstream"
 ORIGIN_PORT, RESTORED_PORT = 5432, 5433
 FIRST_WORK, MORE_WORK = 2.5, 1.5
 PATIENCE = 60.0
+LONGEST_SOCKET_DIRECTORY = 80
 
 
 def demo(
@@ -93,8 +93,6 @@ class _Story:
     """The acts, and what each leaves to those behind it."""
 
     _settings: ServerSettings
-    _receiving: ExitStack
-    _reception: Reception
     _payer: Payer
     _before: Digest
     _dropped: Dropped
@@ -111,8 +109,8 @@ class _Story:
         self._places = places = Places.within(directory)
         self._stack = stack
         self._on_progress = on_progress
-        self._origin = new_server(binaries, places.origin, places.sockets, ORIGIN_PORT)
-        self._restored = new_server(binaries, places.restored, places.sockets, RESTORED_PORT)
+        self._origin = _server(binaries, places.origin, places.sockets, ORIGIN_PORT)
+        self._restored = _server(binaries, places.restored, places.sockets, RESTORED_PORT)
 
     def acts(self) -> dict[str, Callable[[], Step]]:
         return {
@@ -151,8 +149,8 @@ class _Story:
         }
         add_server(config, SERVER, lines, home)
         self._settings = load(config).server(SERVER)
-        self._receiving = self._stack.enter_context(ExitStack())
-        self._reception = self._receiving.enter_context(Reception(self._receiver))
+        options = wiring.receive_options(self._settings)
+        self._reception = self._stack.enter_context(Reception(lambda: self._receiver(options)))
         with _sql(self._origin) as connection:
             position = payments.position(connection)
         self._wait(lambda: self._state().flushed >= position)
@@ -196,9 +194,7 @@ class _Story:
             position = payments.position(connection)
         self._wait(lambda: self._state().flushed >= position)
         repository = wiring.stored_repository(self._settings)
-        shelf = repository.wal
-        stored = [each for directory in shelf.directories() for each in shelf.sizes(directory)]
-        sizes = [size for name, size in stored if kind_of(name) == SEGMENT]
+        sizes = [size for name, size in repository.wal.all_sizes() if kind_of(name) == SEGMENT]
         self._dropped = Dropped(
             moment=moment,
             rows=self._before.rows,
@@ -245,7 +241,7 @@ class _Story:
 
     def stop(self) -> None:
         """End everything in order, so that what is left on disk can be started again."""
-        self._receiving.close()
+        self._reception.stop()
         for server in (self._restored, self._origin):
             server.stop()
 
@@ -257,17 +253,17 @@ class _Story:
             return error
         return ServerError(f"{error}\nthe end of the server's log:\n{log}", error.hint)
 
-    @contextlib.contextmanager
-    def _receiver(self) -> Iterator[Receiver]:
-        options = wiring.receive_options(self._settings)
-        with wiring.running_receiver(self._settings, options) as (receiver, _):
-            yield receiver
-
     def _state(self) -> ReceiverState:
+        running = self._reception.is_running()
         state = live_receiver_state(self._settings.home)
-        if not self._reception.is_running() or state is None:
+        if state is None or not running:
             raise ServerError("the receiver has ended")
         return state
+
+    @contextmanager
+    def _receiver(self, options: ReceiveOptions) -> Iterator[Receiver]:
+        with wiring.running_receiver(self._settings, options) as (receiver, _):
+            yield receiver
 
     def _worked(self, seconds: float) -> Step:
         before, began = self._seen, time.monotonic()
@@ -289,6 +285,21 @@ class _Story:
             if time.monotonic() > limit:
                 raise ServerError(f"the receiver did not get the server's WAL within {PATIENCE:.0f} s")
             time.sleep(0.02)
+
+
+def _server(binaries: str, directory: str, sockets: str, port: int) -> ThrowawayServer:
+    return ThrowawayServer(
+        binaries,
+        directory,
+        port=port,
+        socket_directory=sockets if len(os.fsencode(sockets)) <= LONGEST_SOCKET_DIRECTORY else None,
+        # the restore_command is to find this walstream, from wherever it was started
+        environment={"PYTHONPATH": os.pathsep.join([root_of_ours(), *_python_path()])},
+    )
+
+
+def _python_path() -> list[str]:
+    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
 
 
 def _sql(server: ThrowawayServer) -> Connection:

@@ -15,10 +15,8 @@ import walstream
 from catalog.errors import DestinationRefused
 from catalog.local_storage import failed
 from walstream.ops import unprivileged
-from walstream.ops.throwaway import ThrowawayServer
 
 SERVER = "demo"
-LONGEST_SOCKET_DIRECTORY = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +58,12 @@ def place(keep: str | None) -> Iterator[str]:
 def require_reach(binaries: str, directory: str) -> None:
     """``DestinationRefused`` unless whoever PostgreSQL runs as can reach all that it has to run and read."""
     way = unprivileged.way()
-    for path in (binaries, sys.executable, os.path.dirname(sys.executable), _root_of_ours()):
+    for path in (binaries, sys.executable, os.path.dirname(sys.executable), root_of_ours()):
         way.require_access(os.path.join(path, "x") if os.path.isdir(path) else path)
     way.require_access(os.path.join(directory, "x"))
 
 
-def new_server(binaries: str, directory: str, sockets: str, port: int) -> ThrowawayServer:
-    """A server of the demo, not yet made; one whose path is too long has its socket elsewhere."""
-    return ThrowawayServer(
-        binaries,
-        directory,
-        port=port,
-        socket_directory=sockets if len(os.fsencode(sockets)) <= LONGEST_SOCKET_DIRECTORY else None,
-        # the restore_command is to find this walstream, from wherever it was started
-        environment={"PYTHONPATH": os.pathsep.join([_root_of_ours(), *_python_path()])},
-    )
-
-
-def _root_of_ours() -> str:
+def root_of_ours() -> str:
     """The directory from which this walstream was imported."""
     return os.path.dirname(os.path.dirname(os.path.abspath(walstream.__file__)))
 
@@ -105,7 +91,3 @@ def _remove(directory: str) -> None:
             return
         time.sleep(0.05)
     shutil.rmtree(directory)
-
-
-def _python_path() -> list[str]:
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
