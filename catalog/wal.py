@@ -29,6 +29,14 @@ class WalShelf:
         """The raw bytes of a stored WAL file; ``Absent`` when no codec's suffix leads to one."""
         return self.find(name)[1]
 
+    def holds(self, name: str) -> bool:
+        """Whether a WAL file is stored."""
+        try:
+            self.open(name).close()
+        except Absent:
+            return False
+        return True
+
     def find(self, name: str) -> tuple[str, Reader]:
         """The key under which a WAL file is stored, and its raw bytes."""
         for suffix in ("", *SUFFIXES):
