@@ -21,7 +21,7 @@ from support.protection import ROOT, Protection
 
 from walstream.ops.installation import version_text
 
-# How fast a machine is today is no property of the code.
+# Machines are shared: how long an example takes says nothing.
 settings.register_profile("walstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("walstream")
 

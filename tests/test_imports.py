@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from support.cluster_wal import name, new_repository, segment_bytes, store
+from support.filed_wal import name, new_repository, segment_bytes, store
 from support.modules import MODULES, ROOT, is_below
 
 # Everything in these packages, less ONLINE, must work on a machine without psycopg.

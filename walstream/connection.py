@@ -54,7 +54,7 @@ _HINTS = (
     ("timeout expired", "check that the server can be reached from this host"),
     ("to start walsender", "give the role the privilege: ALTER ROLE … REPLICATION"),
     ("to start WAL sender", "give the role the privilege: ALTER ROLE … REPLICATION"),
-    ("exceeds max_wal_senders", "raise max_wal_senders on the server (needs a restart)"),
+    ("max_wal_senders", "raise max_wal_senders on the server (needs a restart)"),
     ("remaining connection slots", "raise max_connections on the server or stop other clients"),
     ("all replication slots are in use", "raise max_replication_slots on the server (needs a restart) "
      "or drop a slot that is not needed"),

@@ -5,8 +5,8 @@ import os
 import shutil
 
 import pytest
-from support.cluster_wal import IDENTITY, name, new_repository, segment_bytes, store
 from support.faults import fail
+from support.filed_wal import IDENTITY, name, new_repository, segment_bytes, store
 from support.streams import drain
 from support.wal_pages import SYSTEM_IDENTIFIER
 

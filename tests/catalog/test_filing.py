@@ -1,5 +1,4 @@
 import pytest
-from support.cluster_wal import filing, giving, name, segment_bytes
 from support.faults import Disk, PowerLoss
 from support.memory_storage import MemoryStorage
 from support.streams import Given, drain

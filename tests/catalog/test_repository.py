@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from support.cluster_wal import IDENTITY, name, new_repository, segment_bytes, store
 from support.faults import Disk, PowerLoss, fail
+from support.filed_wal import IDENTITY, name, new_repository, segment_bytes, store
 from support.values import history, record
 
 from catalog.errors import Absent, Corrupt, ForeignRepository, RepositoryError, StorageError, WrongServer

@@ -3,7 +3,7 @@ import gzip
 import lzma
 
 import pytest
-from support.cluster_wal import filing, giving, name, segment_bytes
+from support.filed_wal import filing, giving, name, segment_bytes
 from support.memory_storage import MemoryStorage
 from support.streams import drain
 
@@ -79,7 +79,9 @@ def test_what_cannot_be_found_by_its_name_is_not_listed(storage):
         "wals/lost+found/x",
     ):
         storage.content[key] = b"x"
-    assert list(WalShelf(storage).names()) == list(WalShelf(storage).all_sizes()) == []
+    shelf = WalShelf(storage)
+    assert list(shelf.names()) == []
+    assert [size for directory in shelf.directories() for size in shelf.sizes(directory)] == []
 
 
 def test_everything_can_be_listed_on_files_beside_histories(tmp_path):
@@ -95,7 +97,7 @@ def test_everything_can_be_listed_on_files_beside_histories(tmp_path):
 
 def test_sizes_are_of_the_stored_bytes(storage):
     storage.content[f"{DIRECTORY}/{name(7)}.zst"] = b"abc"
-    assert list(WalShelf(storage).all_sizes()) == [(name(7), 3)]
+    assert list(WalShelf(storage).sizes("0000000100000000")) == [(name(7), 3)]
 
 
 def test_a_history_is_read_whole_and_a_missing_one_is_absent(storage):

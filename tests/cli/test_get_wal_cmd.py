@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from support.cluster_wal import name, new_repository, segment_bytes, store
+from support.filed_wal import name, new_repository, segment_bytes, store
 from support.modules import ROOT
 
 from walstream.cli import main

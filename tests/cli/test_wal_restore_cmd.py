@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from support.cluster_wal import name, new_repository, segment_bytes, store
+from support.filed_wal import name, new_repository, segment_bytes, store
 from support.modules import ROOT
 
 from walstream.cli import main

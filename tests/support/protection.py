@@ -75,11 +75,12 @@ class Protection:
 
     def refusal(self, *words: str, code: int = 1) -> str:
         """Run a command that must be refused in the project's manner; what it said."""
-        said = self.run(*words, code=code).stderr
-        lines = said.strip().splitlines()
-        errors = [line for line in lines if "error:" in line]
-        hints = [line for line in lines if line.lower().lstrip().startswith("hint")]
-        assert len(errors) == 1 and len(hints) == 1, f"not one error and one hint: {said}"
+        return self.one_error(self.run(*words, code=code).stderr)
+
+    def one_error(self, said: str) -> str:
+        """What was said, if it is one error with one hint, and no more than that."""
+        kinds = [line.partition(":")[0] for line in said.replace("walstream: ", "").strip().splitlines()]
+        assert kinds == ["error", "hint"], f"not one error and one hint: {said}"
         return said
 
     def backup(self, *words: str, name: str = "main") -> str:

@@ -3,8 +3,8 @@ import os
 import threading
 
 import pytest
-from support.cluster_wal import filing, name, segment_bytes
 from support.faults import Disk, fail
+from support.filed_wal import filing, name, segment_bytes
 from support.memory_storage import MemoryStorage
 from support.streams import drain
 

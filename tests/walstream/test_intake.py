@@ -4,8 +4,8 @@ import json
 import os
 
 import pytest
-from support.cluster_wal import IDENTITY, filing, giving, name, new_repository, segment_bytes
 from support.faults import Disk
+from support.filed_wal import IDENTITY, filing, giving, name, new_repository, segment_bytes
 from support.scripted_server import wal
 from support.streams import drain
 from support.values import MB, at, history, record

@@ -7,8 +7,8 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from support.cluster_wal import filing, name, new_repository, segment_bytes
 from support.faults import fail
+from support.filed_wal import filing, name, new_repository, segment_bytes
 from support.scripted_server import (
     ScriptedServer,
     keepalive,
