@@ -16,24 +16,19 @@ from datetime import UTC, datetime
 
 import walstream
 from backup import stream
-from backup.label import BackupLabel, parse_label
-from backup.manifest import ManifestReader
-from backup.observed import Observed
-from backup.tar import Member, MemberSink, TarParser
+from backup.incoming import IncomingCopy, Progress, Space
 from catalog import layout
-from catalog.codec import Codec, decoder
+from catalog.codec import Codec
 from catalog.errors import BackupFailed, ProtocolError, ServerRefused
-from catalog.frames import Workers, encoder
+from catalog.frames import Workers
 from catalog.lsn import LSN
-from catalog.record import Archive, BackupRecord, Compression, Encryption, Point, Tablespace
+from catalog.record import BackupRecord, Compression, Encryption, Point, Tablespace
 from catalog.repository import Repository
-from catalog.sink import BytesLike, Measured, Sink
 from walstream import commands
 from walstream.connection import COPY_OUT, ROWS, Connection, Result
 
 CHECKSUM_FAILURE = "XX001"
 NO_ENCRYPTION = Encryption("none")
-_SMALL = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +49,6 @@ class TakeOptions:
     max_rate: int | None = None
     clock_offset: float = 0.0
     tablespace_names: Mapping[int, str] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a backup is, in bytes of the cluster; ``total`` is the server's estimate."""
-
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Space:
-    oid: int | None
-    location: str
-    kilobytes: int
 
 
 def take(
@@ -97,6 +77,7 @@ class _Taking:
         self._connection = connection
 
     def run(self, on_begin: Callable[[Point], None], on_progress: Callable[[Progress], None]) -> BackupRecord:
+        options = self._options
         settings = self._check_and_ask()
         began = time.monotonic()
         self._connection.send(
@@ -114,7 +95,9 @@ class _Taking:
         self._refuse_in_place(spaces)
         on_begin(begin)
         with ExitStack() as cleanup:
-            copy = _Copy(self._options, self._repository, self._workers, spaces, on_progress)
+            copy = IncomingCopy(
+                options.backup_id, options.codec, self._repository, self._workers, spaces, on_progress
+            )
             cleanup.callback(copy.abort)
             self._copy_all(copy, spaces)
             end = self._point(self._rows()[0])
@@ -177,7 +160,7 @@ class _Taking:
         position = LSN.parse(commands.text(row[0], "position"))
         return Point(position, commands.number(row[1], "timeline"), server_time)
 
-    def _refuse_in_place(self, spaces: list[_Space]) -> None:
+    def _refuse_in_place(self, spaces: list[Space]) -> None:
         if self._connection.server_version >= 160000:
             return
         for space in spaces:
@@ -188,7 +171,7 @@ class _Taking:
                     "move its tables to an ordinary tablespace",
                 )
 
-    def _copy_all(self, copy: _Copy, spaces: list[_Space]) -> None:
+    def _copy_all(self, copy: IncomingCopy, spaces: list[Space]) -> None:
         if self._connection.server_version >= commands.FIRST_WITH_OPTION_LISTS:
             for message in self._copy_out():
                 copy.take(stream.parse(message))
@@ -222,181 +205,13 @@ class _Taking:
             return max(1, sum("checksum verification fail" in note for note in self._connection.notices))
         return 0
 
-    def _tablespace(self, space: _Space) -> Tablespace:
+    def _tablespace(self, space: Space) -> Tablespace:
         oid = space.oid or 0
         names = self._options.tablespace_names or {}
         return Tablespace(oid, names.get(oid, str(oid)), space.location)
 
 
-class _Copy:
-    """The files of one backup while they arrive: events in, durable archives out."""
-
-    def __init__(
-        self,
-        options: TakeOptions,
-        repository: Repository,
-        workers: Workers,
-        spaces: list[_Space],
-        on_progress: Callable[[Progress], None],
-    ) -> None:
-        self._options = options
-        self._shelf = repository.backups
-        self._workers = workers
-        self._locations = {space.oid: space.location for space in spaces}
-        self._total = sum(space.kilobytes for space in spaces) * 1024
-        self._on_progress = on_progress
-        self._observed = Observed("CRC32C", repository.root)
-        self._label = _Captured("backup_label")
-        self._current: _StoredFile | None = None
-        self._archives: list[Archive] = []
-        self._in_manifest = False
-        self._done = 0
-
-    def take(self, event: stream.Event) -> None:
-        if isinstance(event, stream.Data):
-            if self._current is None:
-                raise ProtocolError("the server sent data before it named an archive")
-            self._current.write(event.payload)
-            self._done += len(event.payload)
-            self._on_progress(Progress(self._done, max(self._total, self._done)))
-        elif isinstance(event, stream.ArchiveStarted):
-            self._finish_current()
-            self._current = self._open_archive(event)
-        elif isinstance(event, stream.ManifestStarted):
-            self._finish_current()
-            self._in_manifest = True
-            self._current = self._open(layout.MANIFEST, None, ())
-
-    def finish(self) -> tuple[tuple[Archive, ...], Archive]:
-        """End the manifest, check it against what was observed; all archives, and the manifest."""
-        if not self._in_manifest or self._current is None:
-            raise ProtocolError("the server sent no manifest")
-        manifest, self._current = self._current.finish(), None
-        if {archive.oid for archive in self._archives} != set(self._locations):
-            raise ProtocolError("the server sent other archives than it announced")
-        stored = self._shelf.stored(self._options.backup_id, manifest.file)
-        reader = decoder(stored, self._options.codec.suffix)
-        try:
-            self._observed.check(ManifestReader(reader))
-        finally:
-            reader.close()
-        self._observed.close()
-        return tuple(self._archives), manifest
-
-    def label(self) -> BackupLabel:
-        """The backup's label, as it was seen in the main archive."""
-        return parse_label(self._label.content())
-
-    def abort(self) -> None:
-        """Let go of a file that is half written; harmless when there is none."""
-        self._observed.close()
-        if self._current is not None:
-            self._current.abort()
-
-    def _open_archive(self, event: stream.ArchiveStarted) -> _StoredFile:
-        oid = event.tablespace
-        if oid not in self._locations:
-            raise ProtocolError(f"the server sent an archive that it did not announce: {event.name!r}")
-        if oid is None:
-            observers: tuple[MemberSink, ...] = (self._observed.sink(""), self._label)
-        else:
-            observers = (self._observed.sink(f"pg_tblspc/{oid}/"),)
-        return self._open(layout.archive_name(oid), oid, observers)
-
-    def _open(self, file: str, oid: int | None, observers: tuple[MemberSink, ...]) -> _StoredFile:
-        file += self._options.codec.suffix
-        measured = Measured(self._shelf.writer(self._options.backup_id, file))
-        sink = encoder(self._options.codec, measured, self._workers)
-        parser = TarParser(_Several(observers)) if observers else None
-        return _StoredFile(file, oid, sink, measured, parser)
-
-    def _finish_current(self) -> None:
-        if self._in_manifest:
-            raise ProtocolError("the server sent an archive behind the manifest")
-        if self._current is not None:
-            current, self._current = self._current, None
-            self._archives.append(current.finish())
-
-
-class _StoredFile:
-    """One archive, or the manifest, on its way into the repository."""
-
-    def __init__(
-        self, file: str, oid: int | None, sink: Sink, measured: Measured, parser: TarParser | None
-    ) -> None:
-        self._file = file
-        self._oid = oid
-        self._sink = sink
-        self._measured = measured
-        self._parser = parser
-        self._raw = 0
-
-    def write(self, data: BytesLike) -> None:
-        self._raw += memoryview(data).nbytes
-        if self._parser is not None:
-            self._parser.write(data)
-        self._sink.write(data)
-
-    def finish(self) -> Archive:
-        try:
-            if self._parser is not None:
-                self._parser.finish()
-            self._sink.finish()
-        except BaseException:
-            self._sink.abort()
-            raise
-        return Archive(self._file, self._oid, self._raw, self._measured.nbytes, self._measured.sha256)
-
-    def abort(self) -> None:
-        self._sink.abort()
-
-
-class _Several:
-    """Several member sinks that see the same members."""
-
-    def __init__(self, sinks: tuple[MemberSink, ...]) -> None:
-        self._sinks = sinks
-
-    def begin(self, member: Member) -> None:
-        for sink in self._sinks:
-            sink.begin(member)
-
-    def data(self, view: memoryview) -> None:
-        for sink in self._sinks:
-            sink.data(view)
-
-    def end(self) -> None:
-        for sink in self._sinks:
-            sink.end()
-
-
-class _Captured:
-    """Keeps the content of one small member."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._wanted = False
-        self._content = bytearray()
-
-    def begin(self, member: Member) -> None:
-        self._wanted = member.name == self._name
-        if self._wanted and member.size > _SMALL:
-            raise BackupFailed(f"{self._name} has {member.size} bytes", "the server's answer makes no sense")
-
-    def data(self, view: memoryview) -> None:
-        if self._wanted:
-            self._content += view
-
-    def end(self) -> None:
-        self._wanted = False
-
-    def content(self) -> bytes:
-        if not self._content:
-            raise BackupFailed(f"the server sent no {self._name}")
-        return bytes(self._content)
-
-
-def _space(row: commands.Row) -> _Space:
+def _space(row: commands.Row) -> Space:
     oid = None if row[0] is None else commands.number(row[0], "oid")
     location = "" if row[1] is None else commands.text(row[1], "location")
-    return _Space(oid, location, 0 if row[2] is None else commands.number(row[2], "size"))
+    return Space(oid, location, 0 if row[2] is None else commands.number(row[2], "size"))

@@ -18,7 +18,7 @@ from catalog.lsn import SegmentSize
 from catalog.sink import PIECE, Reader
 from catalog.storage import Storage
 from catalog.wal import WalShelf
-from catalog.walname import HISTORY, SEGMENT, Segment, kind_of
+from catalog.walname import BACKUP, HISTORY, SEGMENT, Segment, kind_of
 from catalog.walpage import check_first_page
 
 FIRST_PAGE = 8192
@@ -26,7 +26,7 @@ FIRST_PAGE = 8192
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """Files WAL onto the shelf of ``storage``; histories stay plain, the rest goes through ``codec``."""
+    """Files WAL onto the shelf of ``storage``; segments go through ``codec``, the small files stay plain."""
 
     storage: Storage
     size: SegmentSize
@@ -41,12 +41,20 @@ class Filing:
         not of full length, or whose first page does not belong to its name and to this cluster, is
         ``Malformed``; other bytes than those stored under the name are a ``Conflict``.
         """
-        try:
-            key, stored = WalShelf(self.storage).find(name)
-        except Absent:
-            self._store(name, open_raw())
-            return True
+        if kind_of(name) is None:
+            raise Malformed(f"not the name of a WAL file: {name!r}")
         raw = open_raw()
+        try:
+            try:
+                key, stored = WalShelf(self.storage).find(name)
+            except Absent:
+                self._store(name, raw)
+                return True
+            return self._accept(name, key, stored, raw)
+        finally:
+            raw.close()
+
+    def _accept(self, name: str, key: str, stored: Reader, raw: Reader) -> bool:
         try:
             if not self._is_same(key, stored, raw):
                 raise Conflict(
@@ -55,7 +63,6 @@ class Filing:
                 )
         finally:
             stored.close()
-            raw.close()
         self.storage.sync(key)
         return False
 
@@ -69,29 +76,26 @@ class Filing:
             ) from damage
 
     def _store(self, name: str, raw: Reader) -> None:
-        plain = kind_of(name) == HISTORY
+        plain = kind_of(name) in (HISTORY, BACKUP)
         codec = Codec.of("none") if plain else self.codec
+        target = self.storage.write(layout.wal_key(name, codec.suffix))
+        sink = encoder(codec, target, self.workers)
         try:
-            target = self.storage.write(layout.wal_key(name, codec.suffix))
-            sink = encoder(codec, target, self.workers)
-            try:
-                first = _read_first(raw, FIRST_PAGE)
-                if not plain:
-                    self._check_beginning(name, first)
-                total = 0
-                piece = first
-                while piece:
-                    sink.write(piece)
-                    total += len(piece)
-                    piece = raw.read(PIECE)
-                if not plain and total != self.size.nbytes:
-                    raise Malformed(f"WAL file {name!r} has {total} bytes instead of {self.size.nbytes}")
-                sink.finish()
-            except BaseException:
-                sink.abort()
-                raise
-        finally:
-            raw.close()
+            first = _read_first(raw, FIRST_PAGE)
+            if not plain:
+                self._check_beginning(name, first)
+            total = 0
+            piece = first
+            while piece:
+                sink.write(piece)
+                total += len(piece)
+                piece = raw.read(PIECE)
+            if not plain and total != self.size.nbytes:
+                raise Malformed(f"WAL file {name!r} has {total} bytes instead of {self.size.nbytes}")
+            sink.finish()
+        except BaseException:
+            sink.abort()
+            raise
 
     def _check_beginning(self, name: str, first: bytes) -> None:
         if kind_of(name) == SEGMENT:

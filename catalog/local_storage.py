@@ -56,7 +56,7 @@ class LocalStorage:
     def names(self, directory: str) -> Iterator[str]:
         try:
             return iter([name for name in os.listdir(self.path(directory)) if not durable.is_temporary(name)])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return iter(())
         except OSError as error:
             raise failed("list", self.path(directory), error) from error
@@ -66,9 +66,14 @@ class LocalStorage:
         try:
             with os.scandir(self.path(directory)) as entries:
                 for entry in entries:
-                    if entry.is_file() and not durable.is_temporary(entry.name):
-                        found.append((entry.name, entry.stat().st_size))
-        except FileNotFoundError:
+                    if durable.is_temporary(entry.name):
+                        continue
+                    try:
+                        if entry.is_file():
+                            found.append((entry.name, entry.stat().st_size))
+                    except FileNotFoundError:
+                        pass  # removed while we look: it is not there, but the others are
+        except (FileNotFoundError, NotADirectoryError):
             return iter(())
         except OSError as error:
             raise failed("list", self.path(directory), error) from error
@@ -109,7 +114,7 @@ class LocalStorage:
             for name in os.listdir(path):
                 if durable.is_temporary(name):
                     durable.remove_if_present(os.path.join(path, name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
             raise failed("remove", path, error) from error
@@ -167,7 +172,10 @@ class LocalWriter:
             raise failed("write", self._file.path, error) from error
 
     def abort(self) -> None:
-        self._file.abort()
+        try:
+            self._file.abort()
+        except OSError:
+            pass  # it stays under its temporary name, which nobody reads and the next sweep removes
 
 
 def failed(verb: str, path: str, error: OSError) -> StorageError:

@@ -51,14 +51,21 @@ class Lock:
                 os.close(fd)
                 raise failed("lock", self.path, error) from error
         self._fd = fd
-        self._sign()
+        try:
+            self._sign()
+        except OSError as error:
+            self.release()
+            raise failed("write", self.path, error) from error
         return self
 
     def release(self) -> None:
         """Let go; harmless when not held."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
-            os.ftruncate(fd, 0)
+            try:
+                os.ftruncate(fd, 0)
+            except OSError:
+                pass  # what stays in the file is only for people, and without the lock it means nothing
             os.close(fd)
 
     def __enter__(self) -> Lock:

@@ -43,9 +43,13 @@ def write_receiver_state(home: str, state: ReceiverState) -> None:
     path = os.path.join(home, layout.STATE, _FILE)
     document = asdict(state) | {key: str(getattr(state, key)) for key in ("written", "flushed", "server")}
     temporary = durable.temporary_name(path)
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(document, file)
-    os.rename(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        os.rename(temporary, path)
+    except BaseException:
+        durable.remove_if_present(temporary)
+        raise
 
 
 def read_receiver_state(home: str) -> ReceiverState | None:

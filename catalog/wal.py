@@ -9,7 +9,7 @@ from __future__ import annotations
 from catalog import layout
 from catalog.codec import SUFFIXES, decoder, split_suffix
 from catalog.errors import Absent
-from catalog.walname import kind_of
+from catalog.walname import HISTORY, SEGMENT, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -43,12 +43,13 @@ class WalShelf:
     def names(self, directories: Iterable[str] | None = None) -> Iterator[str]:
         """The names of stored WAL files, without suffixes, in no particular order.
 
-        All of them, histories too, unless only some of ``directories()`` are asked for.
+        All of them, histories too, unless only some of ``directories()`` are asked for. A file in another
+        directory than ``layout`` says cannot be found by its name, so it does not count.
         """
         for directory in ["", *self.directories()] if directories is None else directories:
             for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
                 name = split_suffix(stored)[0]
-                if kind_of(name) is not None:
+                if _lies_right(name, directory):
                     yield name
 
     def history(self, timeline_name: str) -> bytes:
@@ -63,8 +64,13 @@ class WalShelf:
         """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
         for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
             name = split_suffix(stored)[0]
-            if kind_of(name) is not None:
+            if _lies_right(name, directory):
                 yield name, size
+
+    def all_sizes(self) -> Iterator[tuple[str, int]]:
+        """The name of each stored segment, partial ones and backup histories too, and its stored size."""
+        for directory in self.directories():
+            yield from self.sizes(directory)
 
     def remove_leftovers(self) -> None:
         """Remove what killed writers left; the caller holds the archive lock."""
@@ -73,7 +79,11 @@ class WalShelf:
 
     def directories(self) -> list[str]:
         """The directories that hold segments, in order: the first 16 digits of what is in them."""
-        # A history file's name has sixteen characters as well.
-        return sorted(
-            name for name in self._storage.names(layout.WALS) if len(name) == 16 and kind_of(name) is None
-        )
+        # A history's name has 16 characters too.
+        names = self._storage.names(layout.WALS)
+        return sorted(name for name in names if kind_of(f"{name}00000000") == SEGMENT)
+
+
+def _lies_right(name: str, directory: str) -> bool:
+    kind = kind_of(name)
+    return kind == HISTORY if not directory else kind is not None and name[:16] == directory

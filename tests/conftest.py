@@ -16,11 +16,16 @@ import random
 import time
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
 from support.commands import Commands
 from support.protection import ROOT, Protection
 
 from walstream.ops.installation import version_text
+
+# Machines are shared: how long an example takes says nothing.
+settings.register_profile("walstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("walstream")
 
 
 def pytest_addoption(parser):

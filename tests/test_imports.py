@@ -13,12 +13,28 @@ from support.modules import MODULES, ROOT, is_below
 # Everything in these packages, less ONLINE, must work on a machine without psycopg.
 OFFLINE = (
     *("catalog", "backup", "walstream.settings", "walstream.api", "walstream.cli"),
-    *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details"),
+    *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details", "walstream.ops.restore"),
 )
-ONLINE = ("backup.take",)
+ONLINE = (
+    "backup.take",
+    *(
+        f"walstream.cli.{name}_cmd"
+        for name in ("backup", "check", "demo", "init", "receive_wal", "switch_wal")
+    ),
+)
 
 # The path of get-wal and wal-restore, run once per segment of a recovery.
-LIGHT = ("catalog.errors", "catalog.lsn", "catalog.walname", "catalog.durable")
+LIGHT = (
+    *(
+        "catalog.errors",
+        "catalog.lsn",
+        "catalog.walname",
+        "catalog.durable",
+        "catalog.wal",
+        "catalog.walpage",
+    ),
+    *("backup.fetch", "walstream.cli", "walstream.cli.get_wal_cmd", "walstream.cli.wal_restore_cmd"),
+)
 HEAVY = {"argparse", "configparser", "dataclasses", "enum", "logging", "pathlib", "psycopg", "re", "typing"}
 
 SCRIPT = """

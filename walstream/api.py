@@ -11,8 +11,8 @@ import importlib
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from backup.incoming import Progress
     from backup.restore import RestoreReport
-    from backup.take import Progress
     from catalog.codec import Codec
     from catalog.errors import (
         Absent,
@@ -111,7 +111,7 @@ __all__ = [
 
 _MODULES = {
     "backup.restore": "RestoreReport",
-    "backup.take": "Progress",
+    "backup.incoming": "Progress",
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt

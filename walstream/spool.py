@@ -105,7 +105,11 @@ class Spool:
                     self._changed.notify_all()
 
     def request_sync(self) -> None:
-        """Ask for everything written so far to be synced; returns at once."""
+        """Ask for everything written so far to be synced; returns at once.
+
+        Raises what went wrong in the other threads: on an idle server no ``write`` would.
+        """
+        self.raise_error()
         with self._changed:
             self._sync_requested = True
             self._changed.notify_all()

@@ -13,6 +13,7 @@ from catalog.repository import open_repository
 from catalog.statuses import DONE, WAITING_FOR_WALS
 from catalog.survey import survey
 from walstream.cli import main
+from walstream.ops import wiring
 from walstream.ops.backup import BackupRequest, take_backup
 
 CONFIGURATION = """
@@ -32,7 +33,9 @@ def taken(server, tmp_path):
     text = CONFIGURATION.format(home=tmp_path / "home", conninfo=server.conninfo())
     try:
         settings = loaded(tmp_path, text).server("main")
-        outcome = take_backup(settings, BackupRequest(name="first", fast_checkpoint=True))
+        outcome = take_backup(
+            wiring.backup_options(settings, BackupRequest(name="first", fast_checkpoint=True))
+        )
         yield open_repository(settings.repository), outcome.record
     finally:
         server.sql(

@@ -218,7 +218,7 @@ def test_a_flushed_position_is_reported_only_of_durable_sinks(primary, durable, 
         eventually(lambda: name in kept.files)
         if durable:
             eventually(
-                lambda: primary.one("SELECT pg_walfile_name(%s::pg_lsn)", primary.one(reported)) == name
+                lambda: primary.one("SELECT pg_walfile_name(%s::pg_lsn - 1)", primary.one(reported)) == name
             )
         else:
             assert primary.one(reported) is None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from backup.take import Progress
+from backup.incoming import Progress
 from catalog.errors import UsageError, WalstreamError
 from walstream.cli.context import Context
 from walstream.cli.signals import raising

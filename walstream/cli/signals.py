@@ -25,9 +25,17 @@ def calling(stop: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def raising() -> Iterator[None]:
-    """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted``, so that whatever is half done is undone."""
+    """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted``, so that whatever is half done is undone.
+
+    Only the first of them: a closed terminal sends two, and the undoing is to come to its end.
+    """
+    asked = False
 
     def handler(signum: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            return
+        asked = True
         raise Interrupted(
             f"stopped by {signal.Signals(signum).name}", "what was half done was undone; start again"
         )

@@ -14,7 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from backup.take import Progress, TakeOptions, take
+from backup.incoming import Progress
+from backup.take import TakeOptions, take
 from catalog import layout
 from catalog.codec import Codec
 from catalog.coverage import restorable

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from backup.take import Progress
+from backup.incoming import Progress
 from catalog.codec import Codec
 from catalog.lsn import LSN
 from catalog.repository import Repository

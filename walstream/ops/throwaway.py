@@ -40,7 +40,8 @@ class ThrowawayServer:
     """One data directory and, between ``start`` and ``stop``, the server that runs on it.
 
     ``settings`` go on the command line of every start, where they win over every file and leave no
-    trace in copies of the data; ``configure`` writes to the file. The log is at ``log``, beside the data.
+    trace in copies of the data; ``configure`` writes to the file. ``environment`` is what the server and its
+    commands get beside ours. The log is at ``log``, beside the data.
     A context manager: leaving it closes the server. The data directory is the caller's to remove.
     """
 
@@ -51,6 +52,7 @@ class ThrowawayServer:
         settings: Mapping[str, str] | None = None,
         port: int = 5432,
         socket_directory: str | None = None,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self.bin_dir = bin_dir
         self.directory = os.path.abspath(directory)
@@ -58,6 +60,7 @@ class ThrowawayServer:
         self.settings = dict(settings or {})
         self.port = port
         self.socket_directory = socket_directory
+        self.environment = dict(environment or {})
         self._made_socket_directory = False
         self._process: subprocess.Popen[bytes] | None = None
         self._log_start = 0
@@ -124,7 +127,7 @@ class ThrowawayServer:
         argv = [os.path.join(self.bin_dir, "postgres"), "-D", self.directory, *self._options(way)]
         with open(self.log, "ab") as log:
             self._log_start = log.tell()
-            self._process = way.popen(argv, log)
+            self._process = way.popen(argv, log, self.environment)
         _alive.add(self)
         try:
             limit = time.monotonic() + timeout

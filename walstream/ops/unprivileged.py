@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
 import shutil
 import stat
 import subprocess
@@ -30,8 +31,15 @@ class Way:
     prefix: tuple[str, ...] = ()
     uid: int | None = None
 
-    def popen(self, argv: Sequence[str], output: IO[bytes] | int) -> subprocess.Popen[bytes]:
+    def popen(
+        self,
+        argv: Sequence[str],
+        output: IO[bytes] | int,
+        environment: Mapping[str, str] | None = None,
+    ) -> subprocess.Popen[bytes]:
         """Start the program; its process id is the program's own, nothing stands between.
+
+        ``environment`` is added to ours.
 
         It gets a session of its own, so that an interrupt typed at the terminal reaches us, not it.
         """
@@ -41,7 +49,7 @@ class Way:
             stdout=output,
             stderr=subprocess.STDOUT,
             cwd="/",
-            env=_environment(os.environ),
+            env=_environment(os.environ) | dict(environment or {}),
             user=self.uid,
             group=self.uid,
             extra_groups=None if self.uid is None else (),
@@ -59,6 +67,18 @@ class Way:
                 os.chown(entry, self.uid, self.uid, follow_symlinks=False)
                 if os.path.basename(parent) == "pg_tblspc" and os.path.islink(entry):
                     self.give(os.path.realpath(entry))
+
+    def share(self, path: str) -> None:
+        """Let the program's user read what will be made below an empty directory: by its group."""
+        if self.uid is None:
+            return
+        os.chown(path, -1, self.uid)
+        os.chmod(path, 0o2750)
+
+    def shown(self, argv: Sequence[str]) -> str:
+        """The program as a person would start it in a shell."""
+        become = ["setpriv", f"--reuid={self.uid}", f"--regid={self.uid}", "--clear-groups"]
+        return shlex.join([*self.prefix, *(become if self.uid is not None else ()), *argv])
 
     def require_access(self, path: str) -> None:
         """Raise ``DestinationRefused`` when the program's user cannot reach ``path``."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.receiving import receiving
 
+from walstream.ops import wiring
 from walstream.ops.backup import BackupRequest, take_backup
 from walstream.settings.load import load
 
@@ -287,7 +288,7 @@ def test_a_gap_since_the_oldest_backup(cluster_factory, protected, items, comman
     cluster = cluster_factory()
     settings = protected(cluster)
     with receiving(settings):
-        outcome = take_backup(settings, BackupRequest(fast_checkpoint=True))
+        outcome = take_backup(wiring.backup_options(settings, BackupRequest(fast_checkpoint=True)))
         assert outcome.restorable
         for _ in range(3):
             cluster.load(rows=100)

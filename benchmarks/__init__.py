@@ -1,0 +1,1 @@
+"""Figures, as ratios against PostgreSQL's own tools; ``python -m benchmarks``."""

@@ -1,0 +1,107 @@
+"""Programs timed in pairs: command lines in; seconds, CPU seconds and peak memory out.
+
+Both sides of a comparison run as fresh processes, alternating (theirs, ours, theirs, ours, …), so that whatever
+else the machine does falls on both; the ratio is the median over the pairs. Knows nothing of what runs.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+ROOT = Path(__file__).parent.parent
+
+
+class Failed(Exception):
+    """A program failed, or did not do what it was timed for: there is nothing to compare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of one program: its children count, the server does not. ``rss`` in bytes."""
+
+    seconds: float
+    cpu: float
+    rss: int
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a comparison.
+
+    ``prepare`` makes everything fresh and returns the command line; ``check`` says what is wrong with what
+    the program left, or nothing; ``clear`` removes it. Neither of the three is timed.
+    """
+
+    name: str
+    prepare: Callable[[], Sequence[str]]
+    check: Callable[[], str | None] = lambda: None
+    clear: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What was measured for one row, ours and theirs in the same order."""
+
+    ours: tuple[Run, ...]
+    theirs: tuple[Run, ...]
+
+    @property
+    def ratios(self) -> list[float]:
+        """Their time by ours, pair by pair: above 1, ours is faster."""
+        return [b.seconds / a.seconds for a, b in zip(self.ours, self.theirs, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        return median(self.ratios)
+
+
+def run_program(argv: Sequence[str]) -> Run:
+    """Run a program to its end; ``Failed`` with what it said when its exit code is not 0."""
+    with tempfile.TemporaryFile() as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            argv, cwd=ROOT, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            output.seek(0)
+            said = output.read()[-2000:].decode(errors="replace")
+            raise Failed(f"exit code {process.returncode} of {' '.join(argv)}\n{said}")
+    return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+
+
+def compare(ours: Side, theirs: Side, times: int) -> Comparison:
+    """Run both sides ``times`` times, alternating."""
+    found: dict[str, list[Run]] = {"ours": [], "theirs": []}
+    for _ in range(times):
+        found["theirs"].append(_once(theirs))
+        found["ours"].append(_once(ours))
+    return Comparison(tuple(found["ours"]), tuple(found["theirs"]))
+
+
+def _once(side: Side) -> Run:
+    argv = side.prepare()
+    try:
+        run = run_program(argv)
+        complaint = side.check()
+        if complaint:
+            raise Failed(f"{side.name}: {complaint}")
+    finally:
+        side.clear()
+    return run
+
+
+def environment() -> dict[str, str]:
+    """Ours, with the code of this tree, compiled once like an installed program's."""
+    left_out = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PGOPTIONS")
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return kept | {"PYTHONPATH": str(ROOT)}

@@ -1,0 +1,215 @@
+"""The rows of the table: what is compared with what, and how each side is set up."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.measure import Side, run_program
+from benchmarks.scene import Scene
+
+IN_MEMORY = "neither (memory)"
+ON_DISK = "both (disk)"
+SEGMENT = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One comparison. ``sync``: who syncs; ``goal``: the ratio to reach; ``runs``: how much more often it runs."""
+
+    key: str
+    what: str
+    against: str
+    sync: str
+    goal: float
+    nbytes: int
+    ours: Side
+    theirs: Side
+    runs: int = 1
+
+
+def all_rows(scene: Scene) -> list[Row]:
+    """Every row there is, in the order of the table."""
+    return [
+        _receive(scene, "receive-plain", "none", [], 1.0),
+        _receive(scene, "receive-plain-sync", "none", [], 1.0, disk=True),
+        _receive(scene, "receive-zstd", "zstd", ["--compress=lz4"], 1.2),
+        _receive(scene, "receive-lz4", "lz4", ["--compress=lz4"], 1.2),
+        _receive(scene, "receive-gzip", "gzip", ["--compress=gzip:1"], 3.0),
+        _backup(scene, "backup-plain", "none", [], 1.0),
+        _backup(scene, "backup-zstd", "zstd", ["--compress=client-zstd:1"], 1.2),
+        _restore(scene),
+        _get_wal(scene),
+    ]
+
+
+def walstream(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "walstream", *arguments]
+
+
+def configured(scene: Scene, home: Path, codec: str, slot: str) -> list[str]:
+    """The words of a command that is to use a configuration of its own."""
+    home.mkdir()
+    path = home / "walstream.conf"
+    path.write_text(
+        f"[walstream]\nwalstream_home = {home}\n[main]\nconninfo = {scene.conninfo}\nslot_name = {slot}\n"
+        f"compression = {codec}\nbackup_compression = {codec}\n",
+        encoding="utf-8",
+    )
+    return walstream("-q", "-c", str(path))
+
+
+class _Place:
+    """A directory that every run of a side gets anew, with a slot if it asks for one."""
+
+    def __init__(self, scene: Scene, parent: Path, name: str) -> None:
+        self._scene = scene
+        self._parent = parent
+        self._name = name
+        self.path = parent
+        self.slot = ""
+
+    def renew(self) -> Path:
+        self.path = self._scene.fresh(self._parent, self._name)
+        return self.path
+
+    def new_slot(self) -> str:
+        self.slot = self._scene.new_slot()
+        return self.slot
+
+    def clear(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        if self.slot:
+            self._scene.drop_slot(self.slot)
+
+
+def _receive(scene: Scene, key: str, codec: str, options: list[str], goal: float, disk: bool = False) -> Row:
+    parent = scene.disk if disk else scene.memory
+    ours, theirs = _Place(scene, parent, "ours"), _Place(scene, parent, "theirs")
+    # A segment counts once it is complete; the one in which the end lies need not be.
+    expected = scene.end.value // SEGMENT - scene.begin.value // SEGMENT
+    sync = [] if disk else ["--no-sync"]
+
+    def our_command() -> list[str]:
+        words = configured(scene, ours.renew(), codec, ours.new_slot())
+        return [*words, "receive-wal", "main", "--endpos", str(scene.end)]
+
+    def their_command() -> list[str]:
+        path = theirs.renew()
+        path.mkdir()
+        words = [str(scene.bin / "pg_receivewal"), "-d", scene.conninfo, "-D", str(path)]
+        return [*words, "-S", theirs.new_slot(), "-E", str(scene.end), "--no-loop", *sync, *options]
+
+    def check(place: _Place, pattern: str) -> Callable[[], str | None]:
+        def count() -> str | None:
+            found = sum(1 for path in place.path.rglob(pattern) if "partial" not in path.name)
+            return None if found >= expected else f"{found} segments instead of {expected}"
+
+        return count
+
+    return Row(
+        key,
+        f"receive WAL, {codec if codec != 'none' else 'plain'}",
+        " ".join(["pg_receivewal", *sync, *options]),
+        ON_DISK if disk else IN_MEMORY,
+        goal,
+        scene.wal_bytes,
+        Side("walstream receive-wal", our_command, check(ours, "wals/*/" + "0" * 7 + "*"), ours.clear),
+        Side("pg_receivewal", their_command, check(theirs, "0" * 7 + "*"), theirs.clear),
+    )
+
+
+def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float) -> Row:
+    ours, theirs = _Place(scene, scene.memory, "ours"), _Place(scene, scene.memory, "theirs")
+
+    def our_command() -> list[str]:
+        words = configured(scene, ours.renew(), codec, "bench_backup")
+        return [*words, "backup", "main", "--immediate-checkpoint", "--no-wait"]
+
+    def their_command() -> list[str]:
+        words = [str(scene.bin / "pg_basebackup"), "-d", scene.conninfo, "-D", str(theirs.renew())]
+        return [*words, "-Ft", "-X", "none", "-c", "fast", "--no-sync", *options]
+
+    def clear_ours() -> None:
+        ours.clear()
+        scene.drop_slot("bench_backup")
+
+    def check(place: _Place, pattern: str) -> Callable[[], str | None]:
+        return lambda: None if list(place.path.glob(pattern)) else f"there is no {pattern}"
+
+    return Row(
+        key,
+        f"base backup, {codec if codec != 'none' else 'plain'}",
+        " ".join(["pg_basebackup -Ft -X none --no-sync", *options]),
+        IN_MEMORY,
+        goal,
+        scene.cluster_bytes(),
+        Side("walstream backup", our_command, check(ours, "main/base/*/record.json"), clear_ours),
+        Side("pg_basebackup", their_command, check(theirs, "base.tar*"), theirs.clear),
+    )
+
+
+def _restore(scene: Scene) -> Row:
+    stored = _stored_backup(scene)
+    (archive,) = stored.glob("base/*/base.tar.zst")
+    ours, theirs = _Place(scene, scene.memory, "ours"), _Place(scene, scene.memory, "theirs")
+
+    def our_command() -> list[str]:
+        path = ours.renew()
+        path.mkdir(mode=0o700)  # root may restore only into what is there: it must not own a cluster
+        return walstream("-q", "restore", str(stored), "latest", str(path))
+
+    def their_command() -> list[str]:
+        path = theirs.renew()
+        path.mkdir()
+        return ["sh", "-c", f"zstd -dc {archive} | tar -x -C {path}"]
+
+    def check(place: _Place) -> Callable[[], str | None]:
+        return lambda: None if (place.path / "global" / "pg_control").exists() else "there is no pg_control"
+
+    return Row(
+        "restore-zstd",
+        "restore, zstd",
+        "zstd -dc | tar -x",
+        IN_MEMORY,
+        1.0,
+        scene.cluster_bytes(),
+        Side("walstream restore", our_command, check(ours), ours.clear),
+        Side("tar", their_command, check(theirs), theirs.clear),
+    )
+
+
+def _get_wal(scene: Scene) -> Row:
+    stored = _stored_backup(scene)
+    name = sorted(stored.glob("wals/*/*.zst"))[0].name.removesuffix(".zst")
+    target = scene.memory / "segment"
+
+    def check() -> str | None:
+        nbytes = target.stat().st_size
+        return None if nbytes == SEGMENT else f"{nbytes} bytes"
+
+    command = walstream("get-wal", str(stored), name, "-o", str(target))
+    return Row(
+        "get-wal",
+        "get-wal, one zstd segment",
+        "python -c pass",
+        IN_MEMORY,
+        1 / 6,
+        SEGMENT,
+        Side("walstream get-wal", lambda: command, check, lambda: target.unlink(missing_ok=True)),
+        Side("python", lambda: [sys.executable, "-c", "pass"]),
+        runs=5,
+    )
+
+
+def _stored_backup(scene: Scene) -> Path:
+    """A repository with one zstd backup and all the WAL that it needs; made once."""
+    home = scene.memory / "stored"
+    if not home.exists():
+        words = configured(scene, home, "zstd", "bench_stored")
+        run_program([*words, "backup", "main", "--immediate-checkpoint"])
+        scene.drop_slot("bench_stored")
+    return home / "main"
