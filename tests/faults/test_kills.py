@@ -14,10 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.clusters import Cluster, fingerprint
-from support.protection import listing, segment_size, stop, verified_by_postgres
+from support.protection import assert_same_wal, listing, segment_size, stop, verified_by_postgres
 
-from catalog.lsn import LSN
-from catalog.walname import Segment
 from walstream.ops import unprivileged
 
 pytestmark = pytest.mark.timeout(1800)
@@ -48,7 +46,6 @@ def load_on(cluster):
 
 
 def test_a_killed_receiver_has_what_it_acknowledged(cluster_factory, protect, rounds, chance):
-    """The slot's position is what the last acknowledgement said, so it is the measure."""
     cluster = cluster_factory(KEEPS_ITS_WAL, segment_megabytes=1)
     size = segment_size(cluster)
     codec = chance.choice(["zstd", "lz4", "gzip", "none"])
@@ -63,29 +60,12 @@ def test_a_killed_receiver_has_what_it_acknowledged(cluster_factory, protect, ro
             time.sleep(chance.uniform(0, 1.5))
             assert process.poll() is None, ours.log.read_text()
             stop(process, signal.SIGKILL)
-            checked = assert_held(ours, checked)
+            checked = assert_same_wal(ours, checked)
     with ours.receiving():
         ours.catch_up()
-    last = assert_held(ours, first)
+    last = assert_same_wal(ours, first)
     assert last - first >= rounds
     assert not [name for name in listing(ours.home()) if "walstream-tmp" in name]
-
-
-def assert_held(ours, number):
-    """Everything from a segment on to the acknowledged position is held; the number of the last segment."""
-    cluster, size = ours.cluster, segment_size(ours.cluster)
-    position = LSN.parse(
-        cluster.one("SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'main'")
-    )
-    last = size.number_before(position)
-    for each in range(number, last + 1):
-        name = Segment(1, each).name(size)
-        end = min(size.nbytes, position - size.start(each))
-        held = ours.held(name)
-        assert held is not None, f"{name} is lost; {position} was acknowledged"
-        server = Path(cluster.directory, "pg_wal", name).read_bytes()
-        assert len(held) == size.nbytes and held[:end] == server[:end], f"{name} differs before {position}"
-    return last
 
 
 def test_a_backup_that_is_listed_after_kills_can_be_restored(
