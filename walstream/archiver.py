@@ -27,12 +27,12 @@ LONGEST_PAUSE = 30.0
 
 
 class Archiver:
-    """Files every complete segment of ``directory`` by calling ``put(name, open_raw)``."""
+    """Files every complete segment of ``directory`` by calling ``put(name, open_raw, path)``."""
 
     def __init__(
         self,
         directory: str,
-        put: Callable[[str, Callable[[], Reader]], bool],
+        put: Callable[[str, Callable[[], Reader], str], bool],
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self.last_archived: str | None = None
@@ -110,7 +110,7 @@ class Archiver:
     def _archive(self, name: str) -> None:
         path = os.path.join(self._directory, name)
         try:
-            self._put(name, lambda: open_file(path))
+            self._put(name, lambda: open_file(path), path)
         except Malformed as wrong:
             raise StreamRefused(
                 f"{path!r} is not what its name says: {wrong}",
