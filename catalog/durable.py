@@ -60,7 +60,11 @@ def make_directories(path: str, mode: int = DIRECTORY_MODE) -> None:
         except FileExistsError:
             if not os.path.isdir(directory):
                 raise
-        sync_directory(os.path.dirname(directory))
+        try:
+            sync_directory(os.path.dirname(directory))
+        except OSError:
+            os.rmdir(directory)  # else the next call would find it and sync nothing
+            raise
 
 
 def write_all(fd: int, data: BytesLike) -> None:
@@ -102,7 +106,13 @@ class DurableFile:
             os.rename(self._temporary, self.path)
         else:
             _rename_to_free_name(self._temporary, self.path)
-        sync_directory(os.path.dirname(self.path))
+        try:
+            sync_directory(os.path.dirname(self.path))
+        except OSError:
+            if not self._replace:
+                # The next try must write anew: a second sync may report success for what the first one lost.
+                remove_if_present(self.path)
+            raise
 
     def abort(self) -> None:
         """Forget what was written; harmless when called again or after ``finish``."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import Absent, Conflict, Corrupt, Malformed
+from catalog.errors import Absent, Conflict, Corrupt, Malformed, StorageError
 from catalog.frames import FRAME_SIZE, Workers, encoder
 from catalog.lsn import SegmentSize
 from catalog.sink import PIECE, Reader
@@ -39,7 +39,8 @@ class Filing:
         """File the bytes that ``open_raw`` gives under ``name``.
 
         ``path`` is where a local file has them that will never change: it need not be copied then, only
-        linked, where nothing is compressed and both lie on one file system. True when they were stored, False when an identical copy was there already. A segment that is
+        linked, where nothing is compressed and both lie on one file system. True when they were stored,
+        False when an identical copy was there already. A segment that is
         not of full length, or whose first page does not belong to its name and to this cluster, is
         ``Malformed``; other bytes than those stored under the name are a ``Conflict``.
         """
@@ -65,7 +66,12 @@ class Filing:
                 )
         finally:
             stored.close()
-        self.storage.sync(key)
+        try:
+            self.storage.sync(key)
+        except StorageError:
+            # A second sync may report success for what this one lost: the next try writes anew.
+            self.storage.delete(key)
+            raise
         return False
 
     def _is_same(self, key: str, stored: Reader, raw: Reader) -> bool:

@@ -34,6 +34,9 @@ class SessionOptions:
     timeout: float = 60.0
     report_flush: bool = True
     report_applied: bool = False
+    whole_segments: bool = False
+    """The destination can make only whole segments durable, so a request in mid-segment is answered with the
+    written position alone: a server that shuts down would wait for the flushed one for ever."""
 
 
 class Session:
@@ -134,12 +137,16 @@ class Session:
     def _is_due(self, now: float) -> bool:
         if self._reported is None:
             return True
-        if self._options.report_flush and self.flushed > self._reported:
+        if self._reportable > self._reported:
             return True
         if self._owed_since is not None:
             return not self._reply_must_wait(now)
         interval = self._options.status_interval
         return bool(interval) and now >= self._last_sent + interval
+
+    @property
+    def _reportable(self) -> LSN:
+        return self.flushed if self._options.report_flush and not self.withhold_flush else UNKNOWN
 
     def _reply_must_wait(self, now: float) -> bool:
         owed = self._owed_since
@@ -147,7 +154,9 @@ class Session:
 
     def _update(self, now: float, wall: float, ask: bool) -> bytes:
         self._last_sent = now
-        self._reported = self.flushed
-        flushed = self.flushed if self._options.report_flush and not self.withhold_flush else UNKNOWN
+        first = self._reported is None  # an answer tells that the stream has begun
+        self._reported = self._reportable
+        overdue = self.sync_wanted and self._options.whole_segments
+        flushed = UNKNOWN if overdue else self._reportable
         applied = flushed if self._options.report_applied else UNKNOWN
-        return status_update(self.written, flushed, applied, wall, reply_requested=ask)
+        return status_update(self.written, flushed, applied, wall, reply_requested=ask or first)

@@ -17,8 +17,8 @@ from catalog.marks import StartedMark
 from catalog.record import Point
 from catalog.state import read_receiver_state
 from walstream.commands import SystemFacts
+from walstream.facts import ServerFacts
 from walstream.intake import Intake, IntakeOptions
-from walstream.receiver import ServerFacts
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
 

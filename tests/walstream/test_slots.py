@@ -4,7 +4,7 @@ from catalog.errors import ServerRefused, UsageError
 from catalog.lsn import LSN
 from walstream.commands import SlotPosition, start_replication
 from walstream.connection import Connection
-from walstream.receiver import server_facts
+from walstream.facts import server_facts
 from walstream.slots import create_slot, drop_slot, ensure_slot, find_slot, slot_facts
 
 NAME = "walstream_slots"
