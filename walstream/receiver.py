@@ -172,7 +172,9 @@ class Receiver:
             except (ServerError, StorageError, Malformed) as error:
                 self._target.raise_error()
                 lost = isinstance(error, StorageError) and self._stopping
-                if lost or not (self._streamed and self._options.reconnect):
+                # A server that accepts a stream may refuse it behind that.
+                refused = isinstance(error, ServerRefused) and not self._streaming.is_set()
+                if lost or refused or not (self._streamed and self._options.reconnect):
                     raise
                 if time.monotonic() - began > LONGEST_PAUSE:
                     pause = self._options.first_pause
@@ -252,6 +254,7 @@ class Receiver:
             if first is None or first.kind not in (COPY_BOTH, ROWS):
                 raise ProtocolError("the server did not start to stream")
             log.info("streaming timeline %d from %s", start.timeline, start.position)
+            self._streamed = True
             if first.kind == COPY_BOTH and self._stream(connection, start, destination, watch):
                 return None
             row = first.rows[0] if first.kind == ROWS else None
@@ -316,8 +319,7 @@ class Receiver:
             if behind and (now - last_sync >= interval) and (idle or not synchronous):
                 destination.request_sync()
                 last_sync = now
-            if count and not self._streamed:
-                self._streamed = True
+            if count:
                 self._streaming.set()
             if ended or (count and not idle):
                 continue

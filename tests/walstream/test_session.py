@@ -44,9 +44,9 @@ def with_wal(nbytes=100, options=LONG):
     return session
 
 
-def test_an_update_is_due_at_connect_and_reports_the_start():
+def test_an_update_is_due_at_connect_reports_the_start_and_asks_for_an_answer():
     session = Session(START, LONG, 0.0)
-    assert read(session.due(0.0, WALL)) == (START, START, LSN(0), False)
+    assert read(session.due(0.0, WALL)) == (START, START, LSN(0), True)
     assert session.due(0.0, WALL) is None
 
 
