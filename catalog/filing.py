@@ -7,13 +7,15 @@ archive lock, so nobody else files under the same name meanwhile.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import Absent, Conflict, Corrupt, Malformed
-from catalog.frames import Workers, encoder
+from catalog.frames import FRAME_SIZE, Workers, encoder
+from catalog.local_storage import failed
 from catalog.lsn import SegmentSize
 from catalog.sink import PIECE, Reader
 from catalog.storage import Storage
@@ -34,8 +36,11 @@ class Filing:
     codec: Codec
     workers: Workers
 
-    def put(self, name: str, open_raw: Callable[[], Reader]) -> bool:
+    def put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
         """File the bytes that ``open_raw`` gives under ``name``.
+
+        ``path`` is where a local file has them that will never change: it need not be copied then, only
+        linked, where nothing is compressed and both lie on one file system.
 
         True when they were stored, False when an identical copy was there already. A segment that is
         not of full length, or whose first page does not belong to its name and to this cluster, is
@@ -48,7 +53,7 @@ class Filing:
             try:
                 key, stored = WalShelf(self.storage).find(name)
             except Absent:
-                self._store(name, raw)
+                self._store(name, raw, path)
                 return True
             return self._accept(name, key, stored, raw)
         finally:
@@ -75,21 +80,22 @@ class Filing:
                 "move the damaged file away: the arriving copy takes its place at the next start",
             ) from damage
 
-    def _store(self, name: str, raw: Reader) -> None:
+    def _store(self, name: str, raw: Reader, path: str | None) -> None:
         plain = kind_of(name) in (HISTORY, BACKUP)
         codec = Codec.of("none") if plain else self.codec
-        target = self.storage.write(layout.wal_key(name, codec.suffix))
-        sink = encoder(codec, target, self.workers)
+        key = layout.wal_key(name, codec.suffix)
+        piece = _read_first(raw)
+        if not plain:
+            self._check_beginning(name, piece)
+            if codec.name == "none" and path is not None and self._link(path, key):
+                return
+        sink = encoder(codec, self.storage.write(key), self.workers)
         try:
-            first = _read_first(raw, FIRST_PAGE)
-            if not plain:
-                self._check_beginning(name, first)
             total = 0
-            piece = first
             while piece:
                 sink.write(piece)
                 total += len(piece)
-                piece = raw.read(PIECE)
+                piece = raw.read(FRAME_SIZE)
             if not plain and total != self.size.nbytes:
                 raise Malformed(f"WAL file {name!r} has {total} bytes instead of {self.size.nbytes}")
             sink.finish()
@@ -97,17 +103,25 @@ class Filing:
             sink.abort()
             raise
 
+    def _link(self, path: str, key: str) -> bool:
+        try:
+            whole = os.path.getsize(path) == self.size.nbytes
+        except OSError as error:
+            raise failed("read", path, error) from error
+        return whole and self.storage.link(path, key)
+
     def _check_beginning(self, name: str, first: bytes) -> None:
         if kind_of(name) == SEGMENT:
             segment = Segment.parse(name, self.size)
             check_first_page(first, segment, self.size, self.system_identifier)
 
 
-def _read_first(reader: Reader, n: int) -> bytes:
-    pieces = b""
-    while len(pieces) < n and (piece := reader.read(n - len(pieces))):
-        pieces += piece
-    return pieces
+def _read_first(reader: Reader) -> bytes:
+    """At least the first page; at best a whole frame, which is compressed as it is, without a copy."""
+    first = reader.read(FRAME_SIZE)
+    while len(first) < FIRST_PAGE and (piece := reader.read(FIRST_PAGE - len(first))):
+        first += piece
+    return first
 
 
 def _same_bytes(a: Reader, b: Reader) -> bool:

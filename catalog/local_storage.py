@@ -7,6 +7,7 @@ directories are made when they are first needed, durably. Failures of the operat
 
 from __future__ import annotations
 
+import errno
 import os
 
 from catalog import durable
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from catalog.sink import BytesLike, Reader
+
+
+# Another file system, one without hard links, too many of them, or (protected_hardlinks) another owner's file.
+_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
 
 
 class LocalStorage:
@@ -44,6 +49,21 @@ class LocalStorage:
             raise Absent(f"there is no {self.path(key)!r}") from None
         except OSError as error:
             raise failed("read", self.path(key), error) from error
+
+    def link(self, path: str, key: str) -> bool:
+        target = self.path(key)
+        try:
+            durable.make_directories(os.path.dirname(target))
+            durable.sync_file(path)
+            os.link(path, target)
+            durable.sync_directory(os.path.dirname(target))
+        except FileExistsError:
+            raise Conflict(f"{target!r} exists already", "nothing was overwritten") from None
+        except OSError as error:
+            if error.errno in _NO_LINKS:
+                return False
+            raise failed("write", target, error) from error
+        return True
 
     def put(self, key: str, data: BytesLike) -> None:
         try:

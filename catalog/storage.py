@@ -24,6 +24,13 @@ class Storage(Protocol):
 
     def read(self, key: str) -> Reader: ...
 
+    def link(self, path: str, key: str) -> bool:
+        """Make a local file that will never change appear as a key, too, without copying it.
+
+        Like a finished ``write``: durable, and replacing nothing. False where it cannot be done.
+        """
+        ...
+
     def put(self, key: str, data: BytesLike) -> None:
         """Write or replace a small document in one durable step."""
         ...

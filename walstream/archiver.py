@@ -26,9 +26,9 @@ LONGEST_PAUSE = 30.0
 
 
 class Archiver:
-    """Files every complete segment of ``directory`` by calling ``put(name, open_raw)``."""
+    """Files every complete segment of ``directory`` by calling ``put(name, open_raw, path)``."""
 
-    def __init__(self, directory: str, put: Callable[[str, Callable[[], Reader]], bool]) -> None:
+    def __init__(self, directory: str, put: Callable[[str, Callable[[], Reader], str], bool]) -> None:
         self.last_archived: str | None = None
         self._directory = directory
         self._put = put
@@ -102,7 +102,7 @@ class Archiver:
 
     def _archive(self, name: str) -> None:
         path = os.path.join(self._directory, name)
-        self._put(name, lambda: open_file(path))
+        self._put(name, lambda: open_file(path), path)
         try:
             durable.remove(path)
         except OSError as error:

@@ -24,6 +24,9 @@ class MemoryStorage:
         except KeyError:
             raise Absent(f"there is no {key!r}") from None
 
+    def link(self, path: str, key: str) -> bool:
+        return False
+
     def put(self, key: str, data: BytesLike) -> None:
         self.content[key] = bytes(data)
 
