@@ -11,10 +11,10 @@ REQUIRE := $(if $(filter true,$(CI)),--require-servers=$(REQUIRED))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test lint pytest bench servers test-servers lock clean
+.PHONY: help venv demo test lint pytest test-faults bench servers test-servers lock clean
 
 help:  ## list what can be made
-	@sed -n 's/^\([a-z]*\):.*##/\1 /p' Makefile | while read -r name what; do printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*##/\1 /p' Makefile | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
 
 venv: $(VENV)/.ok  ## an environment in .venv with all that is needed, from requirements.lock
 
@@ -34,6 +34,9 @@ lint: venv  ## ruff and mypy
 pytest: venv  ## the tests alone; ARGS="-k segment --pg-versions=17"
 	@echo "==> pytest"
 	@$(BIN)/python -m pytest -n 2 $(REQUIRE) $(ARGS) || { echo "make: tests failed, or servers are missing: see above" >&2; exit 1; }
+
+test-faults: venv test-servers  ## kill receivers, backups and restores, twenty times each; ARGS="--rounds 100"
+	@$(BIN)/python -m pytest tests/faults -n 2 --rounds 20 $(REQUIRE) $(ARGS)
 
 bench: venv  ## the benchmarks, against PostgreSQL's own tools
 	@$(BIN)/python -m benchmarks $(ARGS)

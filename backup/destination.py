@@ -49,10 +49,11 @@ def tablespace_locations(
 
 def _refuse_overlap(destination: str, locations: Mapping[int, str]) -> None:
     places = [os.path.realpath(path) for path in [destination, *locations.values()]]
-    in_place = os.path.join(os.path.realpath(destination), "pg_tblspc")
+    in_place = os.path.join(places[0], "pg_tblspc", "")
     for i, outer in enumerate(places):
         for j, inner in enumerate(places):
-            if i != j and os.path.commonpath([outer, inner]) == outer and not inner.startswith(in_place):
+            allowed = i == j or (i == 0 and inner.startswith(in_place))
+            if not allowed and os.path.commonpath([outer, inner]) == outer:
                 raise UsageError(
                     f"{inner!r} lies in {outer!r}, and both are to be restored to",
                     "give each tablespace a directory of its own with --tablespace NAME:LOCATION",
@@ -71,10 +72,19 @@ def check(path: str) -> None:
         ) from None
     except OSError as error:
         raise failed("list", path, error) from error
-    if names and MARK not in names:
+    _require_ours(path, names)
+
+
+def _require_ours(path: str, names: Sequence[str]) -> None:
+    if MARK not in names and not all(map(_is_unfinished_mark, names)):
         raise DestinationRefused(
             f"{path!r} is not empty", "name an empty or absent directory; nothing was written"
         )
+
+
+def _is_unfinished_mark(name: str) -> bool:
+    """Whether a restore was killed while it wrote this mark: nothing else was there yet."""
+    return name.startswith(MARK) and durable.is_temporary(name)
 
 
 def prepare(paths: Sequence[str], note: Mapping[str, object], owner: tuple[int, int] | None) -> None:
@@ -104,8 +114,11 @@ def release(paths: Sequence[str]) -> None:
 
 
 def _empty(path: str) -> None:
-    """Remove what an interrupted restore left, the mark last."""
-    for entry in list(os.scandir(path)):
+    """Remove what an interrupted restore left, all but the mark; refuse what came since it was checked."""
+    with os.scandir(path) as entries:
+        found = list(entries)
+    _require_ours(path, [entry.name for entry in found])
+    for entry in found:
         if entry.name == MARK:
             continue
         if entry.is_dir(follow_symlinks=False):

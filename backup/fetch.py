@@ -17,7 +17,7 @@ from catalog.local_storage import LocalReader, LocalStorage, failed
 from catalog.lsn import SegmentSize
 from catalog.repository_identity import read_identity
 from catalog.wal import WalShelf
-from catalog.walname import HISTORY, SEGMENT, Segment, kind_of
+from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
 from catalog.walpage import PageHeader, check_first_page
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 PIECE = 1 << 20
 _FIRST_PAGE = 8192
+_DAMAGED = "it was damaged on disk: restore the file from a copy of the repository"
 
 
 class WalSource:
@@ -113,7 +114,7 @@ def copy_wal(
     try:
         piece = _first(reader)
         wanted = None
-        if kind_of(name) != HISTORY:
+        if kind_of(name) in (SEGMENT, PARTIAL):
             wanted = _checked_length(name, piece, system_identifier)
         total = 0
         while piece:
@@ -125,7 +126,7 @@ def copy_wal(
     if wanted is not None and total != wanted:
         raise Corrupt(
             f"WAL file {name!r} has {total} bytes in the repository instead of {wanted}",
-            "it was damaged on disk: restore the file from a copy of the repository",
+            _DAMAGED,
         )
 
 
@@ -156,17 +157,17 @@ def deliver_wal(
         durable.remove_if_present(temporary)
 
 
-def _checked_length(name: str, first: bytes, system_identifier: int | None) -> int | None:
-    stem = name[:24]
-    header = PageHeader.parse(first)
-    if header.segment_size is None:
-        raise Corrupt(f"WAL file {name!r} does not begin like a segment", "it was damaged on disk")
-    size = SegmentSize(header.segment_size)
+def _checked_length(name: str, first: bytes, system_identifier: int | None) -> int:
     try:
-        check_first_page(first, Segment.parse(stem, size), size, system_identifier)
+        header = PageHeader.parse(first)
+        if header.segment_size is None:
+            raise Malformed("it does not begin like a segment", _DAMAGED)
+        size = SegmentSize(header.segment_size)
+        check_first_page(first, Segment.parse(name[:24], size), size, system_identifier)
     except Malformed as error:
-        raise Corrupt(f"WAL file {name!r} in the repository is wrong: {error}", error.hint) from None
-    return size.nbytes if "backup" not in name else None
+        message = f"WAL file {name!r} in the repository is wrong: {error}"
+        raise Corrupt(message, error.hint or _DAMAGED) from None
+    return size.nbytes
 
 
 def _first(reader: Reader) -> bytes:

@@ -9,12 +9,14 @@ listed: they are passed over. No globals and no locks: one thread at a time may 
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 
 from backup.checksum import checksum
 from backup.manifest import FileEntry, ManifestReader, WalRange
 from backup.tar import Kind, Member, MemberSink
-from catalog.errors import Corrupt, StorageError
+from catalog.errors import Corrupt
+from catalog.local_storage import failed
 from catalog.walname import SEGMENT, kind_of
 
 _HINT = "take the backup again; if this comes back, suspect the server's storage or the network"
@@ -32,7 +34,11 @@ class Observed:
         self.algorithm = algorithm
         self.nfiles = 0
         self.nbytes = 0
-        self._file = tempfile.TemporaryFile(dir=directory)
+        self._directory = directory or tempfile.gettempdir()
+        try:
+            self._file = tempfile.TemporaryFile(dir=self._directory)
+        except OSError as error:
+            raise failed("write", self._directory, error) from error
 
     def sink(self, prefix: str = "") -> MemberSink:
         """The sink for one archive; ``prefix`` is ``pg_tblspc/<oid>/`` for a tablespace's.
@@ -48,7 +54,7 @@ class Observed:
         try:
             self._file.write(_line(path, size, total))
         except OSError as error:
-            raise StorageError(f"could not note the checksum of {path!r}: {error.strerror}") from error
+            raise failed("note checksums in", self._directory, error) from error
         self.nfiles += 1
         self.nbytes += size
 
@@ -68,7 +74,7 @@ class Observed:
         try:
             self._file.seek(0)
         except OSError as error:
-            raise StorageError(f"could not note the checksums of a backup: {error.strerror}") from error
+            raise failed("note checksums in", self._directory, error) from error
 
     def expect(self, entry: FileEntry) -> None:
         """``Corrupt`` unless the next file is the one that the manifest lists here."""
@@ -87,8 +93,9 @@ class Observed:
             raise Corrupt(f"file {_parsed(line)[0]!r} was sent, but the backup manifest lacks it", _HINT)
 
     def close(self) -> None:
-        """Let go of the temporary file."""
-        self._file.close()
+        """Let go of the temporary file; what is not yet written to it is not missed."""
+        with contextlib.suppress(OSError):
+            self._file.close()
 
 
 class _Archive:

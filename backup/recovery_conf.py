@@ -21,7 +21,7 @@ _TARGET_SETTINGS = {
     XID: "recovery_target_xid",
     NAME: "recovery_target_name",
 }
-_LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*(?:=\s*|\s+)(.*)")
+_LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?\s*(.*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +110,8 @@ def settings_block(settings: Sequence[tuple[str, str]], title: str) -> str:
 
 
 def conf_quoted(value: str) -> str:
-    """A string of a PostgreSQL configuration file: backslashes and quotes doubled."""
-    return "'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+    """A string of a PostgreSQL configuration file: backslashes and quotes doubled, on one line."""
+    return "'" + value.replace("\\", "\\\\").replace("'", "''").replace("\n", "\\n") + "'"
 
 
 def comment_out(text: str, names: Sequence[str], note: str) -> tuple[str, list[str]]:

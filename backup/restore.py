@@ -16,17 +16,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from backup import destination
-from backup.checksum import checksum
+from backup.configure import CONF, configure, described
 from backup.extract import Extractor
 from backup.label import format_tablespace_map, parse_tablespace_map
 from backup.manifest import rewrite
-from backup.recovery_conf import (
-    RestoreCall,
-    comment_out,
-    recovery_settings,
-    restore_command,
-    settings_block,
-)
+from backup.recovery_conf import RestoreCall
 from backup.tar import TarParser
 from backup.tree import sync_tree
 from catalog import durable, layout
@@ -37,13 +31,10 @@ from catalog.pitr import RecoveryPlan
 from catalog.record import Archive
 from catalog.relay import Relay
 from catalog.repository import Repository
-from catalog.sink import PIECE, Measured, Reader
+from catalog.sink import PIECE, MeasuredReader, Reader
 
-AUTO_CONF = "postgresql.auto.conf"
-CONF = "postgresql.conf"
 TABLESPACE_MAP = "tablespace_map"
 PG_CONTROL = "global/pg_control"
-POINTS_OUTSIDE = ("data_directory", "external_pid_file", "log_directory")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +118,6 @@ class _Restore:
         self._locations = destination.tablespace_locations(
             self._record.tablespaces, options.tablespaces, self._root
         )
-        self._changes: list[str] = []
         self._changed_files: dict[str, tuple[int, str]] = {}
         self._done = 0
 
@@ -141,7 +131,8 @@ class _Restore:
         with closing(self._unpack_all()) as main:
             try:
                 self._link_tablespaces()
-                settings = self._configure()
+                configured = configure(self._root, self._plan, self._call(), self._own)
+                self._changed_files |= configured.changed_files
                 self._write_manifest()
                 # PostgreSQL refuses to start on a data directory that others can read.
                 os.chmod(self._root, 0o750 if main.group_access else destination.PRIVATE)
@@ -155,8 +146,8 @@ class _Restore:
             tuple(directories),
             self._done,
             time.monotonic() - began,
-            tuple(self._changes),
-            tuple(settings),
+            configured.changes,
+            configured.settings,
             tuple(self._warnings()),
         )
 
@@ -209,7 +200,7 @@ class _Restore:
         entries = [(oid, self._locations.get(oid, path)) for oid, path in parse_tablespace_map(content)]
         changed = format_tablespace_map(entries)
         if changed != content:
-            self._note_change(TABLESPACE_MAP, changed)
+            self._changed_files[TABLESPACE_MAP] = described(changed)
         return changed
 
     def _link_tablespaces(self) -> None:
@@ -221,15 +212,17 @@ class _Restore:
                 os.symlink(path, link)
                 self._own(link)
 
-    def _configure(self) -> list[tuple[str, str]]:
-        self._comment_out(CONF)
-        self._comment_out(AUTO_CONF)
-        for name in ("standby.signal", "recovery.signal"):
-            path = os.path.join(self._root, name)
-            if os.path.exists(path):
-                os.unlink(path)
-                self._changes.append(f"removed {name}, which came from the origin")
-        call = RestoreCall(
+    def _write_manifest(self) -> None:
+        path = os.path.join(self._root, layout.MANIFEST)
+        with _Checked(self._repository, self._record.id, self._record.manifest) as reader:
+            with open(path, "wb") as file:
+                os.chmod(path, 0o600)
+                for piece in rewrite(reader, self._changed_files):
+                    file.write(piece)
+        self._own(path)
+
+    def _call(self) -> RestoreCall:
+        return RestoreCall(
             python=self._options.python,
             repository=self._repository.root,
             home=os.path.abspath(self._options.home),
@@ -239,49 +232,6 @@ class _Restore:
             partial=self._options.partial_wal,
             standby=self._options.standby_mode,
         )
-        settings = recovery_settings(
-            self._plan.target, self._plan.timeline, restore_command(call), self._record.server_version
-        )
-        block = settings_block(settings, f"written by walstream restore of backup {self._record.id}")
-        with open(os.path.join(self._root, AUTO_CONF), "ab") as file:
-            file.write(block.encode("utf-8", "surrogateescape"))
-        signal = "standby.signal" if self._options.standby_mode else "recovery.signal"
-        with open(os.path.join(self._root, signal), "wb"):
-            pass
-        for name in (AUTO_CONF, signal):
-            os.chmod(os.path.join(self._root, name), 0o600)
-            self._own(os.path.join(self._root, name))
-        return settings
-
-    def _comment_out(self, name: str) -> None:
-        path = os.path.join(self._root, name)
-        try:
-            with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-                text = file.read()
-        except FileNotFoundError:
-            return
-        changed, lines = comment_out(text, POINTS_OUTSIDE, "walstream restore:")
-        if not lines:
-            return
-        content = changed.encode("utf-8", "surrogateescape")
-        with open(path, "wb") as out:
-            out.write(content)
-        self._note_change(name, content)
-        self._changes += [f"commented out in {name}: {line}" for line in lines]
-
-    def _note_change(self, name: str, content: bytes) -> None:
-        total = checksum("CRC32C")
-        total.update(content)
-        self._changed_files[name] = (len(content), total.hexdigest())
-
-    def _write_manifest(self) -> None:
-        path = os.path.join(self._root, layout.MANIFEST)
-        with _Checked(self._repository, self._record.id, self._record.manifest) as reader:
-            with open(path, "wb") as file:
-                os.chmod(path, 0o600)
-                for piece in rewrite(reader, self._changed_files):
-                    file.write(piece)
-        self._own(path)
 
     def _own(self, path: str) -> None:
         if self._options.owner is not None:
@@ -309,7 +259,7 @@ class _Checked:
             ) from None
         self._archive = archive
         self._backup_id = backup_id
-        self._measured = _MeasuredReader(stored)
+        self._measured = MeasuredReader(stored)
         self._reader = decoder(self._measured, split_suffix(archive.file)[1])
 
     def __enter__(self) -> Reader:
@@ -323,39 +273,6 @@ class _Checked:
                 "its SHA-256 differs",
                 "the repository was altered or damaged: restore another backup",
             )
-
-
-class _MeasuredReader:
-    """A reader that hashes what passes."""
-
-    def __init__(self, reader: Reader) -> None:
-        self._reader = reader
-        self._measured = Measured(_Nowhere())
-
-    @property
-    def sha256(self) -> str:
-        return self._measured.sha256
-
-    def read(self, n: int, /) -> bytes:
-        piece = self._reader.read(n)
-        self._measured.write(piece)
-        return piece
-
-    def close(self) -> None:
-        self._reader.close()
-
-
-class _Nowhere:
-    """A sink that keeps nothing."""
-
-    def write(self, data: object) -> None:
-        pass
-
-    def finish(self) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass
 
 
 def _nearest_existing(path: str) -> str:

@@ -110,9 +110,13 @@ class BackupShelf:
         self._storage.delete(layout.backup_key(record.id, layout.STARTED))
 
     def fail(self, backup_id: str, mark: FailedMark) -> None:
-        """Remove what a backup without record has written, and leave the mark of its failure."""
+        """Remove what a backup without record has written, and leave the mark of its failure.
+
+        The data goes first, because the mark may need its room; until then the backup counts as begun.
+        """
+        self._storage.delete_tree(layout.backup_directory(backup_id), keep=layout.STARTED)
         self._storage.put(layout.backup_key(backup_id, layout.FAILED), mark.to_json())
-        self._storage.delete_tree(layout.backup_directory(backup_id), keep=layout.FAILED)
+        self._storage.delete(layout.backup_key(backup_id, layout.STARTED))
 
     def remove(self, backup_id: str) -> None:
         """Remove a backup, its record first."""

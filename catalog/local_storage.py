@@ -76,7 +76,7 @@ class LocalStorage:
     def names(self, directory: str) -> Iterator[str]:
         try:
             return iter([name for name in os.listdir(self.path(directory)) if not durable.is_temporary(name)])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return iter(())
         except OSError as error:
             raise failed("list", self.path(directory), error) from error
@@ -93,7 +93,7 @@ class LocalStorage:
                             found.append((entry.name, entry.stat().st_size))
                     except FileNotFoundError:
                         pass  # removed while we look: it is not there, but the others are
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return iter(())
         except OSError as error:
             raise failed("list", self.path(directory), error) from error
@@ -134,7 +134,7 @@ class LocalStorage:
             for name in os.listdir(path):
                 if durable.is_temporary(name):
                     durable.remove_if_present(os.path.join(path, name))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
             raise failed("remove", path, error) from error

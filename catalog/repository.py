@@ -62,7 +62,11 @@ class Repository:
 
 def open_repository(root: str) -> Repository:
     """Open what is there; ``Absent`` for an empty or missing directory, else ``ForeignRepository``."""
-    return _opened(root, read_identity(LocalStorage(root)))
+    try:
+        return _opened(root, read_identity(LocalStorage(root)))
+    except Absent:
+        refuse_foreign(root)
+        raise
 
 
 def create_repository(root: str, identity: RepositoryIdentity) -> Repository:

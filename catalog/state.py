@@ -43,9 +43,13 @@ def write_receiver_state(home: str, state: ReceiverState) -> None:
     path = os.path.join(home, layout.STATE, _FILE)
     document = asdict(state) | {key: str(getattr(state, key)) for key in ("written", "flushed", "server")}
     temporary = durable.temporary_name(path)
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(document, file)
-    os.rename(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(document, file)
+        os.rename(temporary, path)
+    except BaseException:
+        durable.remove_if_present(temporary)
+        raise
 
 
 def read_receiver_state(home: str) -> ReceiverState | None:
@@ -53,7 +57,7 @@ def read_receiver_state(home: str) -> ReceiverState | None:
     try:
         with open(os.path.join(home, layout.STATE, _FILE), encoding="utf-8") as file:
             found = json.load(file)
-        positions = {key: LSN.parse(found[key]) for key in ("written", "flushed", "server")}
+        positions = {key: LSN.parse(str(found[key])) for key in ("written", "flushed", "server")}
         return ReceiverState(**{**found, **positions})
     except (OSError, ValueError, KeyError, TypeError, Malformed):
         return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 from catalog import layout
 from catalog.codec import SUFFIXES, decoder, split_suffix
 from catalog.errors import Absent
-from catalog.walname import HISTORY, kind_of
+from catalog.walname import HISTORY, SEGMENT, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +29,14 @@ class WalShelf:
         """The raw bytes of a stored WAL file; ``Absent`` when no codec's suffix leads to one."""
         return self.find(name)[1]
 
+    def holds(self, name: str) -> bool:
+        """Whether a WAL file is stored."""
+        try:
+            self.open(name).close()
+        except Absent:
+            return False
+        return True
+
     def find(self, name: str) -> tuple[str, Reader]:
         """The key under which a WAL file is stored, and its raw bytes."""
         for suffix in ("", *SUFFIXES):
@@ -46,16 +54,10 @@ class WalShelf:
         All of them, histories too, unless only some of ``directories()`` are asked for. A file in another
         directory than ``layout`` says cannot be found by its name, so it does not count.
         """
-        if directories is None:
-            for stored in self._storage.names(layout.WALS):
+        for directory in ["", *self.directories()] if directories is None else directories:
+            for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
                 name = split_suffix(stored)[0]
-                if kind_of(name) == HISTORY:
-                    yield name
-            directories = self.directories()
-        for directory in directories:
-            for stored in self._storage.names(f"{layout.WALS}/{directory}"):
-                name = split_suffix(stored)[0]
-                if name[:16] == directory and kind_of(name) is not None:
+                if _lies_right(name, directory):
                     yield name
 
     def history(self, timeline_name: str) -> bytes:
@@ -70,7 +72,7 @@ class WalShelf:
         """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
         for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
             name = split_suffix(stored)[0]
-            if name[:16] == directory and kind_of(name) is not None:
+            if _lies_right(name, directory):
                 yield name, size
 
     def all_sizes(self) -> Iterator[tuple[str, int]]:
@@ -85,7 +87,11 @@ class WalShelf:
 
     def directories(self) -> list[str]:
         """The directories that hold segments, in order: the first 16 digits of what is in them."""
-        # A history file's name has sixteen characters as well.
-        return sorted(
-            name for name in self._storage.names(layout.WALS) if len(name) == 16 and kind_of(name) is None
-        )
+        # A history's name has 16 characters too.
+        names = self._storage.names(layout.WALS)
+        return sorted(name for name in names if kind_of(f"{name}00000000") == SEGMENT)
+
+
+def _lies_right(name: str, directory: str) -> bool:
+    kind = kind_of(name)
+    return kind == HISTORY if not directory else kind is not None and name[:16] == directory

@@ -4,6 +4,7 @@
   what ``@pytest.mark.postgres(minimum=17)`` or ``(maximum=14)`` excludes; or for ``(versions=[13, 18])``.
 - ``server``: a running server of that version, shared by all tests of a worker: leave it as it was found.
 - ``cluster_factory``: makes servers of the test's own, to break; ``standby_factory``: standbys of those.
+- ``rounds`` and ``chance``: for tests of faults (``--rounds``, ``--seed``).
 - ``protect``: puts a cluster under walstream's protection, with commands that run as processes.
 
 A version that is not here is skipped, and named in the report's header; ``--require-servers`` forbids it.
@@ -11,20 +12,28 @@ A version that is not here is skipped, and named in the report's header; ``--req
 
 import itertools
 import os
+import random
 import time
 
 import pytest
+from hypothesis import HealthCheck, settings
 from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
 from support.commands import Commands
 from support.protection import ROOT, Protection
 
 from walstream.ops.installation import version_text
 
+# Machines are shared: how long an example takes says nothing.
+settings.register_profile("walstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("walstream")
+
 
 def pytest_addoption(parser):
     group = parser.getgroup("walstream")
     chosen = os.environ.get("WALSTREAM_PG_VERSIONS") or ",".join(map(str, DEFAULT_VERSIONS))
     group.addoption("--pg-versions", default=chosen, help="run server tests with these (%(default)s)")
+    group.addoption("--rounds", type=int, default=3, help="rounds of each test of faults (%(default)s)")
+    group.addoption("--seed", type=int, default=None, help="repeat the faults of an earlier run")
     group.addoption("--require-servers", default="", help="fail at once unless these versions are here")
 
 
@@ -167,6 +176,21 @@ def protect(cluster_directory, this_tree):
         return Protection(place, cluster, {"main": options})
 
     return make
+
+
+@pytest.fixture
+def rounds(request):
+    """How many rounds a test of faults takes."""
+    return request.config.getoption("--rounds")
+
+
+@pytest.fixture
+def chance(request):
+    """A source of random moments; a failure shows the seed that repeats them."""
+    given = request.config.getoption("--seed")
+    seed = random.SystemRandom().randrange(1 << 32) if given is None else given
+    print(f"to repeat it: --seed={seed} --rounds={request.config.getoption('--rounds')}")
+    return random.Random(seed)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ OFFLINE_BACKUP = "catalog backup"
 OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
-    walstream.ops.reception walstream.ops.backup walstream.ops.restore walstream.ops.stored
+    walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
     walstream.ops.library walstream.ops.offline"""
 
 ROWS = {
@@ -96,14 +96,15 @@ ROWS = {
     "backup.label": FORMATS,
     "backup.incremental": FORMATS,
     "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable",
-    "backup.observed": f"{FORMATS} backup.manifest backup.tar catalog.durable",
     "backup.tree": f"{STORES} backup.names",
     "backup.destination": f"{RECORDS} {STORES}",
     "backup.extract": f"{STORES} {FORMATS} backup.tar backup.tree",
+    "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.tar",
     "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
     "backup.fetch": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.remote": OFFLINE_BACKUP,
+    "backup.configure": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
@@ -134,6 +135,7 @@ ROWS = {
     "walstream.ops.place": LIBRARY_ONLY,
     "walstream.ops.reception": LIBRARY_ONLY,
     "walstream.ops.backup": LIBRARY_ONLY,
+    "walstream.ops.backup_wal": LIBRARY_ONLY,
     "walstream.ops.restore": LIBRARY_ONLY,
     "walstream.ops.stored": "catalog",
     "walstream.ops.library": LIBRARY_ONLY,

@@ -111,7 +111,7 @@ __all__ = [
 
 _MODULES = {
     "backup.restore": "RestoreReport",
-    "backup.take": "Progress",
+    "backup.incoming": "Progress",
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt

@@ -3,7 +3,8 @@
 The queue is on disk: it is the complete segments in the spool directory, so a crash loses nothing and
 what a former run left behind is picked up at the start. A file leaves the spool only after its stored
 copy is durable. While the repository cannot be written the archiver keeps trying, with pauses, and
-receiving goes on; bytes that contradict what is stored end it, and the receiver hears of it.
+receiving goes on; bytes that contradict what is stored, or their own name, end it, and the receiver hears
+of it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Callable
 
 from catalog import durable
-from catalog.errors import StorageError, WalstreamError
+from catalog.errors import Malformed, StorageError, StreamRefused, WalstreamError
 from catalog.local_storage import LocalReader, failed
 from catalog.sink import Reader
 from catalog.walname import SEGMENT, kind_of
@@ -28,10 +29,16 @@ LONGEST_PAUSE = 30.0
 class Archiver:
     """Files every complete segment of ``directory`` by calling ``put(name, open_raw, path)``."""
 
-    def __init__(self, directory: str, put: Callable[[str, Callable[[], Reader], str], bool]) -> None:
+    def __init__(
+        self,
+        directory: str,
+        put: Callable[[str, Callable[[], Reader], str], bool],
+        first_pause: float = FIRST_PAUSE,
+    ) -> None:
         self.last_archived: str | None = None
         self._directory = directory
         self._put = put
+        self._first_pause = first_pause
         self._error: BaseException | None = None
         self._trouble: WalstreamError | None = None
         self._closing = False
@@ -77,7 +84,7 @@ class Archiver:
         return self._error is not None or not self._waiting
 
     def _loop(self) -> None:
-        pause = FIRST_PAUSE
+        pause = self._first_pause
         while (name := self._next()) is not None:
             try:
                 self._archive(name)
@@ -92,7 +99,7 @@ class Archiver:
                     self._error = error
                     self._changed.notify_all()
                 return
-            pause = FIRST_PAUSE
+            pause = self._first_pause
             self._note_success(name)
 
     def _next(self) -> str | None:
@@ -102,7 +109,13 @@ class Archiver:
 
     def _archive(self, name: str) -> None:
         path = os.path.join(self._directory, name)
-        self._put(name, lambda: open_file(path), path)
+        try:
+            self._put(name, lambda: open_file(path), path)
+        except Malformed as wrong:
+            raise StreamRefused(
+                f"{path!r} is not what its name says: {wrong}",
+                "move the file away and start again: the segment is fetched from the server once more",
+            ) from wrong
         try:
             durable.remove(path)
         except OSError as error:

@@ -47,11 +47,14 @@ _HINTS = (
      "(database column: replication) and reload it"),
     ("Connection refused", "check that the server runs, and host and port of the connection string"),
     ("No such file or directory", "check that the server runs, and host and port of the connection string"),
+    ("pg_hba.conf rejects", "change the line of the server's pg_hba.conf that rejects this user and host, "
+     "and reload it"),
     ("could not translate host name", "check the host in the connection string"),
+    ("failed to resolve host", "check the host in the connection string"),
     ("timeout expired", "check that the server can be reached from this host"),
     ("to start walsender", "give the role the privilege: ALTER ROLE … REPLICATION"),
     ("to start WAL sender", "give the role the privilege: ALTER ROLE … REPLICATION"),
-    ("exceeds max_wal_senders", "raise max_wal_senders on the server (needs a restart)"),
+    ("max_wal_senders", "raise max_wal_senders on the server (needs a restart)"),
     ("remaining connection slots", "raise max_connections on the server or stop other clients"),
     ("all replication slots are in use", "raise max_replication_slots on the server (needs a restart) "
      "or drop a slot that is not needed"),

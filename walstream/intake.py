@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog import durable, layout
-from catalog.errors import Conflict, StreamRefused
+from catalog.errors import Conflict, Malformed, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.inventory import Inventory, Run
@@ -23,7 +23,7 @@ from catalog.repository import Repository, stored_holdings
 from catalog.sink import Reader
 from catalog.state import ReceiverState, write_receiver_state
 from catalog.timeline import History, contradicts
-from catalog.walname import Segment, history_name
+from catalog.walname import Segment, history_name, timeline_in
 from walstream.archiver import Archiver, complete_segments, log, open_file
 from walstream.receiver import Destination, ServerFacts
 from walstream.resume import Start, find_start
@@ -71,6 +71,12 @@ class Intake:
         """Check that this is our cluster, and find where to begin; ``StreamRefused`` when we cannot."""
         identity = self._repository.identity
         identity.require(facts.system.system_identifier)
+        if facts.size != identity.wal_segment_size:
+            raise StreamRefused(
+                f"the server's WAL segments have {facts.size.nbytes} bytes, those of the repository "
+                f"{identity.wal_segment_size.nbytes}",
+                "protect the server under a new name, and take a new backup there",
+            )
         stored = self._repository.histories()
         known = stored.get(facts.history.timeline)
         if known is not None and contradicts(known, facts.history):
@@ -106,9 +112,13 @@ class Intake:
         return Spool(options, start.timeline, start.position, self._archiver.submit, on_flush)
 
     def end_of_timeline(self, timeline: int, switch: LSN) -> None:
-        """Store the old timeline's last, incomplete segment as ``.partial``."""
-        segment = Segment.at(timeline, switch, self._repository.identity.wal_segment_size)
-        self._retire(segment.name(self._repository.identity.wal_segment_size))
+        """Store what the old timeline leaves incomplete as ``.partial``.
+
+        That need not be the segment with the switch: the beginning of a record may have been sent beyond it.
+        """
+        for name in partials_in(self._directory):
+            if timeline_in(name) == timeline:
+                self._retire(name)
 
     def note_progress(self, timeline: int, session: Session) -> None:
         """Publish the receiver's state, a few times a second and whenever flushed has moved."""
@@ -155,8 +165,15 @@ class Intake:
     def _backup_begins(self) -> list[Segment]:
         """The first segments of all backups, those that are running included."""
         shelf, size = self._repository.backups, self._repository.identity.wal_segment_size
-        begins = [record.first_segment for record in shelf.records()]
-        for mark in map(shelf.started, shelf.ids()):
+        begins = []
+        for backup_id in shelf.ids():
+            try:
+                record, mark = shelf.find(backup_id), shelf.started(backup_id)
+            except Malformed as damage:
+                log.error("backup %s does not count for where to begin: %s", backup_id, damage)
+                continue
+            if record is not None:
+                begins.append(record.first_segment)
             if mark is not None and mark.begin is not None:
                 begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
         return begins

@@ -69,6 +69,21 @@ class ServerFacts:
     history: History
 
 
+class Connect(Protocol):
+    """How a server is reached: ``Connection.open``."""
+
+    def __call__(
+        self,
+        conninfo: str,
+        /,
+        *,
+        application_name: str,
+        replication: bool = True,
+        wakeup: int | None = None,
+        patience: float | None = None,
+    ) -> Connection: ...
+
+
 class Target(Protocol):
     """What a receiver fills.
 
@@ -95,7 +110,8 @@ class ReceiveOptions:
     ``synchronous`` None asks the server whether its ``synchronous_standby_names`` names us.
     Without ``slot``, ``temporary_slot`` keeps the server from removing WAL for as long as a connection lasts.
     ``end_position``: stop once everything before it is flushed. Without ``reconnect`` the first lost
-    connection is raised; with it only a failure before the first byte of WAL is.
+    connection is raised; with it only a failure before the first byte of WAL is, and a new connection is
+    tried after ``first_pause``, then after longer and longer ones.
     """
 
     conninfo: str
@@ -109,14 +125,16 @@ class ReceiveOptions:
     report_applied: bool = False
     end_position: LSN | None = None
     reconnect: bool = True
+    first_pause: float = FIRST_PAUSE
 
 
 class Receiver:
     """Receives WAL into a target until it is stopped; ``run`` in one thread, ``stop`` from anywhere."""
 
-    def __init__(self, options: ReceiveOptions, target: Target) -> None:
+    def __init__(self, options: ReceiveOptions, target: Target, connect: Connect = Connection.open) -> None:
         self._options = options
         self._target = target
+        self._connect = connect
         self._wakeup = Wakeup()
         self._stopping = False
         self._streamed = False
@@ -141,10 +159,11 @@ class Receiver:
     def run(self) -> None:
         """Receive until stopped, or until the end position is flushed.
 
-        Raises what cannot be mended by trying again (``StreamRefused``, ``WrongServer``, ``Conflict``),
-        and any failure before the first stream has begun.
+        Raises what cannot be mended by trying again (``StreamRefused``, ``WrongServer``, ``Conflict``, what
+        ended the target), any failure before the first stream has begun, and after ``stop`` that what was
+        received could not be made durable.
         """
-        pause = FIRST_PAUSE
+        pause = self._options.first_pause
         while not self._stopping:
             began = time.monotonic()
             try:
@@ -153,10 +172,12 @@ class Receiver:
             except (Conflict, StreamRefused):
                 raise
             except (ServerError, StorageError, Malformed) as error:
-                if not (self._streamed and self._options.reconnect):
+                self._target.raise_error()
+                lost = isinstance(error, StorageError) and self._stopping
+                if lost or not (self._streamed and self._options.reconnect):
                     raise
                 if time.monotonic() - began > LONGEST_PAUSE:
-                    pause = FIRST_PAUSE
+                    pause = self._options.first_pause
                 log.warning("%s; trying again in %.1f s", error, pause)
                 self._sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -171,7 +192,7 @@ class Receiver:
 
     def _connect_and_stream(self) -> bool:
         options = self._options
-        with Connection.open(
+        with self._connect(
             options.conninfo,
             application_name=options.application_name,
             wakeup=self._wakeup.fileno(),
@@ -206,7 +227,7 @@ class Receiver:
         return name, find_slot(connection, name, self._open_sql).restart
 
     def _open_sql(self) -> Connection:
-        return Connection.open(
+        return self._connect(
             self._options.conninfo, application_name=self._options.application_name, replication=False
         )
 
@@ -225,6 +246,11 @@ class Receiver:
                 return None
             row = first.rows[0] if first.kind == ROWS else None
             timeline, switch = end_of_timeline(connection, row)
+            if timeline <= start.timeline or switch > destination.written:
+                raise ProtocolError(
+                    f"the server ended timeline {start.timeline} with timeline {timeline} at {switch}, "
+                    f"but sent WAL up to {destination.written}"
+                )
         except ServerRefused as refusal:
             removed = refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message
             if removed and destination.written == start.position:
@@ -275,7 +301,8 @@ class Receiver:
             if destination.has_room:
                 count, ended = self._receive_some(connection, session, destination)
             now = time.monotonic()
-            interval = 0.0 if synchronous or session.sync_wanted else options.flush_interval
+            at_once = synchronous or session.sync_wanted or not destination.has_room
+            interval = 0.0 if at_once else options.flush_interval
             behind = destination.written > destination.flushed
             idle = count < MESSAGES_PER_TURN
             if behind and (now - last_sync >= interval) and (idle or not synchronous):

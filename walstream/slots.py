@@ -16,6 +16,7 @@ from walstream.connection import Connection
 
 DUPLICATE_OBJECT = "42710"
 UNDEFINED_OBJECT = "42704"
+FEATURE_NOT_SUPPORTED = "0A000"
 
 OpenSql = Callable[[], Connection]
 
@@ -35,7 +36,12 @@ def find_slot(connection: Connection, name: str, open_sql: OpenSql) -> commands.
     """Kind and restart position of a slot; all None when there is none of that name."""
     commands.checked_slot_name(name)
     if connection.server_version >= commands.FIRST_WITH_READ_SLOT:
-        return commands.slot_position(connection.row(commands.read_slot(name)))
+        try:
+            return commands.slot_position(connection.row(commands.read_slot(name)))
+        except ServerRefused as refusal:
+            if refusal.sqlstate != FEATURE_NOT_SUPPORTED:
+                raise
+            return commands.SlotPosition("logical", None, None)
     with open_sql() as sql:
         rows = sql.query(
             f"SELECT slot_type, restart_lsn, NULL FROM pg_replication_slots WHERE slot_name = '{name}'"

@@ -3,12 +3,13 @@ import gzip
 import lzma
 
 import pytest
-from support.cluster_wal import filing, giving, name, segment_bytes
+from support.filed_wal import filing, giving, name, segment_bytes
 from support.memory_storage import MemoryStorage
 from support.streams import drain
 
 from catalog.codec import NAMES
 from catalog.errors import Absent, Corrupt
+from catalog.local_storage import LocalStorage
 from catalog.wal import WalShelf
 
 DIRECTORY = "wals/0000000100000000"
@@ -78,12 +79,25 @@ def test_what_cannot_be_found_by_its_name_is_not_listed(storage):
         "wals/lost+found/x",
     ):
         storage.content[key] = b"x"
-    assert list(WalShelf(storage).names()) == list(WalShelf(storage).stored_sizes()) == []
+    shelf = WalShelf(storage)
+    assert list(shelf.names()) == []
+    assert [size for directory in shelf.directories() for size in shelf.sizes(directory)] == []
+
+
+def test_everything_can_be_listed_on_files_beside_histories(tmp_path):
+    storage = LocalStorage(str(tmp_path))
+    storage.put("wals/00000002.history", b"1\t0/700028\tx\n")  # a name as long as a directory's
+    storage.put("wals/0000000200000001", b"a file where a directory is expected")
+    storage.put(f"{DIRECTORY}/{name(7)}", b"x")
+    shelf = WalShelf(storage)
+    shelf.remove_leftovers()
+    assert sorted(shelf.names()) == [name(7), "00000002.history"]
+    assert list(shelf.sizes("0000000100000000")) == [(name(7), 1)]
 
 
 def test_sizes_are_of_the_stored_bytes(storage):
     storage.content[f"{DIRECTORY}/{name(7)}.zst"] = b"abc"
-    assert list(WalShelf(storage).stored_sizes()) == [(name(7), 3)]
+    assert list(WalShelf(storage).sizes("0000000100000000")) == [(name(7), 3)]
 
 
 def test_a_history_is_read_whole_and_a_missing_one_is_absent(storage):

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support.clusters import Cluster, assert_same_rows, pg_tool
-from support.protection import RECEIVER, segment_size, stop, timeline_of
+from support.protection import RECEIVER, assert_same_wal, segment_size, stop, timeline_of
 
 from catalog.lsn import LSN
 from catalog.walname import Segment, history_name
@@ -60,25 +60,23 @@ def test_segments_are_those_that_pg_receivewal_writes(
             behind = "SELECT flush_lsn >= %s FROM pg_stat_replication WHERE application_name = 'native'"
             eventually(lambda: cluster.one(behind, position))
     theirs = complete(tmp_path / "native")
-    assert len(theirs) >= (2 if megabytes == 16 else 15)
+    assert len(theirs) >= (2 if megabytes == 16 else 10)
     for name, content in theirs.items():
         assert ours.held(name) == content, name
     assert set(theirs) <= set(ours.stored())
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_receiver_that_stops_in_mid_segment_goes_on_there(cluster_factory, protect, signum):
+def test_a_receiver_that_stops_in_mid_segment_goes_on_there(cluster_factory, protect):
     cluster = cluster_factory()
     ours = protect(cluster)
-    for _ in range(4):
+    for signum in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
         process = ours.start("receive-wal", "main")
         ours.wait_for_stream(process)
         cluster.load(rows=500)
-        code = stop(process, signum)
-        assert code == (-signal.SIGKILL if signum == signal.SIGKILL else 0)
+        assert stop(process, signum) == (-signum if signum == signal.SIGKILL else 0)
     with ours.receiving():
         ours.catch_up()
-    assert_same_wal(ours, cluster)
+    assert_same_wal(ours)
 
 
 def test_the_slot_follows_what_was_synced(cluster_factory, protect, eventually):
@@ -195,7 +193,7 @@ def test_a_restart_of_the_server_is_followed(cluster_factory, protect, eventuall
         cluster.load(rows=1000)
         ours.catch_up()
         assert process.poll() is None
-    assert_same_wal(ours, cluster)
+    assert_same_wal(ours)
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["live", "connecting late"])
@@ -261,7 +259,7 @@ def test_receiving_goes_on_while_the_repository_cannot_be_written(cluster_factor
         wals.with_name("aside").rename(wals)
         eventually(lambda: not [name for name in ours.spooled() if len(name) == 24], timeout=40)
         ours.catch_up()
-    assert_same_wal(ours, cluster)
+    assert_same_wal(ours)
 
 
 def test_a_repository_that_cannot_be_written_at_the_start_is_an_error(cluster_factory, protect):
@@ -269,22 +267,3 @@ def test_a_repository_that_cannot_be_written_at_the_start_is_an_error(cluster_fa
     ours = protect(cluster)
     ours.home().parent.write_text("in the way")
     assert "not a directory" in ours.run("receive-wal", "main", code=1).stderr.lower()
-
-
-def assert_same_wal(ours, cluster):
-    """What the server still has of complete segments we hold, byte for byte; there must be some WAL."""
-    position = LSN.parse(cluster.one("SELECT pg_current_wal_flush_lsn()::text"))
-    size = segment_size(cluster)
-    names = {name for name in os.listdir(os.path.join(cluster.directory, "pg_wal")) if len(name) == 24}
-    checked = 0
-    for name in sorted(names):
-        segment = Segment.parse(name, size)
-        begin = segment.start(size)
-        held = ours.held(name)
-        if begin >= position or (held is None and checked == 0):
-            continue  # recycled for later, or older than our first
-        end = min(size.nbytes, position - begin)
-        assert held is not None, name
-        assert held[:end] == Path(cluster.directory, "pg_wal", name).read_bytes()[:end], name
-        checked += 1
-    assert checked

@@ -21,6 +21,7 @@ from typing import Any
 from support.clusters import Cluster, pg_tool
 
 from catalog.lsn import LSN, SegmentSize
+from catalog.walname import Segment
 from walstream.ops import unprivileged
 
 ROOT = str(Path(__file__).parents[2])
@@ -75,11 +76,12 @@ class Protection:
 
     def refusal(self, *words: str, code: int = 1) -> str:
         """Run a command that must be refused in the project's manner; what it said."""
-        said = self.run(*words, code=code).stderr
-        lines = said.strip().splitlines()
-        errors = [line for line in lines if "error:" in line]
-        hints = [line for line in lines if line.lower().lstrip().startswith("hint")]
-        assert len(errors) == 1 and len(hints) == 1, f"not one error and one hint: {said}"
+        return self.one_error(self.run(*words, code=code).stderr)
+
+    def one_error(self, said: str) -> str:
+        """What was said, if it is one error with one hint, and no more than that."""
+        kinds = [line.partition(":")[0] for line in said.replace("walstream: ", "").strip().splitlines()]
+        assert kinds == ["error", "hint"], f"not one error and one hint: {said}"
         return said
 
     def backup(self, *words: str, name: str = "main") -> str:
@@ -231,6 +233,33 @@ def decompressed(path: Path) -> bytes:
         if not path.exists():
             raise FileNotFoundError(path) from None
         raise
+
+
+def assert_same_wal(ours: Protection, first: int | None = None) -> int:
+    """All WAL up to the acknowledged position is held, byte for byte what the server has.
+
+    From segment number ``first`` on, or from the oldest that is held. The slot's position is the measure: it is
+    what the last acknowledgement said, whatever became of the receiver. Returns the last segment's number.
+    """
+    cluster, size = ours.cluster, segment_size(ours.cluster)
+    slot = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'main'"
+    position = LSN.parse(cluster.one(slot))
+    last = size.number_before(position)
+    names = (name for name in (*ours.stored(), *ours.spooled()) if not name.endswith(".history"))
+    oldest = min(Segment.parse(name[:24], size).number for name in names)
+    compared = 0
+    for number in range(oldest if first is None else first, last + 1):
+        name = Segment(1, number).name(size)
+        end = min(size.nbytes, position - size.start(number))
+        held = ours.held(name)
+        assert held is not None, f"{name} is lost; {position} was acknowledged"
+        assert len(held) == size.nbytes
+        with contextlib.suppress(FileNotFoundError):  # the server keeps old segments only if told to
+            server = Path(cluster.directory, "pg_wal", name).read_bytes()
+            assert held[:end] == server[:end], f"{name} differs before {position}"
+            compared += 1
+    assert compared
+    return last
 
 
 def verified_by_postgres(cluster: Cluster) -> None:

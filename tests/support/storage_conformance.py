@@ -147,6 +147,11 @@ class StorageConformance:
     def test_a_missing_directory_lists_nothing(self, storage):
         assert list(storage.names("base")) == list(storage.sizes("base/20260131T120000")) == []
 
+    def test_below_a_file_there_is_nothing(self, storage):
+        storage.put("wals/00000002.history", b"abc")
+        assert list(storage.names("wals/00000002.history")) == []
+        assert list(storage.sizes("wals/00000002.history")) == []
+
     def test_a_key_that_exists_can_be_synced_and_a_missing_one_is_absent(self, storage):
         storage.put(KEY, b"abc")
         storage.sync(KEY)

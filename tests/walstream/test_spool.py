@@ -261,7 +261,7 @@ def test_a_failed_sync_is_final_and_raised_from_every_later_call(spooling, monke
         ours.spool.request_sync,
         ours.spool.close,
     ):
-        with pytest.raises(StorageError, match=r"cannot sync .*: input/output error"):
+        with pytest.raises(StorageError, match="input/output error"):
             later()
     assert ours.spool.flushed == flushed
 

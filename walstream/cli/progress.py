@@ -14,6 +14,7 @@ from typing import TextIO
 from walstream.cli.units import duration, size
 
 INTERVAL = 0.2
+SOONEST_RATE = 0.1  # seconds; before that it says nothing
 _CLEAR = "\r\x1b[K"
 
 
@@ -71,7 +72,7 @@ def progress_text(label: str, done: int, total: int | None, elapsed: float) -> s
     parts = [f"{label}: {size(done)}"]
     if total:
         parts[0] += f" of {size(total)} ({min(done * 100 // total, 100)} %)"
-    if elapsed > 0 and done > 0:
+    if elapsed >= SOONEST_RATE and done > 0:
         rate = done / elapsed
         parts.append(f"{size(rate)}/s")
         if total and total > done:

@@ -80,11 +80,9 @@ def light_main(arguments: list[str]) -> int:
         backup_id=given.values.get("backup"),
     )
     wanted = Wanted(name, given.values.get("path"), given.values.get("until"))
-    if wanted.is_certainly_absent(source):
-        return absent_code
     patience = _number(given.values.get("wait", str(round(PATIENCE))), "--wait")
     try:
-        _deliver(source, wanted, destination, 0 if "standby" in given.flags else patience)
+        delivered = _deliver(source, wanted, destination, 0 if "standby" in given.flags else patience)
     except Absent as absent:
         if wanted.is_needed(source):
             say(f"walstream: error: {absent}, and the recovery needs it")
@@ -95,7 +93,7 @@ def light_main(arguments: list[str]) -> int:
             say(f"walstream: {trouble}; the plan does not need it")
             return absent_code
         raise
-    return 0
+    return 0 if delivered else absent_code
 
 
 class Wanted:
@@ -104,6 +102,10 @@ class Wanted:
     __slots__ = ("_path", "_size", "_until", "name")
 
     def __init__(self, name: str, path: str | None, until: str | None) -> None:
+        if kind_of(name) is None:
+            raise UsageError(f"not the name of a WAL file: {name!r}", "PostgreSQL puts it in place of %f")
+        if until is not None and kind_of(until) != SEGMENT:
+            raise UsageError(f"--until takes the name of a segment, not {until!r}")
         self.name = name
         self._path = Path.parse(path) if path is not None else None
         self._until = until
@@ -136,14 +138,19 @@ class Wanted:
         return self._size
 
 
-def _deliver(source: WalSource, wanted: Wanted, destination: str, patience: float) -> None:
-    """Deliver, trying again for ``patience`` seconds while something needed is missing or unreadable."""
+def _deliver(source: WalSource, wanted: Wanted, destination: str, patience: float) -> bool:
+    """Deliver, trying again for ``patience`` seconds while something needed is missing or unreadable.
+
+    False when the plan forbids the file.
+    """
     give_up = time.monotonic() + patience
     pause = FIRST_PAUSE
     while True:
         try:
+            if wanted.is_certainly_absent(source):
+                return False
             deliver_wal(source, wanted.name, destination, may_place=_recovery_is_alive)
-            return
+            return True
         except WalstreamError as trouble:
             final = wanted.is_behind_the_plan(source) or time.monotonic() + pause > give_up
             if final or not _may_pass(trouble, wanted, source):
@@ -163,7 +170,7 @@ def _recovery_is_alive() -> bool:
     """Whether the server in whose data directory we run still does; True where there is no such thing."""
     try:
         with open("postmaster.pid", encoding="utf-8", errors="replace") as file:
-            pid = int(file.readline())
+            pid = abs(int(file.readline()))  # negative when the server runs in single-user mode
         os.kill(pid, 0)
     except ProcessLookupError:
         return False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -18,24 +18,20 @@ from backup.incoming import Progress
 from backup.take import TakeOptions, take
 from catalog import layout
 from catalog.codec import Codec
-from catalog.coverage import restorable
-from catalog.errors import BackupFailed, WalstreamError
-from catalog.frames import Workers, encoder
+from catalog.errors import BackupFailed, StorageError, WalstreamError
+from catalog.frames import Workers
 from catalog.lock import is_held
-from catalog.lsn import LSN
 from catalog.marks import FailedMark, StartedMark
 from catalog.record import BackupRecord, Point, backup_id
-from catalog.repository import Repository, stored_holdings
-from catalog.state import live_receiver_state, receiver_lock_path
+from catalog.repository import Repository
+from catalog.state import receiver_lock_path
 from catalog.walname import Segment
 from walstream.connection import Connection
+from walstream.ops.backup_wal import GRACE, POLL, BackupWal
 from walstream.ops.place import CODEC_THREADS, Place, backup_lock, connected_repository, running_receiver
 from walstream.ops.reception import Reception
 from walstream.receiver import ReceiveOptions, Receiver
 from walstream.server import ClusterFacts, cluster_facts
-
-POLL = 0.1
-GRACE = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +146,7 @@ class _Attempt:
         self._repository = repository
         self._facts = facts
         self._on_progress = on_progress
+        self._wal = BackupWal(repository, self._home, options.place.codec)
         self._started = datetime.now(UTC)
         self._id = _free_id(repository)
 
@@ -162,21 +159,30 @@ class _Attempt:
                 record = take(self._take_options(), self._repository, workers, self._begin, self._on_progress)
                 deadline = self._deadline()
                 if self._options.wait:
-                    self._wait_for_end(record, receiving, deadline, workers)
+                    self._wal.wait_for_end(record, receiving, deadline, workers)
                 shelf.commit(record)
                 if self._options.wait:
-                    self._wait(lambda: self._is_restorable(record), receiving, deadline)
+                    self._wal.wait_until_restorable(record, receiving, deadline)
         except BaseException as error:
-            if shelf.find(self._id) is None:
-                text = str(error) or type(error).__name__
-                hint = getattr(error, "hint", None)
-                ended = datetime.now(UTC)
-                mark = FailedMark(started=self._started, ended=ended, error=text, hint=hint)
-                shelf.fail(self._id, mark)
+            self._fail(error)
             raise
         stored = sum(archive.stored_size for archive in (*record.archives, record.manifest))
-        done = self._is_restorable(record)
+        done = self._wal.is_restorable(record)
         return BackupOutcome(record, done, stored, time.monotonic() - began)
+
+    def _fail(self, error: BaseException) -> None:
+        """Leave nothing but the mark of the failure, unless the backup exists already."""
+        shelf = self._repository.backups
+        mark = FailedMark(
+            started=self._started,
+            ended=datetime.now(UTC),
+            error=str(error) or type(error).__name__,
+            hint=getattr(error, "hint", None),
+        )
+        # A repository that cannot be written now is swept by the next backup; what went wrong first counts.
+        with suppress(StorageError):
+            if shelf.find(self._id) is None:
+                shelf.fail(self._id, mark)
 
     def _mark(self, begin: Point | None) -> StartedMark:
         name = self._options.name
@@ -202,22 +208,16 @@ class _Attempt:
         self._repository.backups.mark_started(self._id, self._mark(begin))
         size = self._repository.identity.wal_segment_size
         first = Segment.at(begin.timeline, begin.lsn, size)
-        if self._in_spool(first) or self._repository.inventory().has(first):
-            return
-        state = live_receiver_state(self._home)
-        if state is not None and state.timeline <= begin.timeline:
-            if size.number_at(state.flushed) <= first.number:
-                return
-        raise BackupFailed(
-            f"the backup begins at {begin.lsn}, in segment {first.name(size)}, which is not in the repository "
-            "and is not received any more",
-            "wait for the next checkpoint on the server and take the backup again",
-        )
-
-    def _in_spool(self, segment: Segment) -> bool:
-        name = segment.name(self._repository.identity.wal_segment_size)
-        spool = os.path.join(self._home, layout.STREAMING, name)
-        return os.path.exists(spool) or os.path.exists(f"{spool}.partial")
+        give_up = time.monotonic() + GRACE
+        while not self._wal.is_coming(first):
+            if time.monotonic() < give_up:
+                time.sleep(POLL)  # a receiver that has just started has not said yet where it is
+                continue
+            raise BackupFailed(
+                f"the backup begins at {begin.lsn}, in segment {first.name(size)}, which is not in the repository "
+                "and is not received any more",
+                "wait for the next checkpoint on the server and take the backup again",
+            )
 
     @contextmanager
     def _wal_being_received(self) -> Iterator[Callable[[], bool]]:
@@ -241,62 +241,6 @@ class _Attempt:
     def _deadline(self) -> float | None:
         limit = self._options.wait_timeout
         return None if limit is None else time.monotonic() + limit
-
-    def _wait_for_end(
-        self, record: BackupRecord, receiving: Callable[[], bool], deadline: float | None, workers: Workers
-    ) -> None:
-        """Wait until the WAL up to the end is synced here; store the last segment's beginning if need be."""
-        if not self._wait(lambda: self._end_is_synced(record), receiving, deadline):
-            return
-        self._wait(lambda: self._is_restorable(record), receiving, time.monotonic() + GRACE)
-        if not self._is_restorable(record):
-            self._store_beginning(record, workers)
-
-    def _wait(
-        self, condition: Callable[[], bool], receiving: Callable[[], bool], deadline: float | None
-    ) -> bool:
-        """Wait for a condition; False when time is up, or when nobody receives any more."""
-        while not condition():
-            if deadline is not None and time.monotonic() > deadline:
-                return False
-            if not receiving():
-                return condition()
-            time.sleep(POLL)
-        return True
-
-    def _end_is_synced(self, record: BackupRecord) -> bool:
-        state = live_receiver_state(self._home)
-        if state is not None and state.timeline == record.end.timeline and state.flushed >= record.end.lsn:
-            return True
-        return self._is_restorable(record)
-
-    def _is_restorable(self, record: BackupRecord) -> bool:
-        return restorable(record, stored_holdings(self._repository, (record,)))
-
-    def _store_beginning(self, record: BackupRecord, workers: Workers) -> None:
-        """Store the synced beginning of the last segment with the backup, zeros behind it."""
-        size = self._repository.identity.wal_segment_size
-        name = record.last_segment.name(size)
-        path = os.path.join(self._home, layout.STREAMING, f"{name}.partial")
-        try:
-            with open(path, "rb") as file:
-                needed = file.read(size.offset(LSN(record.end.lsn.value - 1)) + 1)
-        except FileNotFoundError:
-            return  # completed meanwhile
-        codec = self._options.place.codec
-        writer = self._repository.backups.wal_writer(record.id, name, codec)
-        sink = encoder(codec, writer, workers)
-        try:
-            sink.write(needed)
-            left = size.nbytes - len(needed)
-            while left:
-                zeros = bytes(min(left, 1 << 20))
-                sink.write(zeros)
-                left -= len(zeros)
-            sink.finish()
-        except BaseException:
-            sink.abort()
-            raise
 
 
 def _free_id(repository: Repository) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from catalog.errors import Absent, RepositoryError
-from catalog.repository import Repository, open_repository, refuse_foreign
+from catalog.repository import Repository, open_repository
 
 
 def repository_at(root: str, name: str) -> Repository:
@@ -11,7 +11,6 @@ def repository_at(root: str, name: str) -> Repository:
     try:
         return open_repository(root)
     except Absent:
-        refuse_foreign(root)
         raise RepositoryError(
             f"server {name!r} has no repository yet ({root!r} holds none)",
             "the first connection makes it: run 'walstream receive-wal' or 'walstream backup'",

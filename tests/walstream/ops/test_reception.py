@@ -1,11 +1,13 @@
-"""A receiver on a thread, and what it publishes while it sleeps."""
+"""WAL received in the background of a block, and what is published while the receiver sleeps."""
+
+from contextlib import contextmanager
 
 import pytest
 
 from catalog.lsn import LSN
 from catalog.state import live_receiver_state
 from walstream.ops import wiring
-from walstream.ops.backup import ReceiverThread
+from walstream.ops.reception import Reception
 from walstream.settings.load import load
 from walstream.settings.write import add_server
 
@@ -16,11 +18,14 @@ def receiving(server, tmp_path):
     file = str(tmp_path / "walstream.conf")
     add_server(file, "main", {"conninfo": server.conninfo(), "synchronous": "on"}, str(tmp_path / "home"))
     settings = load(file).server("main")
-    with wiring.running_receiver(settings, wiring.receive_options(settings)) as (receiver, _):
-        thread = ReceiverThread(receiver)
-        thread.wait_until_streaming(settings.home)
+
+    @contextmanager
+    def make():
+        with wiring.running_receiver(settings, wiring.receive_options(settings)) as (receiver, _):
+            yield receiver
+
+    with Reception(make):
         yield settings
-        thread.stop()
 
 
 def test_the_last_flushed_position_is_published_soon(receiving, server, eventually):

@@ -1,0 +1,81 @@
+"""Make a restored data directory recover, and keep it from touching its origin: its configuration files.
+
+Files below one directory in, files changed; what was changed is told, with the new size and checksum of each
+file that the backup's manifest lists. Nothing is synced here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from backup.checksum import checksum
+from backup.recovery_conf import RestoreCall, comment_out, recovery_settings, restore_command, settings_block
+from catalog.pitr import RecoveryPlan
+
+AUTO_CONF = "postgresql.auto.conf"
+CONF = "postgresql.conf"
+POINTS_OUTSIDE = ("data_directory", "external_pid_file", "log_directory")
+SIGNALS = ("standby.signal", "recovery.signal")
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What was done: lines for people, the settings in force, and the manifest's entries that changed."""
+
+    changes: tuple[str, ...]
+    settings: tuple[tuple[str, str], ...]
+    changed_files: Mapping[str, tuple[int, str]]
+
+
+def configure(root: str, plan: RecoveryPlan, call: RestoreCall, own: Callable[[str], None]) -> Configured:
+    """Write the recovery settings of ``plan`` below ``root``; ``own`` gives a new file to its owner.
+
+    ``OSError`` as it comes.
+    """
+    changes: list[str] = []
+    changed_files: dict[str, tuple[int, str]] = {}
+    for name in (CONF, AUTO_CONF):
+        content, lines = _without_points_outside(os.path.join(root, name))
+        if lines:
+            changed_files[name] = described(content)
+            changes += [f"commented out in {name}: {line}" for line in lines]
+    for name in SIGNALS:
+        path = os.path.join(root, name)
+        if os.path.exists(path):
+            os.unlink(path)
+            changes.append(f"removed {name}, which came from the origin")
+    record = plan.backup
+    settings = recovery_settings(plan.target, plan.timeline, restore_command(call), record.server_version)
+    block = settings_block(settings, f"written by walstream restore of backup {record.id}")
+    signal = SIGNALS[0] if call.standby else SIGNALS[1]
+    for name, added in ((AUTO_CONF, block), (signal, "")):
+        path = os.path.join(root, name)
+        with open(path, "ab") as file:
+            file.write(added.encode("utf-8", "surrogateescape"))
+        os.chmod(path, 0o600)
+        own(path)
+    return Configured(tuple(changes), tuple(settings), changed_files)
+
+
+def described(content: bytes) -> tuple[int, str]:
+    """A file's size and checksum, as a manifest lists them."""
+    total = checksum("CRC32C")
+    total.update(content)
+    return len(content), total.hexdigest()
+
+
+def _without_points_outside(path: str) -> tuple[bytes, list[str]]:
+    """Comment out what leads out of the data directory; the new content, and the lines that did."""
+    try:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            text = file.read()
+    except FileNotFoundError:
+        return b"", []
+    changed, lines = comment_out(text, POINTS_OUTSIDE, "walstream restore:")
+    content = changed.encode("utf-8", "surrogateescape")
+    if lines:
+        with open(path, "wb") as out:
+            out.write(content)
+    return content, lines

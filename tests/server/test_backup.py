@@ -1,0 +1,188 @@
+"""Base backups from real servers: what they need, what they leave, and what a failure leaves."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.clusters import Cluster, assert_same_rows, fingerprint
+from support.protection import (
+    decompressed,
+    environment,
+    listing,
+    stop,
+    verified_by_postgres,
+    wait_until,
+)
+
+SLOW = ("--bwlimit", "4000")
+
+
+def base(ours, backup_id):
+    return ours.home() / "base" / backup_id
+
+
+def ids(ours, mark):
+    return sorted(path.parent.name for path in (ours.home() / "base").glob(f"*/{mark}"))
+
+
+def restored(ours, directory, *words):
+    cluster = Cluster(ours.cluster.version, directory)
+    ours.restore(Path(directory), *words[:1], directory, *words[1:])
+    return cluster
+
+
+def start_slow_backup(ours):
+    """A backup that has begun to copy, and will take long."""
+    process = ours.start("backup", "main", *SLOW)
+
+    def copies():
+        assert process.poll() is None, ours.log.read_text()
+        return any("base.tar" in name for name in listing(ours.home()))
+
+    wait_until(copies)
+    return process
+
+
+def test_a_backup_without_a_receiver_brings_its_own_wal(cluster_factory, protect, cluster_directory):
+    cluster = cluster_factory()
+    cluster.load(rows=1000)
+    ours = protect(cluster)
+    found = ours.facts("backup", "main")
+    assert found["status"] == "DONE"
+    before = fingerprint(cluster)
+    cluster.stop()
+    with restored(ours, os.path.join(cluster_directory, "restored"), "auto") as copy:
+        verified_by_postgres(copy)
+        copy.start()
+        assert copy.wait_for_recovery() == "ended"
+        assert fingerprint(copy) == before
+
+
+def test_backups_of_an_idle_server_follow_each_other(cluster_factory, protect):
+    ours = protect(cluster_factory())
+    with ours.receiving():
+        began = time.monotonic()
+        first, second = ours.backup("--name", "first"), ours.backup("--name", "second")
+        assert time.monotonic() - began < 20
+    assert ids(ours, "record.json") == sorted((first, second)) and first < second
+    assert ids(ours, "started.json") == ids(ours, "failed.json") == []
+    record = json.loads((base(ours, second) / "record.json").read_text())
+    assert (record["name"], record["type"], record["from_standby"]) == ("second", "full", False)
+
+
+def test_a_backup_that_does_not_wait_becomes_restorable_by_itself(
+    cluster_factory, protect, cluster_directory
+):
+    cluster = cluster_factory()
+    cluster.load(rows=100)
+    ours = protect(cluster)
+    with ours.receiving():
+        found = ours.facts("backup", "main", "--no-wait")
+        assert found["status"] in ("DONE", "WAITING_FOR_WALS")
+        ours.catch_up()
+    with restored(ours, os.path.join(cluster_directory, "restored"), found["backup_id"]) as copy:
+        copy.start()
+        assert copy.wait_for_recovery() == "ended"
+        assert_same_rows(copy, cluster)
+
+
+def test_a_standby_is_backed_up_without_a_segment_switch_on_the_primary(
+    cluster_factory, standby_factory, protect, cluster_directory
+):
+    primary = cluster_factory()
+    primary.load(rows=1000)
+    standby = standby_factory(primary)
+    primary.load(rows=100)  # so that the backup ends within a segment
+    wait_until(lambda: standby.one("SELECT count(*) FROM load") == 1100)
+    standby.sql("CHECKPOINT")
+    ours = protect(standby)
+    segment = primary.one("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
+    with ours.receiving():
+        backup_id = ours.backup()
+    assert primary.one("SELECT pg_walfile_name(pg_current_wal_insert_lsn())") == segment
+    record = json.loads((base(ours, backup_id) / "record.json").read_text())
+    assert record["from_standby"] is True
+    (stored,) = (base(ours, backup_id) / "wal").iterdir()
+    assert stored.name.startswith(segment) and len(decompressed(stored)) == record["wal_segment_size"]
+    shutil.rmtree(ours.home() / "streaming")  # what the backup needs is in base/ and wals/ alone
+    with restored(ours, os.path.join(cluster_directory, "restored"), "latest", "--target-immediate") as copy:
+        copy.start()
+        assert copy.wait_for_recovery() == "paused"
+        assert_same_rows(copy, primary)
+
+
+def test_a_backup_whose_connection_dies_leaves_its_failure_and_nothing_else(cluster_factory, protect):
+    cluster = cluster_factory()
+    ours = protect(cluster)
+    process = start_slow_backup(ours)
+    kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE application_name = 'walstream_backup'"
+    assert cluster.one(kill)
+    assert process.wait(30) == 1
+    (failed,) = ids(ours, "failed.json")
+    assert os.listdir(base(ours, failed)) == ["failed.json"]
+    mark = json.loads((base(ours, failed) / "failed.json").read_text())
+    assert "terminating connection" in mark["error"] or "lost" in mark["error"]
+    assert ids(ours, "record.json") == []
+    assert ours.backup() > failed
+
+
+def test_a_failed_backup_is_repeated_when_that_is_wanted(cluster_factory, protect):
+    cluster = cluster_factory()
+    ours = protect(cluster, basebackup_retry_times="3", basebackup_retry_sleep="1s")
+    process = start_slow_backup(ours)
+    assert cluster.one("SELECT pg_terminate_backend(pid) FROM pg_stat_progress_basebackup")
+    wait_until(lambda: ids(ours, "failed.json"))
+    assert process.wait(60) == 0
+    assert len(ids(ours, "record.json")) == len(ids(ours, "failed.json")) == 1
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_backup_that_is_stopped_undoes_itself(cluster_factory, protect, signum):
+    ours = protect(cluster_factory())
+    process = start_slow_backup(ours)
+    assert stop(process, signum) == 130
+    (failed,) = ids(ours, "failed.json")
+    assert os.listdir(base(ours, failed)) == ["failed.json"]
+    assert signum.name in json.loads((base(ours, failed) / "failed.json").read_text())["error"]
+    assert "Traceback" not in ours.log.read_text()
+
+
+def test_what_a_killed_backup_left_is_swept_by_the_next(cluster_factory, protect):
+    ours = protect(cluster_factory())
+    process = start_slow_backup(ours)
+    stop(process, signal.SIGKILL)
+    (killed,) = ids(ours, "started.json")
+    done = ours.backup()
+    assert (ids(ours, "record.json"), ids(ours, "failed.json")) == ([done], [killed])
+    assert os.listdir(base(ours, killed)) == ["failed.json"]
+    assert not [name for name in listing(ours.home()) if "walstream-tmp" in name]
+
+
+def test_a_full_disk_fails_the_backup_and_leaves_room(cluster_factory, protect):
+    namespace = ["unshare", "--user", "--map-root-user", "--mount"]
+    if subprocess.run([*namespace, "true"], check=False).returncode:
+        pytest.skip("mounting a small file system takes a user namespace, which this machine refuses")
+    cluster = cluster_factory(segment_megabytes=1)
+    ours = protect(cluster, backup_compression="none")
+    ours.home().mkdir(parents=True)
+    script = (
+        'mount -t tmpfs -o size=16m,mode=0700 none "$0" || exit 9; '
+        '"$@"; echo "exit code $?"; cd "$0" && find base -type f && du -sk base | cut -f1; '
+        'mount -o remount,size=400m "$0" && "$@"; echo "exit code $?"; cd base && ls */record.json'
+    )
+    command = [sys.executable, "-P", "-m", "walstream", "-c", ours.config, "backup", "main"]
+    done = subprocess.run(
+        [*namespace, "sh", "-c", script, str(ours.home()), *command],
+        capture_output=True, text=True, env=environment(), timeout=120, check=False,
+    )  # fmt: skip
+    said = done.stdout.splitlines()
+    assert "no space left on device" in done.stderr and "make room" in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr
+    assert said[0] == "exit code 1" and said[1].endswith("failed.json") and int(said[2]) < 100, said
+    assert "exit code 0" in said[3:] and said[-1].endswith("record.json"), said

@@ -1,0 +1,203 @@
+"""The repository as a target: where to begin, what comes first, what is left of old timelines."""
+
+import json
+import os
+
+import pytest
+from support.faults import Disk
+from support.filed_wal import IDENTITY, filing, giving, name, new_repository, segment_bytes
+from support.scripted_server import wal
+from support.streams import drain
+from support.values import MB, at, history, record
+from support.wal_pages import SYSTEM_IDENTIFIER, make_pages
+
+from catalog.errors import Conflict, StreamRefused, WrongServer
+from catalog.lsn import LSN, SegmentSize
+from catalog.marks import StartedMark
+from catalog.record import Point
+from catalog.state import read_receiver_state
+from walstream.commands import SystemFacts
+from walstream.intake import Intake, IntakeOptions
+from walstream.receiver import ServerFacts
+from walstream.resume import Start
+from walstream.session import Session, SessionOptions
+
+WAL = bytes(make_pages(7 << 20, 12 << 20, MB))
+
+
+def facts(position=12.5, known=None, system_identifier=SYSTEM_IDENTIFIER, size=MB):
+    known = known or history(1)
+    return ServerFacts(SystemFacts(system_identifier, known.timeline, at(position)), 150018, size, known)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    (tmp_path / "state").mkdir()
+    (tmp_path / "streaming").mkdir()
+    (tmp_path / "identity.json").write_bytes(IDENTITY.to_json())
+    return new_repository(tmp_path)
+
+
+@pytest.fixture
+def ours(repository):
+    with filing(repository.storage) as made:
+        yield made
+
+
+@pytest.fixture
+def intake(tmp_path, repository, ours):
+    """A function that makes one, as at a receiver's start."""
+    made = []
+
+    def make():
+        made.append(Intake(repository, ours, IntakeOptions(str(tmp_path))))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def begin(intake, server, slot=None):
+    found = intake.begin(server, slot)
+    return found.timeline, MB.number_at(found.position)
+
+
+def leave(tmp_path, file, number):
+    """Put a file into the spool, as a former run left it."""
+    (tmp_path / "streaming" / file).write_bytes(segment_bytes(number))
+
+
+def stored(repository, wal_name):
+    return drain(repository.wal.open(wal_name))
+
+
+def test_with_nothing_held_it_begins_at_the_slot(intake):
+    assert begin(intake(), facts(), at(9.3)) == (1, 9)
+
+
+def test_what_is_stored_and_what_is_in_the_spool_counts_alike(tmp_path, intake, ours):
+    for number in (7, 8):
+        ours.put(name(number), giving(segment_bytes(number)))
+    leave(tmp_path, name(9), 9)
+    leave(tmp_path, f"{name(10)}.partial", 10)
+    assert begin(intake(), facts()) == (1, 10)
+
+
+def test_counting_begins_at_the_oldest_backup_even_one_that_is_running(intake, repository, ours):
+    ours.put(name(11), giving(segment_bytes(11)))
+    now = record().begin.time
+    running = StartedMark(pid=1, name=None, started=now, parent=None, begin=Point(at(9.5), 1, now))
+    repository.backups.mark_started("20260131T120500", running)
+    assert begin(intake(), facts()) == (1, 9)
+    repository.backups.commit(record(8.25, 9.5))
+    assert begin(intake(), facts()) == (1, 8)
+
+
+def test_a_damaged_record_does_not_keep_wal_from_being_received(intake, repository):
+    repository.storage.put("base/20260131T120200/record.json", b"{damaged")
+    repository.backups.commit(record(8.25, 9.5))
+    assert begin(intake(), facts()) == (1, 8)
+
+
+def test_another_cluster_is_refused(intake):
+    with pytest.raises(WrongServer):
+        intake().begin(facts(system_identifier=1), None)
+
+
+def test_another_segment_size_is_refused(intake):
+    with pytest.raises(StreamRefused, match="2097152 bytes"):
+        intake().begin(facts(size=SegmentSize(2 << 20)), None)
+
+
+def test_a_history_that_contradicts_the_stored_one_is_refused(intake):
+    made = intake()
+    made.keep_history(3, history(3, (1, 5), (2, 6)).format())
+    with pytest.raises(StreamRefused, match="timeline 3 contradicts"):
+        made.begin(facts(known=history(3, (1, 4))), None)
+
+
+def test_a_history_is_stored_once_and_timeline_1_has_none(intake, repository):
+    made = intake()
+    made.keep_history(1, b"")
+    content = history(2, (1, 8.25)).format()
+    made.keep_history(2, content)
+    made.keep_history(2, content)
+    assert repository.wal.history("00000002.history") == content
+    assert list(repository.wal.names()) == ["00000002.history"]
+    with pytest.raises(Conflict):
+        made.keep_history(2, history(2, (1, 8.5)).format())
+
+
+def test_wal_goes_through_the_spool_into_the_repository(tmp_path, intake, repository):
+    made = intake()
+    spool = made.open(Start(1, at(7)), False, lambda: None)
+    spool.write(memoryview(WAL)[: (2 << 20) + 5])
+    spool.close()
+    made.close()
+    assert stored(repository, name(7)) + stored(repository, name(8)) == WAL[: 2 << 20]
+    assert os.listdir(tmp_path / "streaming") == [f"{name(9)}.partial"]
+    assert made.archiver.last_archived == name(8)
+
+
+def test_what_an_old_timeline_leaves_incomplete_is_stored_as_partial(tmp_path, intake, repository):
+    made = intake()
+    spool = made.open(Start(1, at(7)), False, lambda: None)
+    spool.write(memoryview(WAL)[:5000])
+    spool.close()
+    made.end_of_timeline(1, at(7) + 5000)
+    assert stored(repository, f"{name(7)}.partial") == WAL[:5000].ljust(1 << 20, b"\0")
+    assert os.listdir(tmp_path / "streaming") == []
+    made.end_of_timeline(1, at(7) + 5000)
+
+
+def test_the_partial_of_an_ancestor_left_by_a_former_run_is_retired(tmp_path, intake, repository):
+    leave(tmp_path, f"{name(8)}.partial", 8)
+    leave(tmp_path, f"{name(3, timeline=9)}.partial", 3)
+    assert begin(intake(), facts(known=history(2, (1, 8.25))), at(8.25)) == (2, 8)
+    assert stored(repository, f"{name(8)}.partial") == segment_bytes(8)
+    assert os.listdir(tmp_path / "streaming") == [f"{name(3, timeline=9)}.partial"]
+
+
+def test_the_partial_of_a_timeline_that_is_still_to_be_streamed_stays(tmp_path, intake):
+    leave(tmp_path, f"{name(8)}.partial", 8)
+    assert begin(intake(), facts(known=history(2, (1, 9.25))), at(8)) == (1, 8)
+    assert os.listdir(tmp_path / "streaming") == [f"{name(8)}.partial"]
+
+
+def test_a_partial_that_contradicts_the_stored_one_stays_where_it_is(tmp_path, intake, ours, repository):
+    ours.put(f"{name(8)}.partial", giving(segment_bytes(8, fill=b"\x5a")))
+    leave(tmp_path, f"{name(8)}.partial", 8)
+    intake().end_of_timeline(1, at(8.25))
+    assert os.listdir(tmp_path / "streaming") == [f"{name(8)}.partial"]
+    assert stored(repository, f"{name(8)}.partial") == segment_bytes(8, fill=b"\x5a")
+
+
+def test_at_the_start_leftovers_are_synced_before_anything_is_reported(tmp_path, intake, monkeypatch):
+    disk = Disk(monkeypatch)
+    leave(tmp_path, f"{name(8)}.partial", 8)
+    leave(tmp_path, "segment.walstream-tmp.1-abcd", 8)
+    intake()
+    assert disk.survivors(str(tmp_path / "streaming")) == {f"{name(8)}.partial": segment_bytes(8)}
+    assert os.listdir(tmp_path / "streaming") == [f"{name(8)}.partial"]
+
+
+def test_progress_is_published_for_others_to_see(tmp_path, intake):
+    session = Session(LSN(7 << 20), SessionOptions(), 0.0)
+    session.receive(wal(at(7), bytes(1 << 19)), 0.0)
+    session.advance(at(7.5), at(7.25))
+    intake().note_progress(1, session)
+    state = read_receiver_state(str(tmp_path))
+    assert (state.pid, state.timeline) == (os.getpid(), 1)
+    assert (state.written, state.flushed, state.server) == (at(7.5), at(7.25), at(7.5))
+    assert json.loads((tmp_path / "state" / "receiver.json").read_text())["waiting"] == 0
+
+
+def test_progress_is_not_published_at_every_turn(tmp_path, intake):
+    made = intake()
+    session = Session(LSN(7 << 20), SessionOptions(), 0.0)
+    made.note_progress(1, session)
+    first = (tmp_path / "state" / "receiver.json").stat().st_ino
+    for _ in range(100):
+        made.note_progress(1, session)
+    assert (tmp_path / "state" / "receiver.json").stat().st_ino == first
