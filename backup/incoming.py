@@ -1,8 +1,9 @@
 """The data of one base backup on its way into the repository: events of the copy stream in, stored files out.
 
 Each archive goes, as the server sends it, through codec and checksum into a file of its own, while a tar parser
-lets its members' sums be observed; at the end the server's manifest is held against what was observed.
-Knows no network: what arrives is what ``backup.stream`` makes of the server's messages.
+lets its members' sums be observed, all of that on a thread behind the one that listens to the server; at the
+end the server's manifest is held against what was observed. Knows no network: what arrives is what
+``backup.stream`` makes of the server's messages.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ from catalog.codec import Codec, decoder
 from catalog.errors import BackupFailed, ProtocolError
 from catalog.frames import Workers, encoder
 from catalog.record import Archive
+from catalog.relay import Relay
 from catalog.repository import Repository
 from catalog.sink import BytesLike, Measured, Sink
 
 _SMALL = 1 << 20
+_TELL_EVERY = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class IncomingCopy:
         self._archives: list[Archive] = []
         self._in_manifest = False
         self._done = 0
+        self._told = 0
 
     def take(self, event: stream.Event) -> None:
         if isinstance(event, stream.Data):
@@ -78,7 +82,8 @@ class IncomingCopy:
                 raise ProtocolError("the server sent data before it named an archive")
             self._current.write(event.payload)
             self._done += len(event.payload)
-            self._on_progress(Progress(self._done, max(self._total, self._done)))
+            if self._done - self._told >= _TELL_EVERY:
+                self._tell()
         elif isinstance(event, stream.ArchiveStarted):
             self._finish_current()
             self._current = self._open_archive(event)
@@ -91,6 +96,7 @@ class IncomingCopy:
         """End the manifest, check it against what was observed; all archives, and the manifest."""
         if not self._in_manifest or self._current is None:
             raise ProtocolError("the server sent no manifest")
+        self._tell()
         manifest, self._current = self._current.finish(), None
         if {archive.oid for archive in self._archives} != set(self._locations):
             raise ProtocolError("the server sent other archives than it announced")
@@ -113,6 +119,10 @@ class IncomingCopy:
         if self._current is not None:
             self._current.abort()
 
+    def _tell(self) -> None:
+        self._told = self._done
+        self._on_progress(Progress(self._done, max(self._total, self._done)))
+
     def _open_archive(self, event: stream.ArchiveStarted) -> _StoredFile:
         oid = event.tablespace
         if oid not in self._locations:
@@ -127,8 +137,9 @@ class IncomingCopy:
         file += self._codec.suffix
         measured = Measured(self._shelf.writer(self._id, file))
         sink = encoder(self._codec, measured, self._workers)
-        parser = TarParser(_Several(observers)) if observers else None
-        return _StoredFile(file, oid, sink, measured, parser)
+        if observers:
+            sink = _Watched(TarParser(_Several(observers)), sink)
+        return _StoredFile(file, oid, Relay(sink), measured)
 
     def _finish_current(self) -> None:
         if self._in_manifest:
@@ -141,31 +152,43 @@ class IncomingCopy:
 class _StoredFile:
     """One archive, or the manifest, on its way into the repository."""
 
-    def __init__(
-        self, file: str, oid: int | None, sink: Sink, measured: Measured, parser: TarParser | None
-    ) -> None:
+    def __init__(self, file: str, oid: int | None, sink: Sink, measured: Measured) -> None:
         self._file = file
         self._oid = oid
         self._sink = sink
         self._measured = measured
-        self._parser = parser
         self._raw = 0
 
-    def write(self, data: BytesLike) -> None:
-        self._raw += memoryview(data).nbytes
-        if self._parser is not None:
-            self._parser.write(data)
+    def write(self, data: memoryview) -> None:
+        self._raw += len(data)
         self._sink.write(data)
 
     def finish(self) -> Archive:
         try:
-            if self._parser is not None:
-                self._parser.finish()
             self._sink.finish()
         except BaseException:
             self._sink.abort()
             raise
         return Archive(self._file, self._oid, self._raw, self._measured.nbytes, self._measured.sha256)
+
+    def abort(self) -> None:
+        self._sink.abort()
+
+
+class _Watched:
+    """A sink whose bytes a parser sees first."""
+
+    def __init__(self, parser: TarParser, sink: Sink) -> None:
+        self._parser = parser
+        self._sink = sink
+
+    def write(self, data: BytesLike) -> None:
+        self._parser.write(data)
+        self._sink.write(data)
+
+    def finish(self) -> None:
+        self._parser.finish()
+        self._sink.finish()
 
     def abort(self) -> None:
         self._sink.abort()

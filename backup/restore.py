@@ -29,6 +29,7 @@ from catalog.errors import Absent, Corrupt, DestinationRefused
 from catalog.local_storage import failed
 from catalog.pitr import RecoveryPlan
 from catalog.record import Archive
+from catalog.relay import Relay
 from catalog.repository import Repository
 from catalog.sink import PIECE, MeasuredReader, Reader
 
@@ -182,13 +183,18 @@ class _Restore:
         return main
 
     def _unpack(self, archive: Archive, extractor: Extractor) -> None:
-        parser = TarParser(extractor)
         with _Checked(self._repository, self._record.id, archive) as reader:
-            while piece := reader.read(PIECE * 4):
-                parser.write(piece)
-                self._done += len(piece)
-                self._on_progress(self._done)
-            parser.finish()
+            # Behind the relay files are written while the next piece is decompressed.
+            relay = Relay(TarParser(extractor))
+            try:
+                while piece := reader.read(PIECE * 4):
+                    relay.write(piece)
+                    self._done += len(piece)
+                    self._on_progress(self._done)
+                relay.finish()
+            except BaseException:
+                relay.abort()
+                raise
 
     def _remap(self, content: bytes) -> bytes:
         entries = [(oid, self._locations.get(oid, path)) for oid, path in parse_tablespace_map(content)]

@@ -20,6 +20,7 @@ from catalog.sink import BytesLike
 
 TAR_END = bytes(1024)
 
+_DATA = ord("d")
 _ARCHIVE_NAME = re.compile(r"(?:base|([1-9][0-9]{0,9}))\.tar(?:\.gz|\.lz4|\.zst)?", re.ASCII)
 _HINT = "the server speaks a dialect of BASE_BACKUP that this version of walstream does not know"
 
@@ -68,9 +69,9 @@ _MANIFEST_STARTED = ManifestStarted()
 def parse(message: BytesLike) -> Event:
     """The event that one message of the copy stream means; ``ProtocolError`` for any other bytes."""
     view = memoryview(message).cast("B")
-    kind = bytes(view[:1])
-    if kind == b"d":
+    if view and view[0] == _DATA:
         return Data(view[1:])
+    kind = bytes(view[:1])
     if kind == b"n":
         return _archive(bytes(view[1:]))
     if kind == b"p" and len(view) == 9:

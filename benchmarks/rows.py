@@ -18,7 +18,7 @@ SEGMENT = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison. ``sync``: who syncs; ``goal``: the ratio to reach; ``runs``: how much more often it runs."""
+    """One comparison; ``sync`` is who syncs, ``goal`` the ratio to reach, ``runs`` for one of the others."""
 
     key: str
     what: str

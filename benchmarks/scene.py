@@ -1,8 +1,8 @@
 """What the benchmarks work on: a server with a cluster of a given size, and as much WAL that it still keeps.
 
 The cluster is pgbench's. The WAL is that of making it, and then, behind a checkpoint, of updates all over the
-accounts, so that about half of it is page images. A slot at its beginning (``START``) keeps it; every run gets a
-copy of that slot, and streams up to ``end``.
+accounts, so that about half of it is page images. A slot at its beginning (``START``) keeps it; every run
+gets a copy of that slot, and streams up to ``end``.
 """
 
 from __future__ import annotations

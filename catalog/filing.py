@@ -15,6 +15,7 @@ from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import Absent, Conflict, Corrupt, Malformed, StorageError
 from catalog.frames import FRAME_SIZE, Workers, encoder
+from catalog.local_storage import failed
 from catalog.lsn import SegmentSize
 from catalog.sink import PIECE, Reader
 from catalog.storage import Storage
@@ -39,8 +40,9 @@ class Filing:
         """File the bytes that ``open_raw`` gives under ``name``.
 
         ``path`` is where a local file has them that will never change: it need not be copied then, only
-        linked, where nothing is compressed and both lie on one file system. True when they were stored,
-        False when an identical copy was there already. A segment that is
+        linked, where nothing is compressed and both lie on one file system.
+
+        True when they were stored, False when an identical copy was there already. A segment that is
         not of full length, or whose first page does not belong to its name and to this cluster, is
         ``Malformed``; other bytes than those stored under the name are a ``Conflict``.
         """
@@ -107,7 +109,11 @@ class Filing:
             raise
 
     def _link(self, path: str, key: str) -> bool:
-        return os.path.getsize(path) == self.size.nbytes and self.storage.link(path, key)
+        try:
+            whole = os.path.getsize(path) == self.size.nbytes
+        except OSError as error:
+            raise failed("read", path, error) from error
+        return whole and self.storage.link(path, key)
 
     def _check_beginning(self, name: str, first: bytes) -> None:
         if kind_of(name) == SEGMENT:

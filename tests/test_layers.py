@@ -20,7 +20,7 @@ BYTES = "catalog.sink"
 DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
 RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
-CODECS = f"{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames"
+CODECS = f"{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay"
 STORES = f"{ERRORS} {BYTES} catalog.durable catalog.storage catalog.local_storage"
 SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.marks"
 
@@ -68,6 +68,7 @@ ROWS = {
     "catalog.codecs": CODECS,
     "catalog.codec": CODECS,
     "catalog.frames": CODECS,
+    "catalog.relay": CODECS,
     "catalog.age": f"{ERRORS} {BYTES}",
     "catalog.identity": f"{ERRORS} {BYTES} catalog.age",
     "catalog.storage": STORES,

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 from support.faults import Disk, PowerLoss
 from support.filed_wal import filing, giving, name, segment_bytes
@@ -153,3 +155,57 @@ def test_a_power_loss_at_any_moment_leaves_the_whole_segment_or_none(tmp_path, m
     assert survived == {f"wals/0000000100000000/{name(7)}": WAL} or (survived == {} and not stored)
     put(storage, name(7), WAL)
     assert raw(storage, name(7)) == WAL
+
+
+def put_file(storage, wal_name, path, codec="none"):
+    with filing(storage, codec) as ours:
+        return ours.put(wal_name, giving(path.read_bytes()), str(path))
+
+
+@pytest.fixture
+def spooled(tmp_path):
+    path = tmp_path / "segment"
+    path.write_bytes(WAL)
+    return path
+
+
+@pytest.mark.parametrize("codec, shared", [("none", True), ("zstd", False)])
+def test_a_local_segment_is_linked_where_nothing_is_compressed(tmp_path, spooled, codec, shared):
+    storage = LocalStorage(str(tmp_path / "repository"))
+    assert put_file(storage, name(7), spooled, codec) is True
+    stored = storage.path(WalShelf(storage).find(name(7))[0])
+    assert os.path.samefile(stored, spooled) is shared
+    assert put_file(storage, name(7), spooled, codec) is False
+    spooled.unlink()
+    assert raw(storage, name(7)) == WAL
+
+
+def test_a_storage_without_links_gets_a_copy(storage, spooled):
+    assert put_file(storage, name(7), spooled) is True
+    assert raw(storage, name(7)) == WAL
+
+
+@pytest.mark.parametrize("data", [WAL[:-1], WAL + b"x", segment_bytes(8)])
+def test_a_local_file_is_judged_before_it_is_linked(tmp_path, spooled, data):
+    storage = LocalStorage(str(tmp_path / "repository"))
+    spooled.write_bytes(data)
+    with pytest.raises(Malformed):
+        put_file(storage, name(7), spooled)
+    assert list(storage.names(f"wals/{name(7)[:16]}")) == []
+
+
+@pytest.mark.parametrize("calls", range(16))
+def test_a_power_loss_while_a_local_segment_is_filed_leaves_it_whole_or_absent(
+    tmp_path, spooled, monkeypatch, calls
+):
+    disk = Disk(monkeypatch)
+    storage = LocalStorage(str(tmp_path))
+    disk.stop_after(calls)
+    stored = False
+    try:
+        stored = put_file(storage, name(7), spooled)
+    except PowerLoss:
+        pass
+    monkeypatch.undo()
+    survived = {key: data for key, data in disk.survivors(str(tmp_path)).items() if key.startswith("wals")}
+    assert survived == {f"wals/0000000100000000/{name(7)}": WAL} or (survived == {} and not stored)

@@ -188,3 +188,31 @@ def test_a_power_loss_at_any_moment_leaves_a_whole_key_or_none(tmp_path, monkeyp
         assert survived == {}
     else:
         assert survived in ([{KEY: b"abcdef"}, {KEY: b"replaced"}] + [{}] * (not finished))
+
+
+def test_a_link_shares_the_file_and_needs_nobody_else_to_sync_it(storage, tmp_path, monkeypatch):
+    file = tmp_path / "segment"
+    file.write_bytes(b"abc")
+    disk = Disk(monkeypatch)
+    assert storage.link(str(file), KEY) is True
+    assert os.path.samefile(file, storage.path(KEY))
+    assert disk.survivors(str(tmp_path))[f"repository/{KEY}"] == b"abc"
+
+
+@pytest.mark.parametrize("number", [errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK])
+def test_where_links_are_not_to_be_had_nothing_is_linked(storage, tmp_path, monkeypatch, number):
+    file = tmp_path / "segment"
+    file.write_bytes(b"abc")
+    with monkeypatch.context() as faults:
+        fail(faults, "link", number)
+        assert storage.link(str(file), KEY) is False
+    assert files(storage) == []
+
+
+def test_a_link_that_fails_otherwise_is_a_storage_error(storage, tmp_path, monkeypatch):
+    file = tmp_path / "segment"
+    file.write_bytes(b"abc")
+    with monkeypatch.context() as faults:
+        fail(faults, "link", errno.ENOSPC)
+        with pytest.raises(StorageError, match="no space left"):
+            storage.link(str(file), KEY)

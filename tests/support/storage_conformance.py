@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 
 import pytest
@@ -98,6 +99,23 @@ class StorageConformance:
             first.finish()
         first.abort()
         assert content(storage, KEY) == b"second"
+
+    def test_a_local_file_is_linked_or_nothing_happens(self, storage, tmp_path):
+        file = tmp_path / "segment"
+        file.write_bytes(b"abc")
+        if storage.link(str(file), KEY):
+            file.unlink()
+            assert content(storage, KEY) == b"abc"
+        else:
+            assert list(storage.names(KEY.rpartition("/")[0])) == []
+
+    def test_a_link_never_replaces_what_is_there(self, storage, tmp_path):
+        file = tmp_path / "segment"
+        file.write_bytes(b"other")
+        write(storage, KEY, b"abc")
+        with contextlib.suppress(Conflict):
+            assert storage.link(str(file), KEY) is False
+        assert content(storage, KEY) == b"abc"
 
     def test_put_writes_and_replaces(self, storage):
         storage.put("identity.json", b"one")
