@@ -155,7 +155,7 @@ class _Restore:
             time.monotonic() - began,
             configured.changes,
             configured.settings,
-            tuple(self._warnings()),
+            (*self._warnings(), *configured.warnings),
         )
 
     def _check_archives(self) -> None:
