@@ -40,7 +40,7 @@ OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstre
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
-    walstream.ops.library walstream.ops.offline"""
+    walstream.ops.requirements walstream.ops.library walstream.ops.offline"""
 
 ROWS = {
     "catalog.errors": "",

@@ -10,6 +10,7 @@ import pwd
 import sys
 from dataclasses import dataclass, field, replace
 
+from backup.fetch import is_blank
 from backup.restore import RestoreOptions, check_room
 from catalog import layout
 from catalog.coverage import Holdings
@@ -81,7 +82,12 @@ def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> H
     except FileNotFoundError:
         return holdings
     kinds = {SEGMENT, PARTIAL} if partial else {SEGMENT}
-    held = [name[:24] for name in names if kind_of(name) in kinds]
+    # A partial segment that is blank was made when another was full: nothing had arrived for it yet.
+    held = [
+        name[:24]
+        for name in names
+        if kind_of(name) in kinds and not (kind_of(name) == PARTIAL and is_blank(os.path.join(spool, name)))
+    ]
     return replace(holdings, inventory=holdings.inventory | Inventory.from_names(held, holdings.size))
 
 
