@@ -104,13 +104,14 @@ class Session:
         if not (ask or self._is_due(now)):
             return None
         self._asked_server = self._asked_server or ask
+        overdue = self.sync_wanted and not self._reply_must_wait(now)
         if self._owed_since is not None and not self._reply_must_wait(now):
             self._owed_since = None
-        return self._update(now, wall, ask)
+        return self._update(now, wall, ask, unknown=overdue and self._options.whole_segments)
 
     def final(self, now: float, wall: float) -> bytes:
         """The last status update, sent before the stream is closed."""
-        return self._update(now, wall, False)
+        return self._update(now, wall, False, unknown=self._options.whole_segments)
 
     def deadline(self, now: float) -> float:
         """How many seconds from ``now`` the receiver may sleep before it asks ``due`` again."""
@@ -152,11 +153,10 @@ class Session:
         owed = self._owed_since
         return owed is not None and self.sync_wanted and now < owed + REPLY_PATIENCE
 
-    def _update(self, now: float, wall: float, ask: bool) -> bytes:
+    def _update(self, now: float, wall: float, ask: bool, *, unknown: bool) -> bytes:
         self._last_sent = now
         first = self._reported is None  # an answer tells that the stream has begun
         self._reported = self._reportable
-        overdue = self.sync_wanted and self._options.whole_segments
-        flushed = UNKNOWN if overdue else self._reportable
+        flushed = UNKNOWN if unknown else self._reportable
         applied = flushed if self._options.report_applied else UNKNOWN
         return status_update(self.written, flushed, applied, wall, reply_requested=ask or first)
