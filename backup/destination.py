@@ -12,31 +12,29 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from types import TracebackType
 
 from catalog import durable
-from catalog.errors import DestinationRefused, UsageError
+from catalog.errors import Corrupt, DestinationRefused, UsageError
 from catalog.local_storage import failed
-from catalog.record import Tablespace
+from catalog.record import BackupRecord, Tablespace
 
 MARK = ".walstream-restore.json"
 PRIVATE = 0o700
 _PASSABLE = 0o755
 
 
-def tablespace_locations(
-    tablespaces: Sequence[Tablespace], mapping: Mapping[str, str], destination: str
-) -> dict[int, str]:
-    """Where each tablespace goes, by oid: as mapped by name, else where it was.
+def tablespace_locations(record: BackupRecord, mapping: Mapping[str, str], root: str) -> dict[int, str]:
+    """Where each tablespace goes, by oid: as mapped by name or oid, else where it was.
 
-    A tablespace that lay inside the data directory goes inside the new one. ``UsageError`` for a name
-    that the backup does not have, a relative location, or one location for two of them.
+    One that lay inside the data directory and is not mapped goes inside the new one. ``UsageError`` for a
+    name that the backup does not have, a relative location, or places that lie in one another.
     """
-    known = {space.name: space for space in tablespaces} | {str(space.oid): space for space in tablespaces}
+    known = {space.name for space in record.tablespaces} | {str(space.oid) for space in record.tablespaces}
     for name, location in mapping.items():
         if name not in known:
-            have = ", ".join(sorted(space.name for space in tablespaces)) or "none"
+            have = ", ".join(sorted(space.name for space in record.tablespaces)) or "none"
             raise UsageError(f"the backup has no tablespace {name!r}", f"its tablespaces: {have}")
         if not os.path.isabs(location):
             raise UsageError(
@@ -44,19 +42,38 @@ def tablespace_locations(
                 "give it as NAME:/absolute/path",
             )
     locations = {}
-    for space in tablespaces:
-        wanted = mapping.get(space.name, mapping.get(str(space.oid), space.location))
-        locations[space.oid] = os.path.normpath(os.path.join(destination, wanted))
-    _refuse_overlap(destination, locations)
+    inside = set()
+    for space in record.tablespaces:
+        mapped = mapping.get(space.name, mapping.get(str(space.oid)))
+        within = _within_data_directory(space, record.data_directory) if mapped is None else None
+        if within is not None:
+            inside.add(space.oid)
+        locations[space.oid] = os.path.normpath(os.path.join(root, within or mapped or space.location))
+    _refuse_overlap(root, locations, inside)
     return locations
 
 
-def _refuse_overlap(destination: str, locations: Mapping[int, str]) -> None:
-    places = [os.path.realpath(path) for path in [destination, *locations.values()]]
-    in_place = os.path.join(places[0], "pg_tblspc", "")
-    for i, outer in enumerate(places):
-        for j, inner in enumerate(places):
-            allowed = i == j or (i == 0 and inner.startswith(in_place))
+def _within_data_directory(space: Tablespace, data_directory: str) -> str | None:
+    """A tablespace's location relative to the data directory, if it lay there."""
+    if os.path.isabs(space.location):
+        location = os.path.normpath(space.location)
+        data_directory = os.path.normpath(data_directory)
+        return os.path.relpath(location, data_directory) if is_below(location, data_directory) else None
+    if space.location != f"pg_tblspc/{space.oid}":
+        raise Corrupt(
+            f"the record has a relative location for tablespace {space.name!r}: {space.location!r}",
+            "give it another one with --tablespace NAME:LOCATION",
+        )
+    return space.location
+
+
+def _refuse_overlap(root: str, locations: Mapping[int, str], inside: Collection[int]) -> None:
+    """No place may lie in another, but those ``inside`` in the data directory, as they did at the origin."""
+    places: dict[int | None, str] = {None: os.path.realpath(root)}
+    places |= {oid: os.path.realpath(path) for oid, path in locations.items()}
+    for one, outer in places.items():
+        for other, inner in places.items():
+            allowed = one == other or (one is None and other in inside)
             if not allowed and os.path.commonpath([outer, inner]) == outer:
                 raise UsageError(
                     f"{inner!r} lies in {outer!r}, and both are to be restored to",

@@ -22,8 +22,8 @@ from backup.label import format_tablespace_map, parse_tablespace_map
 from backup.manifest import rewrite
 from backup.recovery_conf import RestoreCall
 from backup.tar import TarParser
-from backup.tree import sync_tree
-from catalog import durable, layout
+from backup.tree import Tree, sync_tree
+from catalog import layout
 from catalog.codec import decoder, split_suffix
 from catalog.errors import Absent, Corrupt, DestinationRefused
 from catalog.local_storage import failed
@@ -85,7 +85,7 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
     """
     record = plan.backup
     root = os.path.abspath(options.destination)
-    locations = destination.tablespace_locations(record.tablespaces, options.tablespaces, root)
+    locations = destination.tablespace_locations(record, options.tablespaces, root)
     for path in _directories(root, locations):
         destination.check(path, root)
     sizes = {
@@ -121,9 +121,7 @@ class _Restore:
         self._options = options
         self._on_progress = on_progress
         self._root = os.path.abspath(options.destination)
-        self._locations = destination.tablespace_locations(
-            self._record.tablespaces, options.tablespaces, self._root
-        )
+        self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)
         self._changed_files: dict[str, tuple[int, str]] = {}
         self._done = 0
 
@@ -184,7 +182,7 @@ class _Restore:
                 self._unpack(archive, main)
             else:
                 path = self._locations[archive.oid]
-                durable.make_directories(path, destination.PRIVATE)
+                self._make_below(path)
                 with closing(Extractor(path, owner=self._options.owner)) as extractor:
                     self._unpack(archive, extractor)
         if main is None:
@@ -206,11 +204,24 @@ class _Restore:
                 raise
 
     def _remap(self, content: bytes) -> bytes:
-        entries = [(oid, self._locations.get(oid, path)) for oid, path in parse_tablespace_map(content)]
-        changed = format_tablespace_map(entries)
+        oids = [oid for oid, _ in parse_tablespace_map(content)]
+        for oid in oids:
+            if oid not in self._locations:
+                raise Corrupt(
+                    f"{TABLESPACE_MAP} of backup {self._record.id} names a tablespace {oid} "
+                    "that the record does not have",
+                    "the repository was altered or damaged: restore another backup",
+                )
+        changed = format_tablespace_map((oid, self._locations[oid]) for oid in oids)
         if changed != content:
             self._changed_files[TABLESPACE_MAP] = described(changed)
         return changed
+
+    def _make_below(self, path: str) -> None:
+        """Make a tablespace's directory if it lies in the data directory; the others are made."""
+        if destination.is_below(path, self._root):
+            with closing(Tree(self._root, self._options.owner)) as tree:
+                tree.make_directory(os.path.relpath(path, self._root), destination.PRIVATE)
 
     def _link_tablespaces(self) -> None:
         """The links that the server would make at its start, so that the result can be verified before."""

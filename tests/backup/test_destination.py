@@ -7,14 +7,19 @@ import os
 
 import pytest
 from support.faults import Disk, PowerLoss, fail
+from support.values import record
 
 from backup.destination import MARK, Claim, check, reclaimable, tablespace_locations
-from catalog.errors import DestinationRefused, StorageError, UsageError
+from catalog.errors import Corrupt, DestinationRefused, StorageError, UsageError
 from catalog.record import Tablespace
 
 FAST = Tablespace(16385, "fast", "/mnt/fast")
 SLOW = Tablespace(16386, "slow", "/mnt/slow")
 IN_PLACE = Tablespace(16387, "inside", "pg_tblspc/16387")
+
+
+def having(*tablespaces):
+    return record(tablespaces=tablespaces, data_directory="/srv/old")
 
 
 def tree(path):
@@ -32,9 +37,9 @@ def dest(tmp_path):
 
 def test_tablespaces_go_where_they_were_unless_mapped_by_name_or_oid():
     wanted = {"slow": "/srv/new/", "16385": "/srv/../srv/fast"}
-    found = tablespace_locations([FAST, SLOW, IN_PLACE], wanted, "/srv/pg")
+    found = tablespace_locations(having(FAST, SLOW, IN_PLACE), wanted, "/srv/pg")
     assert found == {16385: "/srv/fast", 16386: "/srv/new", 16387: "/srv/pg/pg_tblspc/16387"}
-    assert tablespace_locations([FAST], {}, "/srv/pg") == {16385: "/mnt/fast"}
+    assert tablespace_locations(having(FAST), {}, "/srv/pg") == {16385: "/mnt/fast"}
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,7 @@ def test_tablespaces_go_where_they_were_unless_mapped_by_name_or_oid():
 )
 def test_a_mapping_that_makes_no_sense_is_a_usage_error(mapping, words):
     with pytest.raises(UsageError, match=words) as caught:
-        tablespace_locations([FAST], mapping, "/srv/pg")
+        tablespace_locations(having(FAST), mapping, "/srv/pg")
     assert caught.value.hint
 
 
@@ -55,19 +60,35 @@ def test_a_mapping_that_makes_no_sense_is_a_usage_error(mapping, words):
         {"fast": "/srv/x", "slow": "/srv/x"},
         {"fast": "/srv/x", "slow": "/srv/x/y"},
         {"fast": "/srv/pg/pg_tblspc_fast"},
+        {"fast": "/srv/pg/pg_tblspc"},
+        {"fast": "/srv/pg/pg_tblspc/16385"},
         {"fast": "/srv/pg/pg_tblspc/1", "slow": "/srv/pg/pg_tblspc/1"},
     ],
 )
 def test_what_lies_in_one_another_is_refused(mapping):
     with pytest.raises(UsageError, match="lies in"):
-        tablespace_locations([FAST, SLOW], mapping, "/srv/pg")
+        tablespace_locations(having(FAST, SLOW), mapping, "/srv/pg")
+
+
+def test_a_tablespace_inside_the_data_directory_moves_with_it():
+    inside = Tablespace(16388, "near", "/srv/old/spaces/near/")
+    beside = Tablespace(16389, "beside", "/srv/old2")
+    found = tablespace_locations(having(inside, beside), {}, "/srv/pg")
+    assert found == {16388: "/srv/pg/spaces/near", 16389: "/srv/old2"}
+    assert tablespace_locations(having(inside), {"near": "/mnt/x"}, "/srv/pg") == {16388: "/mnt/x"}
+
+
+@pytest.mark.parametrize("location", ["pg_tblspc/1", "pg_tblspc", "../x", "", "."])
+def test_a_relative_location_is_the_tablespace_s_own_or_corrupt(location):
+    with pytest.raises(Corrupt, match="relative"):
+        tablespace_locations(having(Tablespace(16387, "odd", location)), {}, "/srv/pg")
 
 
 def test_overlap_is_seen_through_links(tmp_path):
     (tmp_path / "pg").mkdir()
     os.symlink(tmp_path / "pg", tmp_path / "link")
     with pytest.raises(UsageError, match="lies in"):
-        tablespace_locations([FAST], {"fast": str(tmp_path / "link" / "x")}, str(tmp_path / "pg"))
+        tablespace_locations(having(FAST), {"fast": str(tmp_path / "link" / "x")}, str(tmp_path / "pg"))
 
 
 def claimed(*paths, owner=None):
