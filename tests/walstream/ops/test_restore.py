@@ -1,0 +1,58 @@
+"""Planning a restore from directories: what lies there that cannot be read, or says nothing."""
+
+import os
+from datetime import timedelta
+
+import pytest
+from support.repositories import SIZE, new_repository, segment_bytes, store_backup, store_wal
+
+from catalog.marks import StartedMark
+from catalog.target import RecoveryTarget
+from catalog.walname import Segment
+from walstream.ops.backup import sweep
+from walstream.ops.restore import RestoreRequest, plan_restore
+
+DAMAGED = "20250101T000000"
+
+
+@pytest.fixture
+def repository(tmp_path):
+    made = new_repository(tmp_path / "main")
+    store_backup(made, first=2, last=3)
+    store_wal(made, [2, 3, 4])
+    os.mkdir(tmp_path / "restored")
+    return made
+
+
+def planned(repository, tmp_path, backup="auto"):
+    request = RestoreRequest(backup, str(tmp_path / "restored"), RecoveryTarget())
+    return plan_restore(repository, repository.root, request).plan
+
+
+@pytest.mark.parametrize("backup", ["auto", "latest"])
+@pytest.mark.parametrize("file", ["record.json", "failed.json", "started.json"])
+def test_one_damaged_document_blocks_neither_a_restore_nor_the_next_backup(
+    repository, tmp_path, backup, file
+):
+    repository.storage.put(f"base/{DAMAGED}/{file}", b"{ damaged")
+    killed = repository.backups.records()[0].end.time if file != "record.json" else None
+    if killed:
+        mark = StartedMark(pid=1, name=None, started=killed + timedelta(days=1), parent=None)
+        repository.backups.mark_started("20270101T000000", mark)
+    found = planned(repository, tmp_path, backup)
+    assert any(DAMAGED in warning for warning in found.warnings) == (file == "record.json")
+    sweep(repository)
+    assert os.listdir(repository.storage.path(f"base/{DAMAGED}")) == [file]
+    assert not killed or repository.backups.failed("20270101T000000") is not None
+
+
+def test_a_partial_segment_that_is_blank_is_not_planned_with(repository, tmp_path):
+    spool = os.path.join(repository.root, "streaming")
+    os.mkdir(spool)
+    path = os.path.join(spool, f"{Segment(1, 5).name(SIZE)}.partial")
+    with open(path, "wb") as file:
+        file.write(bytes(SIZE.nbytes))
+    assert planned(repository, tmp_path).until == Segment(1, 4)
+    with open(path, "wb") as file:
+        file.write(segment_bytes(Segment(1, 5)))
+    assert planned(repository, tmp_path).until == Segment(1, 5)
