@@ -2,6 +2,7 @@ import os
 
 import pytest
 from support.faults import Disk, PowerLoss
+from support.filed_wal import filing, giving, name, segment_bytes
 from support.memory_storage import MemoryStorage
 from support.streams import Given, drain
 

@@ -24,7 +24,7 @@ class Shelving:
         self.errors = []
         self.called = threading.Event()
 
-    def put(self, wal_name, open_raw):
+    def put(self, wal_name, open_raw, path):
         self.put_names.append(wal_name)
         reader = open_raw()
         drain(reader)
