@@ -11,20 +11,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from backup.checksum import checksum
-from backup.recovery_conf import RestoreCall, comment_out, recovery_settings, restore_command, settings_block
+from backup.recovery_conf import (
+    STAY_INSIDE,
+    RestoreCall,
+    comment_out,
+    includes,
+    recovery_settings,
+    restore_command,
+    settings_block,
+)
 from catalog.pitr import RecoveryPlan
 
 AUTO_CONF = "postgresql.auto.conf"
 CONF = "postgresql.conf"
-POINTS_OUTSIDE = ("data_directory", "external_pid_file", "log_directory")
+POINTS_OUTSIDE = ("data_directory", "external_pid_file", *STAY_INSIDE)
 SIGNALS = ("standby.signal", "recovery.signal")
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """What was done: lines for people, the settings in force, and the manifest's entries that changed."""
+    """What was done: lines for people, the settings in force, and the manifest's entries that changed.
+
+    ``warnings`` tell of configuration that lies elsewhere and was not looked at.
+    """
 
     changes: tuple[str, ...]
+    warnings: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
     changed_files: Mapping[str, tuple[int, str]]
 
@@ -36,11 +48,22 @@ def configure(root: str, plan: RecoveryPlan, call: RestoreCall, own: Callable[[s
     """
     changes: list[str] = []
     changed_files: dict[str, tuple[int, str]] = {}
-    for name in (CONF, AUTO_CONF):
+    warnings: list[str] = []
+    files = [CONF, AUTO_CONF]
+    for name in files:
         content, lines = _without_points_outside(os.path.join(root, name))
         if lines:
             changed_files[name] = described(content)
             changes += [f"commented out in {name}: {line}" for line in lines]
+        for kind, path in includes(content.decode("utf-8", "surrogateescape")):
+            found = os.path.normpath(os.path.join(root, os.path.dirname(name), path))
+            if os.path.commonpath([root, found]) == root:
+                files += [each for each in _included(root, found, kind) if each not in files]
+            else:
+                warnings.append(
+                    f"{name} includes {found!r}, which is outside the restored directory and was left as it is: "
+                    "look for data_directory in it before the start"
+                )
     for name in SIGNALS:
         path = os.path.join(root, name)
         if os.path.exists(path):
@@ -56,7 +79,7 @@ def configure(root: str, plan: RecoveryPlan, call: RestoreCall, own: Callable[[s
             file.write(added.encode("utf-8", "surrogateescape"))
         os.chmod(path, 0o600)
         own(path)
-    return Configured(tuple(changes), tuple(settings), changed_files)
+    return Configured(tuple(changes), tuple(warnings), tuple(settings), changed_files)
 
 
 def described(content: bytes) -> tuple[int, str]:
@@ -64,6 +87,16 @@ def described(content: bytes) -> tuple[int, str]:
     total = checksum("CRC32C")
     total.update(content)
     return len(content), total.hexdigest()
+
+
+def _included(root: str, path: str, kind: str) -> list[str]:
+    """The files that a directive brings in, relative to ``root``: of a directory its visible ``*.conf``."""
+    if kind != "include_dir":
+        return [os.path.relpath(path, root)] if os.path.isfile(path) else []
+    if not os.path.isdir(path):
+        return []
+    names = [name for name in sorted(os.listdir(path)) if name.endswith(".conf") and name[0] != "."]
+    return [os.path.relpath(os.path.join(path, name), root) for name in names]
 
 
 def _without_points_outside(path: str) -> tuple[bytes, list[str]]:

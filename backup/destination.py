@@ -1,38 +1,40 @@
-"""The directories a restore writes to: checked, marked, and emptied again only if they carry the mark.
+"""The directories a restore writes to: checked, marked, and emptied again only if they carry its mark.
 
-A restore that was killed can be repeated: every directory it uses gets a synced mark before anything
-else and loses it last. Only a directory that holds the mark may be emptied; whatever else is not empty is
-refused before a byte is written.
+A restore that was killed can be repeated: every directory gets a synced mark before anything else, and
+keeps it until all but ``pg_control`` is in place. The mark names the restore's destination and is locked
+while it runs, so that only a repetition of the same restore empties a directory, and only when nobody works
+there. Whatever else is not empty is refused before a byte is written.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import TracebackType
 
 from catalog import durable
-from catalog.errors import DestinationRefused, UsageError
+from catalog.errors import Corrupt, DestinationRefused, UsageError
 from catalog.local_storage import failed
-from catalog.record import Tablespace
+from catalog.record import BackupRecord, Tablespace
 
 MARK = ".walstream-restore.json"
 PRIVATE = 0o700
+_PASSABLE = 0o755
 
 
-def tablespace_locations(
-    tablespaces: Sequence[Tablespace], mapping: Mapping[str, str], destination: str
-) -> dict[int, str]:
-    """Where each tablespace goes, by oid: as mapped by name, else where it was.
+def tablespace_locations(record: BackupRecord, mapping: Mapping[str, str], root: str) -> dict[int, str]:
+    """Where each tablespace goes, by oid: as mapped by name or oid, else where it was.
 
-    A tablespace that lay inside the data directory goes inside the new one. ``UsageError`` for a name
-    that the backup does not have, a relative location, or one location for two of them.
+    One that lay inside the data directory and is not mapped goes inside the new one. ``UsageError`` for a
+    name that the backup does not have, a relative location, or places that lie in one another.
     """
-    known = {space.name: space for space in tablespaces} | {str(space.oid): space for space in tablespaces}
+    known = {space.name for space in record.tablespaces} | {str(space.oid) for space in record.tablespaces}
     for name, location in mapping.items():
         if name not in known:
-            have = ", ".join(sorted(space.name for space in tablespaces)) or "none"
+            have = ", ".join(sorted(space.name for space in record.tablespaces)) or "none"
             raise UsageError(f"the backup has no tablespace {name!r}", f"its tablespaces: {have}")
         if not os.path.isabs(location):
             raise UsageError(
@@ -40,19 +42,38 @@ def tablespace_locations(
                 "give it as NAME:/absolute/path",
             )
     locations = {}
-    for space in tablespaces:
-        wanted = mapping.get(space.name, mapping.get(str(space.oid), space.location))
-        locations[space.oid] = os.path.normpath(os.path.join(destination, wanted))
-    _refuse_overlap(destination, locations)
+    inside = set()
+    for space in record.tablespaces:
+        mapped = mapping.get(space.name, mapping.get(str(space.oid)))
+        within = _within_data_directory(space, record.data_directory) if mapped is None else None
+        if within is not None:
+            inside.add(space.oid)
+        locations[space.oid] = os.path.normpath(os.path.join(root, within or mapped or space.location))
+    _refuse_overlap(root, locations, inside)
     return locations
 
 
-def _refuse_overlap(destination: str, locations: Mapping[int, str]) -> None:
-    places = [os.path.realpath(path) for path in [destination, *locations.values()]]
-    in_place = os.path.join(places[0], "pg_tblspc", "")
-    for i, outer in enumerate(places):
-        for j, inner in enumerate(places):
-            allowed = i == j or (i == 0 and inner.startswith(in_place))
+def _within_data_directory(space: Tablespace, data_directory: str) -> str | None:
+    """A tablespace's location relative to the data directory, if it lay there."""
+    if os.path.isabs(space.location):
+        location = os.path.normpath(space.location)
+        data_directory = os.path.normpath(data_directory)
+        return os.path.relpath(location, data_directory) if is_below(location, data_directory) else None
+    if space.location != f"pg_tblspc/{space.oid}":
+        raise Corrupt(
+            f"the record has a relative location for tablespace {space.name!r}: {space.location!r}",
+            "give it another one with --tablespace NAME:LOCATION",
+        )
+    return space.location
+
+
+def _refuse_overlap(root: str, locations: Mapping[int, str], inside: Collection[int]) -> None:
+    """No place may lie in another, but those ``inside`` in the data directory, as they did at the origin."""
+    places: dict[int | None, str] = {None: os.path.realpath(root)}
+    places |= {oid: os.path.realpath(path) for oid, path in locations.items()}
+    for one, outer in places.items():
+        for other, inner in places.items():
+            allowed = one == other or (one is None and other in inside)
             if not allowed and os.path.commonpath([outer, inner]) == outer:
                 raise UsageError(
                     f"{inner!r} lies in {outer!r}, and both are to be restored to",
@@ -60,8 +81,13 @@ def _refuse_overlap(destination: str, locations: Mapping[int, str]) -> None:
                 )
 
 
-def check(path: str) -> None:
-    """``DestinationRefused`` unless the directory is absent, empty, or carries the mark of a restore."""
+def is_below(path: str, root: str) -> bool:
+    """Whether a path lies inside the directory ``root``, as they are written."""
+    return path.startswith(os.path.join(root, ""))
+
+
+def check(path: str, root: str) -> None:
+    """Refuse a directory unless it is absent, empty, or marked by a restore to ``root`` that was interrupted."""
     try:
         names = os.listdir(path)
     except FileNotFoundError:
@@ -72,56 +98,178 @@ def check(path: str) -> None:
         ) from None
     except OSError as error:
         raise failed("list", path, error) from error
-    _require_ours(path, names)
+    if MARK not in names:
+        _require_empty(path, names)
+        return
+    try:
+        with open(os.path.join(path, MARK), "rb") as file:
+            _require_ours(path, file.read(), root)
+        _require_stopped(path)
+    except OSError as error:
+        raise failed("read", path, error) from error
 
 
-def _require_ours(path: str, names: Sequence[str]) -> None:
-    if MARK not in names and not all(map(_is_unfinished_mark, names)):
+def reclaimable(path: str) -> int:
+    """The bytes that emptying the directory gives back to its file system: 0 without a mark."""
+    if not os.path.exists(os.path.join(path, MARK)):
+        return 0
+    total = 0
+    for at, directories, files in os.walk(path):
+        for name in (*directories, *files):
+            total += os.lstat(os.path.join(at, name)).st_blocks * 512
+    return total
+
+
+class Claim:
+    """The directories of one restore, the data directory first: locked from ``with`` to its end.
+
+    At the beginning they are made, given to ``owner``, marked durably and emptied, each checked before. They
+    stay marked unless ``release`` was called.
+    """
+
+    def __init__(self, directories: Sequence[str], owner: tuple[int, int] | None) -> None:
+        self._directories = directories
+        self._root = directories[0]
+        self._owner = owner
+        self._locks: list[int] = []
+
+    def __enter__(self) -> Claim:
+        for path in self._directories:
+            check(path, self._root)
+        try:
+            self._take_all()
+            for path in self._directories:
+                _empty(path)
+        except BaseException:
+            self._unlock()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._unlock()
+
+    def release(self) -> None:
+        """Take the marks off, durably, the data directory's last: what lies there now is never emptied again."""
+        for path in reversed(self._directories):
+            try:
+                durable.remove(os.path.join(path, MARK))
+            except OSError as error:
+                raise failed("remove", os.path.join(path, MARK), error) from error
+
+    def _take_all(self) -> None:
+        made: list[str] = []
+        try:
+            for path in self._directories:
+                self._take(path, made)
+        except BaseException:
+            for mark in made:
+                durable.remove_if_present(mark)
+            raise
+
+    def _take(self, path: str, made: list[str]) -> None:
+        mark = os.path.join(path, MARK)
+        try:
+            _make(path)
+            if not os.path.exists(mark):
+                _require_empty(path, os.listdir(path))
+                text = json.dumps({"destination": os.path.realpath(self._root)})
+                _write_new(mark, text.encode())
+                made.append(mark)
+                _require_empty(path, [name for name in os.listdir(path) if name != MARK])
+            fd = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW)
+            self._locks.append(fd)
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _require_ours(path, os.read(fd, 1 << 16), self._root)
+            if self._owner is not None:
+                os.chown(path, *self._owner)
+        except (BlockingIOError, FileExistsError):
+            raise _in_use(path, "another restore") from None
+        except OSError as error:
+            raise failed("write", path, error) from error
+        if os.fstat(fd).st_nlink == 0:
+            raise _in_use(path, "another restore")
+
+    def _unlock(self) -> None:
+        for fd in self._locks:
+            os.close(fd)
+        self._locks.clear()
+
+
+def _require_empty(path: str, names: Sequence[str]) -> None:
+    """An unfinished mark does not count: it is all that a restore leaves that was killed while it wrote it."""
+    if not all(name.startswith(MARK) and durable.is_temporary(name) for name in names):
         raise DestinationRefused(
             f"{path!r} is not empty", "name an empty or absent directory; nothing was written"
         )
 
 
-def _is_unfinished_mark(name: str) -> bool:
-    """Whether a restore was killed while it wrote this mark: nothing else was there yet."""
-    return name.startswith(MARK) and durable.is_temporary(name)
+def _require_ours(path: str, mark: bytes, root: str) -> None:
+    try:
+        content = json.loads(mark)
+        destination = content["destination"]
+    except (ValueError, KeyError, TypeError):
+        destination = None
+    if destination != os.path.realpath(root):
+        whose = "an unknown place" if destination is None else repr(destination)
+        raise DestinationRefused(
+            f"{path!r} is not empty: an interrupted restore to {whose} left files there",
+            "repeat that restore, or empty the directory yourself; nothing was written",
+        )
 
 
-def prepare(paths: Sequence[str], note: Mapping[str, object], owner: tuple[int, int] | None) -> None:
-    """Make, empty and mark the directories, each checked before; the marks are durable on return."""
-    for path in paths:
-        check(path)
-    for path in paths:
-        try:
-            made = not os.path.isdir(path)
-            durable.make_directories(path, PRIVATE)
-            if made and owner is not None:
-                os.chown(path, *owner)
-            _empty(path)
-            text = json.dumps({**note, "directories": list(paths)}, indent=2)
-            durable.write_file(os.path.join(path, MARK), text.encode(), 0o600)
-        except OSError as error:
-            raise failed("write", path, error) from error
+def _require_stopped(path: str) -> None:
+    """No server runs there, as far as its lock file tells."""
+    try:
+        with open(os.path.join(path, "postmaster.pid"), "rb") as file:
+            pid = abs(int(file.readline()))
+        os.kill(pid, 0)
+    except PermissionError:
+        pass
+    except (FileNotFoundError, ProcessLookupError, ValueError, OverflowError):
+        return
+    raise _in_use(path, f"the process of its postmaster.pid, {pid}")
 
 
-def release(paths: Sequence[str]) -> None:
-    """Take the marks off again, durably: the restore is complete."""
-    for path in paths:
-        try:
-            durable.remove(os.path.join(path, MARK))
-        except OSError as error:
-            raise failed("remove", os.path.join(path, MARK), error) from error
+def _in_use(path: str, whom: str) -> DestinationRefused:
+    return DestinationRefused(
+        f"{path!r} is in use by {whom}",
+        "stop it, wait for it, or name another directory; nothing was written",
+    )
+
+
+def _make(path: str) -> None:
+    """Make a private directory; parents that are missing are passable, whatever the umask is."""
+    missing = []
+    parent = os.path.dirname(path)
+    while not os.path.isdir(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    durable.make_directories(path, PRIVATE)
+    for each in missing:
+        os.chmod(each, _PASSABLE)
+
+
+def _write_new(path: str, content: bytes) -> None:
+    file = durable.DurableFile(path, 0o600, replace=False)
+    try:
+        file.write(content)
+        file.finish()
+    except BaseException:
+        file.abort()
+        raise
 
 
 def _empty(path: str) -> None:
-    """Remove what an interrupted restore left, all but the mark; refuse what came since it was checked."""
-    with os.scandir(path) as entries:
-        found = list(entries)
-    _require_ours(path, [entry.name for entry in found])
-    for entry in found:
-        if entry.name == MARK:
-            continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path)
-        else:
-            os.unlink(entry.path)
+    """Remove all but the mark."""
+    try:
+        with os.scandir(path) as entries:
+            found = [entry for entry in entries if entry.name != MARK]
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry.path)
+            else:
+                os.unlink(entry.path)
+    except OSError as error:
+        raise failed("empty", path, error) from error

@@ -24,9 +24,9 @@ class Extractor:
 
     ``owner`` (uid, gid) is given to everything that is made. The content of a member in ``transform``
     goes through its function, in memory, and must be small. A member in ``hold`` is written under a
-    temporary name until ``release``. After any failure only ``close`` may be called; what was
-    written stays. ``group_access`` tells whether a directory of the archive was open to the group:
-    then the data directory itself, which no archive contains, must be too.
+    temporary name until ``release``, one in ``skip`` is not written at all. After any failure only
+    ``close`` may be called; what was written stays. ``group_access`` tells whether a directory of the
+    archive was open to the group: then the data directory itself, which no archive contains, must be too.
     """
 
     def __init__(
@@ -36,6 +36,7 @@ class Extractor:
         owner: tuple[int, int] | None = None,
         transform: Mapping[str, Callable[[bytes], bytes]] | None = None,
         hold: Collection[str] = (),
+        skip: Collection[str] = (),
     ) -> None:
         self.group_access = False
         try:
@@ -44,6 +45,8 @@ class Extractor:
             raise StorageError(f"could not open directory {directory!r}: {error.strerror}") from error
         self._transform = transform or {}
         self._hold = hold
+        self._skip = skip
+        self._skips = False
         self._held: list[tuple[str, str]] = []
         self._member = Member("")
         self._fd = -1
@@ -51,6 +54,9 @@ class Extractor:
 
     def begin(self, member: Member, /) -> None:
         self._member = member
+        self._skips = member.name in self._skip
+        if self._skips:
+            return
         try:
             if member.kind is Kind.FILE:
                 self._begin_file(member)
@@ -65,6 +71,8 @@ class Extractor:
             raise self._tree.failure(member.name, error) from error
 
     def data(self, view: memoryview, /) -> None:
+        if self._skips:
+            return
         if self._content is not None:
             self._content += view
             return
@@ -74,6 +82,8 @@ class Extractor:
             raise self._tree.failure(self._member.name, error) from error
 
     def end(self) -> None:
+        if self._skips:
+            return
         try:
             if self._content is not None:
                 content, self._content = bytes(self._content), None

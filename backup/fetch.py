@@ -2,8 +2,8 @@
 
 A segment travels from ``incoming/`` or ``streaming/`` to ``wals/``; the look-up goes in that direction and is
 repeated once before a file is called absent, so that one on its way is never missed. ``Absent`` is only
-raised after the repository's identity could be read: an unmounted disk is trouble, not the end of
-WAL. On the path of ``get-wal``.
+raised after the repository's identity and its WAL directory were seen: an unmounted disk is trouble, not
+the end of WAL. On the path of ``get-wal``.
 """
 
 from __future__ import annotations
@@ -60,6 +60,9 @@ class WalSource:
                 if reader is not None:
                     return reader
         self.identity()
+        shelf = os.path.join(self.repository, layout.WALS)
+        if not os.path.isdir(shelf):
+            raise StorageError(f"there is no directory {shelf!r}", "check that its disk is mounted")
         raise Absent(f"WAL file {name!r} is not in {self.repository!r}")
 
     def identity(self) -> RepositoryIdentity:
@@ -85,13 +88,26 @@ class WalSource:
             return None
 
     def _incomplete(self, name: str) -> Reader | None:
+        """Of a segment's beginnings the longest; those without a byte of WAL do not count."""
         if kind_of(name) != SEGMENT:
             return None
-        if self.partial:
-            reader = _open_local(os.path.join(self.home, layout.STREAMING, f"{name}.partial"))
-            reader = reader or self._stored(f"{name}.partial")
-            if reader is not None:
-                return reader
+        furthest, best = 0, None
+        for look in (self._spooled_beginning, self._stored_beginning, self._backed_up_beginning):
+            reader = look(name)
+            reach = _reach(reader) if reader is not None else 0
+            if reach > furthest:
+                furthest, best = reach, look
+        return best(name) if best is not None else None
+
+    def _spooled_beginning(self, name: str) -> Reader | None:
+        if not self.partial:
+            return None
+        return _open_local(os.path.join(self.home, layout.STREAMING, f"{name}.partial"))
+
+    def _stored_beginning(self, name: str) -> Reader | None:
+        return self._stored(f"{name}.partial") if self.partial else None
+
+    def _backed_up_beginning(self, name: str) -> Reader | None:
         if self.backup_id is None:
             return None
         for suffix in ("", *SUFFIXES):
@@ -168,6 +184,34 @@ def _checked_length(name: str, first: bytes, system_identifier: int | None) -> i
         message = f"WAL file {name!r} in the repository is wrong: {error}"
         raise Corrupt(message, error.hint or _DAMAGED) from None
     return size.nbytes
+
+
+def is_blank(path: str) -> bool:
+    """Whether a segment's file begins with a page of zeros: made, but never written to."""
+    reader = _open_local(path)
+    if reader is None:
+        return True
+    try:
+        return not any(_first(reader)[:_FIRST_PAGE])
+    finally:
+        reader.close()
+
+
+def _reach(reader: Reader) -> int:
+    """How many bytes there are up to the last that is not zero; 0 if the first page is zeros. Closes."""
+    try:
+        piece = _first(reader)
+        if not any(piece[:_FIRST_PAGE]):
+            return 0
+        total = reach = 0
+        while piece:
+            used = len(piece.rstrip(b"\0"))
+            reach = total + used if used else reach
+            total += len(piece)
+            piece = reader.read(PIECE)
+        return reach
+    finally:
+        reader.close()
 
 
 def _first(reader: Reader) -> bytes:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NoReturn
@@ -147,19 +147,25 @@ def write(
     yield b'"Manifest-Checksum": "%s"}\n' % sha256.hexdigest().encode()
 
 
-def rewrite(reader: Reader, changes: Mapping[str, tuple[int, str]]) -> Iterator[bytes]:
-    """A copy of a manifest with other sizes and checksums for some paths, in pieces.
+def rewrite(
+    reader: Reader, changes: Mapping[str, tuple[int, str]], dropped: Collection[str] = ()
+) -> Iterator[bytes]:
+    """A copy of a manifest with other sizes and checksums for some paths and without others, in pieces.
 
     The sums are of the algorithm that the file's entry names. That the original is unharmed, and
     lists all of the paths, is known only when the last piece has been taken.
     """
     original = ManifestReader(reader)
-    return write(_changed(original, changes), _late(original), original.system_identifier)
+    return write(_changed(original, changes, dropped), _late(original), original.system_identifier)
 
 
-def _changed(original: ManifestReader, changes: Mapping[str, tuple[int, str]]) -> Iterator[FileEntry]:
+def _changed(
+    original: ManifestReader, changes: Mapping[str, tuple[int, str]], dropped: Collection[str]
+) -> Iterator[FileEntry]:
     missing = set(changes)
     for entry in original:
+        if entry.path in dropped:
+            continue
         if entry.path in changes:
             size, total = changes[entry.path]
             entry = replace(entry, size=size, checksum=total if entry.algorithm != "NONE" else "")

@@ -6,6 +6,7 @@ configuration file. What a restored cluster must not do to its origin is here to
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from collections.abc import Sequence
@@ -21,7 +22,12 @@ _TARGET_SETTINGS = {
     XID: "recovery_target_xid",
     NAME: "recovery_target_name",
 }
+STAY_INSIDE = ("log_directory", "stats_temp_directory")
+INCLUDES = ("include", "include_if_exists", "include_dir")
+
 _LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?\s*(.*)")
+_VALUE = re.compile(r"'((?:[^'\\]|\\.|'')*)'|([^\s#'\"]+)")
+_ESCAPE = re.compile(r"''|\\[0-7]{1,3}|\\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,10 @@ def harmless_settings(version: int) -> list[tuple[str, str]]:
         ("archive_cleanup_command", ""),
         ("recovery_min_apply_delay", "0"),
         ("max_logical_replication_workers", "0"),
+        ("external_pid_file", ""),
     ]
+    if version < 150000:
+        settings.append(("stats_temp_directory", "pg_stat_tmp"))
     if version >= 150000:
         settings.insert(2, ("archive_library", ""))
     return settings
@@ -117,7 +126,7 @@ def conf_quoted(value: str) -> str:
 def comment_out(text: str, names: Sequence[str], note: str) -> tuple[str, list[str]]:
     """A configuration file with the lines for some settings commented out, and the lines that were.
 
-    Of ``log_directory`` only an absolute one is: a relative one stays inside the restored cluster.
+    Of ``STAY_INSIDE`` only those that lead out of the data directory are: from there a relative path counts.
     """
     lines, changed = [], []
     for line in text.split("\n"):
@@ -129,8 +138,37 @@ def comment_out(text: str, names: Sequence[str], note: str) -> tuple[str, list[s
     return "\n".join(lines), changed
 
 
+def includes(text: str) -> list[tuple[str, str]]:
+    """The include directives of a configuration file: ``include``, ``include_dir``, …, and the path as written."""
+    found = []
+    for line in text.split("\n"):
+        match = _LINE.fullmatch(line)
+        path = _conf_unquoted(match[2]) if match and match[1].lower() in INCLUDES else None
+        if match and path:
+            found.append((match[1].lower(), path))
+    return found
+
+
 def _stays_inside(name: str, value: str) -> bool:
-    return name.lower() == "log_directory" and not value.lstrip("'\" ").startswith("/")
+    path = _conf_unquoted(value)
+    if name.lower() not in STAY_INSIDE or path is None:
+        return name.lower() in STAY_INSIDE  # what cannot be read, the server refuses
+    return not os.path.isabs(path) and os.path.normpath(path).split("/")[0] != ".."
+
+
+def _conf_unquoted(value: str) -> str | None:
+    """The value at the beginning of what follows a name, read as PostgreSQL does; None if it is none."""
+    match = _VALUE.match(value)
+    if match is None:
+        return None
+    return match[2] if match[1] is None else _ESCAPE.sub(_unescaped, match[1])
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    escape = match[0][1:]
+    if escape[0] in "01234567":
+        return chr(int(escape, 8) & 0xFF)
+    return {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}.get(escape, escape)
 
 
 def _target_text(target: RecoveryTarget) -> str:

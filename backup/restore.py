@@ -1,9 +1,9 @@
 """Carry out a recovery plan: lay down the backup, write the recovery settings, make it all durable.
 
 Everything that can be refused is refused before the first byte. The order makes a killed restore harmless:
-``pg_control`` gets its name only when all else is synced, and PostgreSQL does not start without it. The
-restored cluster comes up on a new timeline and cannot touch its origin. Works without the network and
-without the configuration.
+``pg_control`` gets its name only when all else is synced and the marks of the restore are off, and PostgreSQL
+does not start without it. The restored cluster comes up on a new timeline and cannot touch its origin.
+Works without the network and without the configuration.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from backup.label import format_tablespace_map, parse_tablespace_map
 from backup.manifest import rewrite
 from backup.recovery_conf import RestoreCall
 from backup.tar import TarParser
-from backup.tree import sync_tree
-from catalog import durable, layout
+from backup.tree import Tree, sync_tree
+from catalog import layout
 from catalog.codec import decoder, split_suffix
 from catalog.errors import Absent, Corrupt, DestinationRefused
 from catalog.local_storage import failed
@@ -79,25 +79,31 @@ def restore(
 
 
 def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[int, int]]:
-    """For each directory to be written: bytes needed and bytes free. Refuses what cannot be used."""
+    """For each directory to be written: bytes needed and bytes free. Refuses what cannot be used.
+
+    What an interrupted restore left counts as free.
+    """
     record = plan.backup
     root = os.path.abspath(options.destination)
-    locations = destination.tablespace_locations(record.tablespaces, options.tablespaces, root)
+    locations = destination.tablespace_locations(record, options.tablespaces, root)
+    for path in _directories(root, locations):
+        destination.check(path, root)
+    sizes = {
+        root if archive.oid is None else locations[archive.oid]: archive.raw_size
+        for archive in record.archives
+    }
+    devices = {path: os.stat(_nearest_existing(path)).st_dev for path in sizes}
     room: dict[str, tuple[int, int]] = {}
-    by_device: dict[int, int] = {}
-    for archive in record.archives:
-        path = root if archive.oid is None else locations[archive.oid]
-        destination.check(path)
-        existing = _nearest_existing(path)
-        free = shutil.disk_usage(existing).free
-        device = os.stat(existing).st_dev
-        by_device[device] = by_device.get(device, 0) + archive.raw_size
-        if by_device[device] > free:
+    for path, size in sizes.items():
+        beside = [each for each in sizes if devices[each] == devices[path]]
+        free = shutil.disk_usage(_nearest_existing(path)).free + sum(map(destination.reclaimable, beside))
+        needed = sum(sizes[each] for each in beside)
+        if needed > free:
             raise DestinationRefused(
-                f"{path!r} has room for {free} bytes, {by_device[device]} are needed on its file system",
+                f"{path!r} has room for {free} bytes, {needed} are needed on its file system",
                 "make room, or choose another place",
             )
-        room[path] = (archive.raw_size, free)
+        room[path] = (size, free)
     return room
 
 
@@ -115,9 +121,7 @@ class _Restore:
         self._options = options
         self._on_progress = on_progress
         self._root = os.path.abspath(options.destination)
-        self._locations = destination.tablespace_locations(
-            self._record.tablespaces, options.tablespaces, self._root
-        )
+        self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)
         self._changed_files: dict[str, tuple[int, str]] = {}
         self._done = 0
 
@@ -125,10 +129,11 @@ class _Restore:
         began = time.monotonic()
         check_room(self._plan, self._options)
         self._check_archives()
-        outside = [path for path in self._locations.values() if not path.startswith(self._root + os.sep)]
-        directories = [self._root, *outside]
-        destination.prepare(directories, {"backup": self._record.id}, self._options.owner)
-        with closing(self._unpack_all()) as main:
+        directories = _directories(self._root, self._locations)
+        with (
+            destination.Claim(directories, self._options.owner) as claim,
+            closing(self._unpack_all()) as main,
+        ):
             try:
                 self._link_tablespaces()
                 configured = configure(self._root, self._plan, self._call(), self._own)
@@ -138,17 +143,18 @@ class _Restore:
                 os.chmod(self._root, 0o750 if main.group_access else destination.PRIVATE)
                 for directory in directories:
                     sync_tree(directory)
+                # A cluster that can start has no mark: it would be emptied, or its backups would hold one.
+                claim.release()
                 main.release()
             except OSError as error:
                 raise failed("restore to", self._root, error) from error
-        destination.release(directories)
         return RestoreReport(
             tuple(directories),
             self._done,
             time.monotonic() - began,
             configured.changes,
             configured.settings,
-            tuple(self._warnings()),
+            (*self._warnings(), *configured.warnings),
         )
 
     def _check_archives(self) -> None:
@@ -171,11 +177,12 @@ class _Restore:
                     owner=self._options.owner,
                     transform={TABLESPACE_MAP: self._remap},
                     hold=(PG_CONTROL,),
+                    skip=(destination.MARK,),
                 )
                 self._unpack(archive, main)
             else:
                 path = self._locations[archive.oid]
-                durable.make_directories(path, destination.PRIVATE)
+                self._make_below(path)
                 with closing(Extractor(path, owner=self._options.owner)) as extractor:
                     self._unpack(archive, extractor)
         if main is None:
@@ -197,11 +204,24 @@ class _Restore:
                 raise
 
     def _remap(self, content: bytes) -> bytes:
-        entries = [(oid, self._locations.get(oid, path)) for oid, path in parse_tablespace_map(content)]
-        changed = format_tablespace_map(entries)
+        oids = [oid for oid, _ in parse_tablespace_map(content)]
+        for oid in oids:
+            if oid not in self._locations:
+                raise Corrupt(
+                    f"{TABLESPACE_MAP} of backup {self._record.id} names a tablespace {oid} "
+                    "that the record does not have",
+                    "the repository was altered or damaged: restore another backup",
+                )
+        changed = format_tablespace_map((oid, self._locations[oid]) for oid in oids)
         if changed != content:
             self._changed_files[TABLESPACE_MAP] = described(changed)
         return changed
+
+    def _make_below(self, path: str) -> None:
+        """Make a tablespace's directory if it lies in the data directory; the others are made."""
+        if destination.is_below(path, self._root):
+            with closing(Tree(self._root, self._options.owner)) as tree:
+                tree.make_directory(os.path.relpath(path, self._root), destination.PRIVATE)
 
     def _link_tablespaces(self) -> None:
         """The links that the server would make at its start, so that the result can be verified before."""
@@ -217,7 +237,7 @@ class _Restore:
         with _Checked(self._repository, self._record.id, self._record.manifest) as reader:
             with open(path, "wb") as file:
                 os.chmod(path, 0o600)
-                for piece in rewrite(reader, self._changed_files):
+                for piece in rewrite(reader, self._changed_files, (destination.MARK,)):
                     file.write(piece)
         self._own(path)
 
@@ -273,6 +293,11 @@ class _Checked:
                 "its SHA-256 differs",
                 "the repository was altered or damaged: restore another backup",
             )
+
+
+def _directories(root: str, locations: Mapping[int, str]) -> list[str]:
+    """The data directory, and the tablespaces that lie outside it."""
+    return [root, *(path for path in locations.values() if not destination.is_below(path, root))]
 
 
 def _nearest_existing(path: str) -> str:

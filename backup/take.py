@@ -92,7 +92,6 @@ class _Taking:
         )
         begin = self._point(self._rows()[0])
         spaces = [_space(row) for row in self._rows()]
-        self._refuse_in_place(spaces)
         on_begin(begin)
         with ExitStack() as cleanup:
             copy = IncomingCopy(
@@ -159,17 +158,6 @@ class _Taking:
         server_time = datetime.fromtimestamp(time.time() + self._options.clock_offset, UTC)
         position = LSN.parse(commands.text(row[0], "position"))
         return Point(position, commands.number(row[1], "timeline"), server_time)
-
-    def _refuse_in_place(self, spaces: list[Space]) -> None:
-        if self._connection.server_version >= 160000:
-            return
-        for space in spaces:
-            if space.oid is not None and not space.location.startswith("/"):
-                raise BackupFailed(
-                    f"tablespace {space.oid} lies inside the data directory, and PostgreSQL "
-                    f"{self._connection.server_version // 10000} leaves such ones out of a backup",
-                    "move its tables to an ordinary tablespace",
-                )
 
     def _copy_all(self, copy: IncomingCopy, spaces: list[Space]) -> None:
         if self._connection.server_version >= commands.FIRST_WITH_OPTION_LISTS:

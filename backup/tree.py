@@ -11,6 +11,7 @@ import errno
 import os
 
 from backup import names
+from catalog.durable import rename_to_free_name
 from catalog.errors import Corrupt, DestinationRefused, StorageError, WalstreamError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -71,8 +72,7 @@ class Tree:
             os.fsync(fd)
         finally:
             os.close(fd)
-        os.link(temporary, last, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-        os.unlink(temporary, dir_fd=directory)
+        rename_to_free_name(temporary, last, directory)
         os.fsync(directory)
 
     def close(self) -> None:

@@ -2,11 +2,12 @@
 
 Temporary name, write, fsync, rename, fsync of the directory. A failed step raises and leaves at
 most a file with a temporary name (``is_temporary``), which a sweep may remove. On the path of
-``get-wal``: only ``os``.
+``get-wal``: only ``os`` and ``errno``.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 
 TYPE_CHECKING = False
@@ -60,7 +61,11 @@ def make_directories(path: str, mode: int = DIRECTORY_MODE) -> None:
         except FileExistsError:
             if not os.path.isdir(directory):
                 raise
-        sync_directory(os.path.dirname(directory))
+        try:
+            sync_directory(os.path.dirname(directory))
+        except OSError:
+            os.rmdir(directory)  # else the next call would find it and sync nothing
+            raise
 
 
 def write_all(fd: int, data: BytesLike) -> None:
@@ -101,8 +106,14 @@ class DurableFile:
         if self._replace:
             os.rename(self._temporary, self.path)
         else:
-            _rename_to_free_name(self._temporary, self.path)
-        sync_directory(os.path.dirname(self.path))
+            rename_to_free_name(self._temporary, self.path)
+        try:
+            sync_directory(os.path.dirname(self.path))
+        except OSError:
+            if not self._replace:
+                # The next try must write anew: a second sync may report success for what the first one lost.
+                remove_if_present(self.path)
+            raise
 
     def abort(self) -> None:
         """Forget what was written; harmless when called again or after ``finish``."""
@@ -149,15 +160,24 @@ def remove_if_present(path: str) -> None:
         pass
 
 
-def _rename_to_free_name(source: str, destination: str) -> None:
+def rename_to_free_name(source: str | bytes, destination: str | bytes, directory: int | None = None) -> None:
+    """Rename unless the name is taken (``FileExistsError``), below an open directory if given; not synced."""
     try:
-        os.link(source, destination)
+        os.link(source, destination, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     except FileExistsError:
         raise
     except OSError:
         # A file system without hard links: whoever writes here holds a lock, so a look is enough.
-        if os.path.lexists(destination):
-            raise FileExistsError(destination) from None
-        os.rename(source, destination)
+        if _is_taken(destination, directory):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), destination) from None
+        os.rename(source, destination, src_dir_fd=directory, dst_dir_fd=directory)
     else:
-        os.unlink(source)
+        os.unlink(source, dir_fd=directory)
+
+
+def _is_taken(name: str | bytes, directory: int | None) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import Absent, Conflict, Corrupt, Malformed
+from catalog.errors import Absent, Conflict, Corrupt, Malformed, StorageError
 from catalog.frames import FRAME_SIZE, Workers, encoder
 from catalog.local_storage import failed
 from catalog.lsn import SegmentSize
@@ -68,7 +68,12 @@ class Filing:
                 )
         finally:
             stored.close()
-        self.storage.sync(key)
+        try:
+            self.storage.sync(key)
+        except StorageError:
+            # A second sync may report success for what this one lost: the next try writes anew.
+            self.storage.delete(key)
+            raise
         return False
 
     def _is_same(self, key: str, stored: Reader, raw: Reader) -> bool:

@@ -56,7 +56,11 @@ class LocalStorage:
             durable.make_directories(os.path.dirname(target))
             durable.sync_file(path)
             os.link(path, target)
-            durable.sync_directory(os.path.dirname(target))
+            try:
+                durable.sync_directory(os.path.dirname(target))
+            except OSError:
+                durable.remove_if_present(target)
+                raise
         except FileExistsError:
             raise Conflict(f"{target!r} exists already", "nothing was overwritten") from None
         except OSError as error:

@@ -28,8 +28,8 @@ _OLDER = "choose an older backup, or 'auto'"
 class RecoveryPlan:
     """A recovery that can be carried out.
 
-    ``until`` is the last segment that the target surely needs; up to it, nothing may be missing. ``wal`` is
-    what to hand out: the copies that count from ``first`` on, without a hole, as far as the target may
+    ``until`` is the last segment that the target needs as far as is known; up to it, nothing may be missing.
+    ``wal`` is what to hand out: the copies that count from ``first`` on, without a hole, as far as the target may
     need them. ``missing`` are the holes behind ``until``, which end a recovery that gets there.
     """
 
@@ -196,8 +196,11 @@ def _until(record: BackupRecord, target: RecoveryTarget, stored: _Stored) -> int
     last = record.last_segment.number
     if target.lsn is not None:
         return _until_position(target.lsn, record, stored)
-    if target.kind != LATEST:
+    if target.kind == IMMEDIATE:
         return last
+    if target.kind != LATEST:
+        # Where the target lies is not known: what is stored and cannot be read is not the end of WAL.
+        return max(last, stored.reach)
     if stored.holes:
         hole = stored.size.start(stored.holes[0].first)
         raise TargetUnreachable(

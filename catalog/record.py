@@ -176,6 +176,9 @@ class BackupRecord:
             raise document.wrong("end.lsn", "a position behind the begin position")
         if (record.type == INCREMENTAL) != (record.parent is not None):
             raise document.wrong("parent", "the parent of an incremental backup, and null for a full one")
+        oids = {None, *(space.oid for space in record.tablespaces)}
+        if not oids.issuperset(archive.oid for archive in record.archives):
+            raise document.wrong("archives", "archives of the backup's tablespaces")
         return record
 
     def to_json(self) -> bytes:

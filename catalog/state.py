@@ -42,7 +42,8 @@ def write_receiver_state(home: str, state: ReceiverState) -> None:
     """Replace the published state; ``OSError`` when that fails."""
     path = os.path.join(home, layout.STATE, _FILE)
     document = asdict(state) | {key: str(getattr(state, key)) for key in ("written", "flushed", "server")}
-    temporary = durable.temporary_name(path)
+    # Always the same name, because only the holder of the lock writes: killed receivers leave no heap of them.
+    temporary = f"{path}.new"
     try:
         with open(temporary, "w", encoding="utf-8") as file:
             json.dump(document, file)

@@ -28,8 +28,8 @@ SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.m
 CONVERSATION = f"{POSITIONS} catalog.timeline walstream.commands walstream.messages"
 NETWORK = f"{CONVERSATION} walstream.connection walstream.slots walstream.server"
 RECEIVING = """catalog walstream.archiver walstream.commands walstream.connection walstream.intake
-    walstream.gap walstream.messages walstream.receiver walstream.resume walstream.segment walstream.server
-    walstream.session walstream.slots walstream.spool walstream.wakeup"""
+    walstream.facts walstream.synchronous walstream.gap walstream.messages walstream.receiver walstream.resume
+    walstream.segment walstream.server walstream.session walstream.slots walstream.spool walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -40,7 +40,7 @@ OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstre
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
-    walstream.ops.library walstream.ops.offline"""
+    walstream.ops.requirements walstream.ops.library walstream.ops.offline"""
 
 ROWS = {
     "catalog.errors": "",
@@ -118,10 +118,12 @@ ROWS = {
     "walstream.connection": f"{CONVERSATION} walstream.wakeup",
     "walstream.slots": NETWORK,
     "walstream.server": NETWORK,
-    "walstream.resume": f"{CONVERSATION} catalog.inventory",
+    "walstream.resume": f"{CONVERSATION} catalog.inventory walstream.facts",
     "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.walpage",
     "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.segment",
     "walstream.archiver": "catalog walstream.segment",
+    "walstream.facts": f"{NETWORK} catalog.walpage",
+    "walstream.synchronous": f"{NETWORK} walstream.facts",
     "walstream.gap": f"{NETWORK} walstream.session",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,

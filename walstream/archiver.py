@@ -39,6 +39,7 @@ class Archiver:
         self._directory = directory
         self._put = put
         self._first_pause = first_pause
+        self._stored: str | None = None
         self._error: BaseException | None = None
         self._trouble: WalstreamError | None = None
         self._closing = False
@@ -110,16 +111,27 @@ class Archiver:
     def _archive(self, name: str) -> None:
         path = os.path.join(self._directory, name)
         try:
-            self._put(name, lambda: open_file(path), path)
+            if name != self._stored:
+                self._refuse_vanished(path)
+                self._put(name, lambda: open_file(path), path)
+                self._stored = name  # whatever fails from here on, it need not be stored again
         except Malformed as wrong:
             raise StreamRefused(
                 f"{path!r} is not what its name says: {wrong}",
                 "move the file away and start again: the segment is fetched from the server once more",
             ) from wrong
         try:
-            durable.remove(path)
+            durable.remove_if_present(path)
+            durable.sync_directory(self._directory)
         except OSError as error:
             raise failed("remove", path, error) from error
+
+    def _refuse_vanished(self, path: str) -> None:
+        if not os.path.exists(path) and os.path.isdir(self._directory):
+            raise StreamRefused(
+                f"{path!r} is gone from the spool before it was archived",
+                "nothing but walstream may remove files there: start again, the segment is fetched once more",
+            )
 
     def _note_trouble(self, trouble: WalstreamError) -> None:
         with self._changed:

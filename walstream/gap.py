@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import time
+import re
 from collections.abc import Callable
 
 from catalog.errors import ServerRefused
 from catalog.lsn import LSN, SegmentSize
 from catalog.timeline import Path
 from walstream import commands
-from walstream.connection import COPY_BOTH, COPY_IN, Connection, EndOfCopy
-from walstream.messages import status_update
+from walstream.connection import COPY_BOTH, COPY_IN, Connection
 from walstream.session import Session
 
 log = logging.getLogger("walstream.receiver")
 
 GAP_CHECK_INTERVAL = 30.0
 UNDEFINED_FILE = "58P01"
+_SEGMENT_NAME = re.compile(r"(?<![0-9A-F])[0-9A-F]{24}(?![0-9A-F])")
 
 
 class GapGuard:
@@ -31,13 +30,16 @@ class GapGuard:
         self._has_open_gap = has_open_gap
         self._session = session
         self._next_look = 0.0
+        self._asked_for: bool | None = None
 
-    def look(self, now: float) -> None:
-        """Ask whether there is one, now and then."""
-        if now < self._next_look or (self._next_look and not self._session.withhold_flush):
+    def look(self, now: float, names_us: bool) -> None:
+        """Ask whether there is one: at first, when the server begins to wait for us, and while there is."""
+        asked, self._asked_for = self._asked_for, names_us
+        if asked == names_us and (now < self._next_look or not self._session.withhold_flush):
             return
         self._next_look = now + GAP_CHECK_INTERVAL
-        was, self._session.withhold_flush = self._session.withhold_flush, self._has_open_gap()
+        was = self._session.withhold_flush
+        self._session.withhold_flush = names_us and self._has_open_gap()
         if self._session.withhold_flush and not was:
             log.error("synchronous commits are not acknowledged until a backup behind the gap is restorable")
         elif was and not self._session.withhold_flush:
@@ -63,11 +65,9 @@ def _can_stream(connection: Connection, position: LSN, timeline: int) -> bool:
         connection.send(commands.start_replication(position, timeline, None))
         first = connection.result()
         if first is not None and first.kind == COPY_BOTH:
-            zero = LSN(0)
-            connection.put(status_update(zero, zero, zero, time.time(), reply_requested=True))
-            with contextlib.suppress(EndOfCopy):
-                while connection.copied() is None:
-                    connection.wait(1.0)
+            # A keepalive says nothing: only WAL itself, or the end of the copy, does.
+            has_wal = any(message[0] == ord("w") for message in connection.messages())
+            if has_wal:
                 connection.end_copy()
                 for _ in connection.messages():
                     pass
@@ -75,7 +75,12 @@ def _can_stream(connection: Connection, position: LSN, timeline: int) -> bool:
             if result.kind == COPY_IN:
                 connection.end_copy()
     except ServerRefused as refusal:
-        if refusal.sqlstate == UNDEFINED_FILE:
+        if is_removed_segment(refusal):
             return False
         raise
     return True
+
+
+def is_removed_segment(refusal: ServerRefused) -> bool:
+    """Whether the server says, in whatever language, that a WAL segment is no longer there."""
+    return refusal.sqlstate == UNDEFINED_FILE and _SEGMENT_NAME.search(refusal.message) is not None

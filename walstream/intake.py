@@ -13,19 +13,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog import durable, layout
+from catalog.coverage import missing
 from catalog.errors import Conflict, Malformed, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
-from catalog.inventory import Inventory, Run
+from catalog.inventory import Inventory
 from catalog.local_storage import failed
 from catalog.lsn import LSN
 from catalog.repository import Repository, stored_holdings
 from catalog.sink import Reader
 from catalog.state import ReceiverState, write_receiver_state
-from catalog.timeline import History, contradicts
+from catalog.timeline import History, Path, contradicts
 from catalog.walname import Segment, history_name, timeline_in
 from walstream.archiver import Archiver, complete_segments, log, open_file
-from walstream.receiver import Destination, ServerFacts
+from walstream.facts import ServerFacts
+from walstream.receiver import Destination
 from walstream.resume import Start, find_start
 from walstream.segment import partials_in
 from walstream.session import Session
@@ -46,6 +48,7 @@ class Intake:
     """Fills a repository; one per receiver, and the receiver's and the archive lock are the caller's."""
 
     durable = True
+    whole_segments = False
 
     def __init__(self, repository: Repository, filing: Filing, options: IntakeOptions) -> None:
         self._repository = repository
@@ -77,20 +80,17 @@ class Intake:
                 f"{identity.wal_segment_size.nbytes}",
                 "protect the server under a new name, and take a new backup there",
             )
-        stored = self._repository.histories()
-        known = stored.get(facts.history.timeline)
-        if known is not None and contradicts(known, facts.history):
-            raise StreamRefused(
-                f"the server's history of timeline {facts.history.timeline} contradicts the stored one",
-                "two servers made the same timeline: protect one of them under a new name",
-            )
-        held = self._repository.inventory() | (
-            Inventory.from_names(complete_segments(self._directory), identity.wal_segment_size)
-        )
-        gaps = read_gaps(self._options.home, identity.wal_segment_size)
-        held |= as_inventory(gaps)
+        for timeline, known in self._repository.histories().items():
+            if contradicts(known, facts.history):
+                raise StreamRefused(
+                    f"the server's history of timeline {facts.history.timeline} contradicts the stored one of "
+                    f"timeline {timeline}",
+                    "two servers made the same timeline: protect one of them under a new name",
+                )
+        self._take_leftovers()
         size = identity.wal_segment_size
-        start = find_start(facts.system, facts.history, held, self._backup_begins(), slot_position, size)
+        begins = self._backup_begins()
+        start = find_start(facts, self._held(), begins, slot_position, size)
         self._retire_partials(start, facts.history)
         return start
 
@@ -140,14 +140,15 @@ class Intake:
         try:
             write_receiver_state(self._options.home, state)
         except OSError as error:
-            raise failed("write", self._options.home, error) from error
+            log.warning("%s; receiving goes on", failed("write", self._options.home, error))
 
-    def accept_gap(self, start: Start, end: LSN) -> None:
-        """Record that the segments from ``start`` to ``end`` cannot be had any more."""
+    def accept_gap(self, path: Path, start: LSN, end: LSN) -> None:
+        """Record that what is not held between ``start`` and ``end`` cannot be had any more."""
         size = self._repository.identity.wal_segment_size
-        run = Run(start.timeline, size.number_at(start.position), size.number_before(end))
         reason = "the server had removed these segments before they were received"
-        record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
+        lost = missing(path, self._held(), size.number_at(start), size.number_before(end), size)
+        for run in lost:
+            record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
 
     def has_open_gap(self) -> bool:
         """Whether there is a gap behind which no restorable backup begins yet."""
@@ -161,6 +162,21 @@ class Intake:
     def close(self) -> None:
         """Archive what is complete, and end."""
         self._archiver.close()
+
+    def _held(self) -> Inventory:
+        """What need not be received: the spool first, because segments travel from there to the repository."""
+        size = self._repository.identity.wal_segment_size
+        spooled = Inventory.from_names(complete_segments(self._directory), size)
+        return spooled | self._repository.inventory() | as_inventory(read_gaps(self._options.home, size))
+
+    def _take_leftovers(self) -> None:
+        """Make what an earlier stream completed durable, before it counts, and have it archived."""
+        try:
+            self._sync_leftovers()
+        except OSError as error:
+            raise failed("sync", self._directory, error) from error
+        for name in complete_segments(self._directory):
+            self._archiver.submit(name)
 
     def _backup_begins(self) -> list[Segment]:
         """The first segments of all backups, those that are running included."""
@@ -181,10 +197,13 @@ class Intake:
     def _sync_leftovers(self) -> None:
         for name in os.listdir(self._directory):
             path = os.path.join(self._directory, name)
-            if durable.is_temporary(name):
-                os.unlink(path)
-            elif os.path.isfile(path):
-                durable.sync_file(path)
+            try:
+                if durable.is_temporary(name):
+                    os.unlink(path)
+                elif os.path.isfile(path):
+                    durable.sync_file(path)
+            except FileNotFoundError:
+                continue  # the archiver was faster
         durable.sync_directory(self._directory)
 
     def _retire_partials(self, start: Start, history: History) -> None:

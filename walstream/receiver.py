@@ -17,7 +17,6 @@ from typing import Protocol
 
 from catalog.errors import (
     Conflict,
-    ConnectionLost,
     Malformed,
     ProtocolError,
     ServerError,
@@ -26,14 +25,21 @@ from catalog.errors import (
     StreamRefused,
 )
 from catalog.lsn import LSN, SegmentSize
-from catalog.timeline import History, Path
+from catalog.timeline import Path
 from walstream import commands
-from walstream.commands import SystemFacts
-from walstream.connection import COPY_BOTH, COPY_IN, ROWS, Connection, EndOfCopy, parsed_conninfo
-from walstream.gap import UNDEFINED_FILE, GapGuard, oldest_available
+from walstream.connection import COPY_BOTH, ROWS, Connection, EndOfCopy, parsed_conninfo
+from walstream.facts import (
+    ServerFacts,
+    history_content,
+    is_synchronous,
+    read_end_of_timeline,
+    server_facts,
+)
+from walstream.gap import GapGuard, is_removed_segment, oldest_available
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
 from walstream.slots import create_slot, ensure_slot, find_slot
+from walstream.synchronous import SynchronousWatch
 from walstream.wakeup import Wakeup
 
 log = logging.getLogger("walstream.receiver")
@@ -59,16 +65,6 @@ class Destination(Protocol):
     def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
-    """What a server says about itself when a receiver connects."""
-
-    system: SystemFacts
-    version: int
-    size: SegmentSize
-    history: History
-
-
 class Connect(Protocol):
     """How a server is reached: ``Connection.open``."""
 
@@ -88,17 +84,19 @@ class Target(Protocol):
     """What a receiver fills.
 
     ``durable``: a flushed position of its destinations may be reported, because it is a fact about
-    synced bytes. ``begin`` is asked at every connection.
+    synced bytes; ``whole_segments``: it can only be one at the end of a segment. ``begin`` is asked at every
+    connection.
     """
 
     durable: bool
+    whole_segments: bool
 
     def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start: ...
     def keep_history(self, timeline: int, content: bytes) -> None: ...
     def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination: ...
     def end_of_timeline(self, timeline: int, switch: LSN) -> None: ...
     def note_progress(self, timeline: int, session: Session) -> None: ...
-    def accept_gap(self, start: Start, end: LSN) -> None: ...
+    def accept_gap(self, path: Path, start: LSN, end: LSN) -> None: ...
     def has_open_gap(self) -> bool: ...
     def raise_error(self) -> None: ...
 
@@ -174,7 +172,9 @@ class Receiver:
             except (ServerError, StorageError, Malformed) as error:
                 self._target.raise_error()
                 lost = isinstance(error, StorageError) and self._stopping
-                if lost or not (self._streamed and self._options.reconnect):
+                # A server that accepts a stream may refuse it behind that.
+                refused = isinstance(error, ServerRefused) and not self._streaming.is_set()
+                if lost or refused or not (self._streamed and self._options.reconnect):
                     raise
                 if time.monotonic() - began > LONGEST_PAUSE:
                     pause = self._options.first_pause
@@ -200,18 +200,26 @@ class Receiver:
         ) as connection:
             facts = server_facts(connection)
             self._slot, slot_position = self._take_slot(connection)
-            synchronous = options.synchronous
-            if synchronous is None:
-                synchronous = is_synchronous(connection, options.application_name)
             start: Start | None = self._target.begin(facts, slot_position)
-            while start is not None:
-                try:
-                    start = self._stream_timeline(connection, start, synchronous)
-                except _SegmentRemoved as removed:
-                    start = self._behind_gap(connection, facts, removed)
-                    if options.slot is None:
-                        self._slot, _ = self._take_slot(connection)  # an error drops a temporary slot
+            with self._watch(connection) as watch:
+                while start is not None:
+                    try:
+                        start = self._stream_timeline(connection, start, watch, facts.size)
+                    except _SegmentRemoved as removed:
+                        start = self._behind_gap(connection, facts, removed)
+                        if options.slot is None:
+                            self._slot, _ = self._take_slot(connection)  # an error drops a temporary slot
         return True
+
+    def _watch(self, connection: Connection) -> SynchronousWatch:
+        name = self._options.application_name
+        return SynchronousWatch(
+            self._options.synchronous,
+            is_synchronous(connection, name),
+            self._open_short,
+            name,
+            self._wakeup.set,
+        )
 
     def _take_slot(self, connection: Connection) -> tuple[str | None, LSN | None]:
         options = self._options
@@ -226,15 +234,20 @@ class Receiver:
         create_slot(connection, name, temporary=True)
         return name, find_slot(connection, name, self._open_sql).restart
 
+    def _open_short(self) -> Connection:
+        return self._connect(self._options.conninfo, application_name="walstream", patience=COMMAND_PATIENCE)
+
     def _open_sql(self) -> Connection:
         return self._connect(
             self._options.conninfo, application_name=self._options.application_name, replication=False
         )
 
-    def _stream_timeline(self, connection: Connection, start: Start, synchronous: bool) -> Start | None:
+    def _stream_timeline(
+        self, connection: Connection, start: Start, watch: SynchronousWatch, size: SegmentSize
+    ) -> Start | None:
         """Stream one timeline to its end; where to go on, or None when it was we who ended it."""
         self._target.keep_history(start.timeline, history_content(connection, start.timeline))
-        destination = self._target.open(start, synchronous, self._wakeup.set)
+        destination = self._target.open(start, watch.is_synchronous, self._wakeup.set)
         try:
             connection.send(commands.start_replication(start.position, start.timeline, self._slot))
             first = connection.result()
@@ -242,29 +255,27 @@ class Receiver:
                 raise ProtocolError("the server did not start to stream")
             log.info("streaming timeline %d from %s", start.timeline, start.position)
             self._streamed = True
-            if first.kind == COPY_BOTH and self._stream(connection, start, destination, synchronous):
+            if first.kind == COPY_BOTH and self._stream(connection, start, destination, watch):
                 return None
             row = first.rows[0] if first.kind == ROWS else None
-            timeline, switch = end_of_timeline(connection, row)
+            timeline, switch = read_end_of_timeline(connection, row)
             if timeline <= start.timeline or switch > destination.written:
                 raise ProtocolError(
                     f"the server ended timeline {start.timeline} with timeline {timeline} at {switch}, "
                     f"but sent WAL up to {destination.written}"
                 )
         except ServerRefused as refusal:
-            removed = refusal.sqlstate == UNDEFINED_FILE and "requested WAL segment" in refusal.message
-            if removed and destination.written == start.position:
+            if is_removed_segment(refusal) and destination.written == start.position:
                 raise _SegmentRemoved(start) from refusal
             raise
         finally:
             destination.close()
         log.info("timeline %d ends at %s; following timeline %d", start.timeline, switch, timeline)
         self._target.end_of_timeline(start.timeline, switch)
-        size = SegmentSize.parse(_shown(connection, "wal_segment_size"))
         return Start(timeline, size.floor(switch))
 
     def _stream(
-        self, connection: Connection, start: Start, destination: Destination, synchronous: bool
+        self, connection: Connection, start: Start, destination: Destination, watch: SynchronousWatch
     ) -> bool:
         """Receive until the server ends the copy (False), or we do (True)."""
         options = self._options
@@ -273,11 +284,12 @@ class Receiver:
             SessionOptions(
                 status_interval=options.status_interval,
                 report_flush=self._target.durable,
+                whole_segments=self._target.whole_segments,
                 report_applied=options.report_applied,
             ),
             time.monotonic(),
         )
-        guard = GapGuard(self._target.has_open_gap, session) if synchronous else None
+        guard = GapGuard(self._target.has_open_gap, session)
         last_sync = time.monotonic()
         noted = destination.flushed
         ended = False
@@ -287,9 +299,8 @@ class Receiver:
             session.advance(destination.written, destination.flushed)
             moved, noted = session.flushed != noted, session.flushed
             self._target.note_progress(start.timeline, session)
-            self._streaming.set()
-            if guard is not None:
-                guard.look(time.monotonic())
+            synchronous = watch.is_synchronous
+            guard.look(time.monotonic(), watch.names_us)
             if self._stopping or self._reached_end(session):
                 self._end(connection, session, destination)
                 self._target.note_progress(start.timeline, session)
@@ -308,6 +319,8 @@ class Receiver:
             if behind and (now - last_sync >= interval) and (idle or not synchronous):
                 destination.request_sync()
                 last_sync = now
+            if count:
+                self._streaming.set()
             if ended or (count and not idle):
                 continue
             timeout = session.deadline(now)
@@ -367,13 +380,13 @@ class Receiver:
             )
         path = Path.of(facts.history)
         oldest = oldest_available(connection, path, missing.position, facts.size, facts.system.position)
-        self._target.accept_gap(missing, oldest)
+        self._target.accept_gap(path, missing.position, oldest)
         log.error(
             "WAL from %s to %s is gone from the server and is not stored: a gap. Take a new backup now",
             missing.position,
             oldest,
         )
-        return Start(path.timeline_of(facts.size.number_at(oldest), facts.size), oldest)
+        return self._target.begin(facts, None)
 
 
 class _SegmentRemoved(Exception):
@@ -382,52 +395,3 @@ class _SegmentRemoved(Exception):
     def __init__(self, start: Start) -> None:
         super().__init__(str(start))
         self.start = start
-
-
-def server_facts(connection: Connection) -> ServerFacts:
-    """Identity, version, segment size and timeline history of the server at the other end."""
-    system = commands.system_facts(connection.row(commands.IDENTIFY_SYSTEM))
-    size = SegmentSize.parse(_shown(connection, "wal_segment_size"))
-    content = history_content(connection, system.timeline)
-    history = History.parse(system.timeline, content)
-    return ServerFacts(system, connection.server_version, size, history)
-
-
-def history_content(connection: Connection, timeline: int) -> bytes:
-    """The history file of a timeline as the server has it; empty for timeline 1, which has none."""
-    if timeline == 1:
-        return b""
-    return commands.history_content(connection.row(commands.timeline_history(timeline)))
-
-
-def end_of_timeline(connection: Connection, row: commands.Row | None) -> tuple[int, LSN]:
-    """Read how the server ended a stream: the next timeline and its beginning.
-
-    ``row`` has it already when the server ended the stream before it began. ``ConnectionLost`` when the
-    stream ended without a next timeline.
-    """
-    while (result := connection.result()) is not None:
-        if result.kind == COPY_IN:
-            connection.end_copy()
-        elif result.kind == ROWS:
-            row = result.rows[0]
-    if row is None:
-        raise ConnectionLost("the server ended the stream (it is shutting down, or was promoted)")
-    return commands.next_timeline(row)
-
-
-def is_synchronous(connection: Connection, application_name: str) -> bool:
-    """Whether the server's ``synchronous_standby_names`` could mean a receiver of this name."""
-    names = _shown(connection, "synchronous_standby_names")
-    return names_standby(names, application_name)
-
-
-def names_standby(setting: str, application_name: str) -> bool:
-    """Whether a value of ``synchronous_standby_names`` names ``application_name``, or everybody (``*``)."""
-    inside = setting[setting.find("(") + 1 :].rstrip(") ") if "(" in setting else setting
-    names = [name.strip().strip('"') for name in inside.split(",")]
-    return any(name == "*" or name.lower() == application_name.lower() for name in names)
-
-
-def _shown(connection: Connection, setting: str) -> str:
-    return commands.text(connection.row(commands.show(setting))[0], setting)

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from catalog.errors import StreamRefused
+from catalog.errors import ConnectionFailed, StreamRefused
 from catalog.inventory import Inventory
 from catalog.lsn import LSN, SegmentSize
-from catalog.timeline import History, Leg, Path
+from catalog.timeline import Leg, Path
 from catalog.walname import Segment
-from walstream.commands import SystemFacts
+from walstream.facts import ServerFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Start:
 
 
 def find_start(
-    facts: SystemFacts,
-    history: History,
+    facts: ServerFacts,
     held: Inventory,
     begins: Iterable[Segment],
     slot_position: LSN | None,
@@ -36,21 +35,27 @@ def find_start(
 ) -> Start:
     """The start of the stream.
 
-    ``history`` is that of the server's timeline, ``held`` what repository and spool have complete,
-    ``begins`` the first segments of the kept backups. ``StreamRefused`` when more is held of the
-    server's own timeline than the server has.
+    ``held`` is what repository and spool have complete, ``begins`` the first segments of the kept
+    backups. When more is held of the server's own timeline than the server has: ``StreamRefused``, but of a
+    standby, which may only be behind, ``ConnectionFailed``.
     """
-    path = Path.of(history)
+    path = Path.of(facts.history)
+    reached = facts.system.position
     number = _first_wanted(path, held, begins, size)
     if number is None:
-        position = size.floor(min(slot_position or facts.position, facts.position))
+        position = size.floor(min(slot_position or reached, reached))
         return Start(path.timeline_of(size.number_at(position), size), position)
     number = _first_missing(path, held, number, size)
     start = Start(path.timeline_of(number, size), size.start(number))
-    if start.position > facts.position:
+    if start.position > reached and facts.in_recovery:
+        raise ConnectionFailed(
+            f"the standby has only reached {reached}, and WAL up to {start.position} is stored already",
+            "wait until it has caught up, or receive from its primary",
+        )
+    if start.position > reached:
         raise StreamRefused(
             f"the repository holds WAL of timeline {start.timeline} up to {start.position}, "
-            f"but the server has only reached {facts.position}",
+            f"but the server has only reached {reached}",
             "the server was restored or replaced without a new timeline: protect it under a new name",
         )
     return start

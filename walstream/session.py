@@ -34,6 +34,9 @@ class SessionOptions:
     timeout: float = 60.0
     report_flush: bool = True
     report_applied: bool = False
+    whole_segments: bool = False
+    """The destination can make only whole segments durable, so a request in mid-segment is answered with the
+    written position alone: a server that shuts down would wait for the flushed one for ever."""
 
 
 class Session:
@@ -101,13 +104,14 @@ class Session:
         if not (ask or self._is_due(now)):
             return None
         self._asked_server = self._asked_server or ask
+        overdue = self.sync_wanted and not self._reply_must_wait(now)
         if self._owed_since is not None and not self._reply_must_wait(now):
             self._owed_since = None
-        return self._update(now, wall, ask)
+        return self._update(now, wall, ask, unknown=overdue and self._options.whole_segments)
 
     def final(self, now: float, wall: float) -> bytes:
         """The last status update, sent before the stream is closed."""
-        return self._update(now, wall, False)
+        return self._update(now, wall, False, unknown=self._options.whole_segments)
 
     def deadline(self, now: float) -> float:
         """How many seconds from ``now`` the receiver may sleep before it asks ``due`` again."""
@@ -134,20 +138,25 @@ class Session:
     def _is_due(self, now: float) -> bool:
         if self._reported is None:
             return True
-        if self._options.report_flush and self.flushed > self._reported:
+        if self._reportable > self._reported:
             return True
         if self._owed_since is not None:
             return not self._reply_must_wait(now)
         interval = self._options.status_interval
         return bool(interval) and now >= self._last_sent + interval
 
+    @property
+    def _reportable(self) -> LSN:
+        return self.flushed if self._options.report_flush and not self.withhold_flush else UNKNOWN
+
     def _reply_must_wait(self, now: float) -> bool:
         owed = self._owed_since
         return owed is not None and self.sync_wanted and now < owed + REPLY_PATIENCE
 
-    def _update(self, now: float, wall: float, ask: bool) -> bytes:
+    def _update(self, now: float, wall: float, ask: bool, *, unknown: bool) -> bytes:
         self._last_sent = now
-        self._reported = self.flushed
-        flushed = self.flushed if self._options.report_flush and not self.withhold_flush else UNKNOWN
+        first = self._reported is None  # an answer tells that the stream has begun
+        self._reported = self._reportable
+        flushed = UNKNOWN if unknown else self._reportable
         applied = flushed if self._options.report_applied else UNKNOWN
-        return status_update(self.written, flushed, applied, wall, reply_requested=ask)
+        return status_update(self.written, flushed, applied, wall, reply_requested=ask or first)

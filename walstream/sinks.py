@@ -16,7 +16,8 @@ from catalog.sink import Sink
 from catalog.timeline import Path
 from catalog.walname import Segment, history_name
 from catalog.walpage import PageChecker
-from walstream.receiver import Destination, ServerFacts
+from walstream.facts import ServerFacts
+from walstream.receiver import Destination
 from walstream.resume import Start
 from walstream.session import Session
 
@@ -28,6 +29,7 @@ class SinkTarget:
 
     def __init__(self, sink_factory: SinkFactory, start: LSN | None = None, *, durable: bool = False) -> None:
         self.durable = durable
+        self.whole_segments = True
         self._sink_factory = sink_factory
         self._start = start
         self._server: ServerFacts | None = None
@@ -76,10 +78,10 @@ class SinkTarget:
     def note_progress(self, timeline: int, session: Session) -> None:
         """Nothing: a sink sees for itself how far it is."""
 
-    def accept_gap(self, start: Start, end: LSN) -> None:
+    def accept_gap(self, path: Path, start: LSN, end: LSN) -> None:
         """``StreamRefused``: what goes into sinks has no gaps; whoever accepts one begins anew behind it."""
         raise StreamRefused(
-            f"WAL from {start.position} to {end} is wanted next, but the server has removed it",
+            f"WAL from {start} to {end} is wanted next, but the server has removed it",
             f"begin anew at {end} or later, and take a new base backup",
         )
 

@@ -59,6 +59,8 @@ def ensure_slot(connection: Connection, name: str, *, create: bool, open_sql: Op
     if found.kind is None and create:
         create_slot(connection, name)
         found = find_slot(connection, name, open_sql)
+    if found.kind == "physical" and found.restart is None:
+        found = _renewed(connection, name, create, open_sql)
     if found.kind is None:
         raise ServerRefused(
             f"there is no replication slot {name!r} on the server",
@@ -70,6 +72,19 @@ def ensure_slot(connection: Connection, name: str, *, create: bool, open_sql: Op
             f"replication slot {name!r} is a {found.kind} one", "give slot_name the name of a physical slot"
         )
     return found.restart
+
+
+def _renewed(connection: Connection, name: str, create: bool, open_sql: OpenSql) -> commands.SlotPosition:
+    """A slot in place of one that holds no WAL: ours always do, so the server has invalidated it."""
+    if not create:
+        raise ServerRefused(
+            f"replication slot {name!r} keeps no WAL: the server has invalidated it, or it was made without WAL",
+            "drop it and create it again with 'walstream receive-wal --drop-slot' and '--create-slot', then take "
+            "a new backup; raise max_slot_wal_keep_size to keep it from happening again",
+        )
+    drop_slot(connection, name)
+    create_slot(connection, name)
+    return find_slot(connection, name, open_sql)
 
 
 def create_slot(connection: Connection, name: str, *, temporary: bool = False) -> bool:

@@ -17,8 +17,8 @@ from catalog.timeline import Path
 from catalog.walname import Segment
 from walstream import commands
 from walstream.connection import COPY_BOTH, ROWS, Connection, EndOfCopy
+from walstream.facts import read_end_of_timeline, server_facts
 from walstream.messages import WalData
-from walstream.receiver import end_of_timeline, server_facts
 from walstream.session import UNKNOWN, Session, SessionOptions
 
 
@@ -110,7 +110,7 @@ class _Conversation:
             if first.kind == COPY_BOTH:
                 for wal in self._one_timeline(position):
                     yield timeline, wal
-            timeline, position = end_of_timeline(connection, first.rows[0] if first.rows else None)
+            timeline, position = read_end_of_timeline(connection, first.rows[0] if first.rows else None)
             if whole_segments:
                 position = self.size.floor(position)
 

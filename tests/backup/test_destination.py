@@ -1,25 +1,32 @@
 """Where a restore may write: never into what is not empty, unless a restore was interrupted there."""
 
 import errno
+import fcntl
 import json
 import os
 
 import pytest
 from support.faults import Disk, PowerLoss, fail
+from support.values import record
 
-from backup.destination import MARK, check, prepare, release, tablespace_locations
-from catalog.errors import DestinationRefused, StorageError, UsageError
+from backup.destination import MARK, Claim, check, reclaimable, tablespace_locations
+from catalog.errors import Corrupt, DestinationRefused, StorageError, UsageError
 from catalog.record import Tablespace
 
 FAST = Tablespace(16385, "fast", "/mnt/fast")
 SLOW = Tablespace(16386, "slow", "/mnt/slow")
 IN_PLACE = Tablespace(16387, "inside", "pg_tblspc/16387")
-NOTE = {"backup": "20260131T120000"}
+
+
+def having(*tablespaces):
+    return record(tablespaces=tablespaces, data_directory="/srv/old")
 
 
 def tree(path):
     return sorted(
-        os.path.relpath(os.path.join(at, name), path) for at, _, names in os.walk(path) for name in names
+        os.path.relpath(os.path.join(at, name), path)
+        for at, dirs, files in os.walk(path)
+        for name in dirs + files
     )
 
 
@@ -30,9 +37,9 @@ def dest(tmp_path):
 
 def test_tablespaces_go_where_they_were_unless_mapped_by_name_or_oid():
     wanted = {"slow": "/srv/new/", "16385": "/srv/../srv/fast"}
-    found = tablespace_locations([FAST, SLOW, IN_PLACE], wanted, "/srv/pg")
+    found = tablespace_locations(having(FAST, SLOW, IN_PLACE), wanted, "/srv/pg")
     assert found == {16385: "/srv/fast", 16386: "/srv/new", 16387: "/srv/pg/pg_tblspc/16387"}
-    assert tablespace_locations([FAST], {}, "/srv/pg") == {16385: "/mnt/fast"}
+    assert tablespace_locations(having(FAST), {}, "/srv/pg") == {16385: "/mnt/fast"}
 
 
 @pytest.mark.parametrize(
@@ -40,7 +47,7 @@ def test_tablespaces_go_where_they_were_unless_mapped_by_name_or_oid():
 )
 def test_a_mapping_that_makes_no_sense_is_a_usage_error(mapping, words):
     with pytest.raises(UsageError, match=words) as caught:
-        tablespace_locations([FAST], mapping, "/srv/pg")
+        tablespace_locations(having(FAST), mapping, "/srv/pg")
     assert caught.value.hint
 
 
@@ -53,67 +60,160 @@ def test_a_mapping_that_makes_no_sense_is_a_usage_error(mapping, words):
         {"fast": "/srv/x", "slow": "/srv/x"},
         {"fast": "/srv/x", "slow": "/srv/x/y"},
         {"fast": "/srv/pg/pg_tblspc_fast"},
+        {"fast": "/srv/pg/pg_tblspc"},
+        {"fast": "/srv/pg/pg_tblspc/16385"},
         {"fast": "/srv/pg/pg_tblspc/1", "slow": "/srv/pg/pg_tblspc/1"},
     ],
 )
 def test_what_lies_in_one_another_is_refused(mapping):
     with pytest.raises(UsageError, match="lies in"):
-        tablespace_locations([FAST, SLOW], mapping, "/srv/pg")
+        tablespace_locations(having(FAST, SLOW), mapping, "/srv/pg")
+
+
+def test_a_tablespace_inside_the_data_directory_moves_with_it():
+    inside = Tablespace(16388, "near", "/srv/old/spaces/near/")
+    beside = Tablespace(16389, "beside", "/srv/old2")
+    found = tablespace_locations(having(inside, beside), {}, "/srv/pg")
+    assert found == {16388: "/srv/pg/spaces/near", 16389: "/srv/old2"}
+    assert tablespace_locations(having(inside), {"near": "/mnt/x"}, "/srv/pg") == {16388: "/mnt/x"}
+
+
+@pytest.mark.parametrize("location", ["pg_tblspc/1", "pg_tblspc", "../x", "", "."])
+def test_a_relative_location_is_the_tablespace_s_own_or_corrupt(location):
+    with pytest.raises(Corrupt, match="relative"):
+        tablespace_locations(having(Tablespace(16387, "odd", location)), {}, "/srv/pg")
 
 
 def test_overlap_is_seen_through_links(tmp_path):
     (tmp_path / "pg").mkdir()
     os.symlink(tmp_path / "pg", tmp_path / "link")
     with pytest.raises(UsageError, match="lies in"):
-        tablespace_locations([FAST], {"fast": str(tmp_path / "link" / "x")}, str(tmp_path / "pg"))
+        tablespace_locations(having(FAST), {"fast": str(tmp_path / "link" / "x")}, str(tmp_path / "pg"))
+
+
+def claimed(*paths, owner=None):
+    """Begin a restore, and be killed."""
+    with Claim(paths, owner):
+        pass
 
 
 def test_directories_are_made_private_and_marked(tmp_path, dest):
     spaces = str(tmp_path / "a" / "b")
-    prepare([dest, spaces], NOTE, None)
+    before = os.umask(0o077)
+    try:
+        claimed(dest, spaces)
+    finally:
+        os.umask(before)
     for path in (dest, spaces):
         assert os.stat(path).st_mode & 0o777 == 0o700
         with open(os.path.join(path, MARK), encoding="utf-8") as file:
-            assert json.load(file) == {**NOTE, "directories": [dest, spaces]}
+            assert json.load(file) == {"destination": dest}
+    assert os.stat(tmp_path / "a").st_mode & 0o777 == 0o755
 
 
-def test_a_restore_that_is_complete_leaves_no_mark(dest):
-    prepare([dest], NOTE, None)
-    release([dest])
-    assert os.listdir(dest) == []
+def test_a_restore_that_is_complete_leaves_no_mark(tmp_path, dest):
+    with Claim([dest, str(tmp_path / "space")], None) as claim:
+        claim.release()
+    assert tree(tmp_path) == ["dest", "space"]
+
+
+def test_the_data_directory_loses_its_mark_last(tmp_path, dest, monkeypatch):
+    with Claim([dest, str(tmp_path / "space")], None) as claim:
+        fail(monkeypatch, "unlink", errno.EIO, when=lambda path: path.startswith(dest))
+        with pytest.raises(StorageError):
+            claim.release()
+    assert tree(tmp_path) == ["dest", f"dest/{MARK}", "space"]
 
 
 def test_an_empty_directory_may_be_used(dest):
     os.mkdir(dest)
-    check(dest)
-    prepare([dest], NOTE, None)
+    check(dest, dest)
+    claimed(dest)
 
 
 def test_a_directory_that_is_not_empty_is_refused_before_any_is_touched(tmp_path, dest):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").write_text("x")
-    prepare([dest], NOTE, None)
+    claimed(dest)
     (tmp_path / "dest" / "left").write_text("x")
     with pytest.raises(DestinationRefused, match="not empty"):
-        prepare([dest, str(tmp_path / "full")], NOTE, None)
-    assert tree(tmp_path) == [f"dest/{MARK}", "dest/left", "full/precious"]
+        claimed(dest, str(tmp_path / "full"))
+    assert tree(tmp_path) == ["dest", f"dest/{MARK}", "dest/left", "full", "full/precious"]
 
 
-def test_what_is_no_directory_is_refused(tmp_path):
+def test_what_is_no_directory_is_refused(tmp_path, dest):
     (tmp_path / "file").write_text("x")
     with pytest.raises(DestinationRefused, match="not a directory"):
-        check(str(tmp_path / "file"))
+        check(str(tmp_path / "file"), dest)
+
+
+def test_a_directory_marked_by_another_restore_is_not_emptied(tmp_path, dest):
+    space = tmp_path / "space"
+    claimed(dest, str(space))
+    (space / "precious").write_text("x")
+    with pytest.raises(DestinationRefused, match=f"interrupted restore to '{dest}'"):
+        claimed(str(tmp_path / "other"), str(space))
+    assert tree(tmp_path) == ["dest", f"dest/{MARK}", "space", f"space/{MARK}", "space/precious"]
+
+
+@pytest.mark.parametrize("mark", [b"", b"[]", b"{}", b"\xff"])
+def test_a_mark_that_says_nothing_gives_no_right_to_empty_a_directory(tmp_path, dest, mark):
+    os.mkdir(dest)
+    (tmp_path / "dest" / MARK).write_bytes(mark)
+    with pytest.raises(DestinationRefused, match="unknown place"):
+        claimed(dest)
+
+
+def test_two_restores_to_one_place_do_not_run_at_once(tmp_path, dest):
+    with Claim([dest], None):
+        (tmp_path / "dest" / "unpacked").write_text("x")
+        with pytest.raises(DestinationRefused, match="another restore"):
+            claimed(dest)
+        assert tree(tmp_path) == ["dest", f"dest/{MARK}", "dest/unpacked"]
+    claimed(dest)
+    assert tree(tmp_path) == ["dest", f"dest/{MARK}"]
+
+
+def test_a_refused_restore_leaves_no_new_mark(tmp_path, dest):
+    space = str(tmp_path / "space")
+    claimed(dest, space)
+    os.unlink(f"{dest}/{MARK}")
+    with open(f"{space}/{MARK}", encoding="utf-8") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(DestinationRefused, match="in use"):
+            claimed(dest, space)
+    assert os.listdir(dest) == []
+
+
+def test_where_a_server_runs_nothing_is_emptied(tmp_path, dest):
+    claimed(dest)
+    lock_file = tmp_path / "dest" / "postmaster.pid"
+    lock_file.write_text(f"{os.getpid()}\n{dest}\n")
+    with pytest.raises(DestinationRefused, match=f"postmaster.pid, {os.getpid()}"):
+        claimed(dest)
+    lock_file.write_text("nonsense")
+    claimed(dest)
+    assert os.listdir(dest) == [MARK]
 
 
 def test_what_an_interrupted_restore_left_is_removed_and_links_are_not_followed(tmp_path, dest):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "precious").write_text("x")
-    prepare([dest], NOTE, None)
+    claimed(dest)
     os.makedirs(f"{dest}/base/1")
     (tmp_path / "dest" / "base" / "1" / "2").write_text("x")
     os.symlink(tmp_path / "elsewhere", f"{dest}/pg_wal")
-    prepare([dest], NOTE, None)
-    assert tree(tmp_path) == [f"dest/{MARK}", "elsewhere/precious"]
+    claimed(dest)
+    assert tree(tmp_path) == ["dest", f"dest/{MARK}", "elsewhere", "elsewhere/precious"]
+
+
+def test_what_an_interrupted_restore_left_counts_as_room(tmp_path, dest):
+    claimed(dest)
+    (tmp_path / "dest" / "base").mkdir()
+    (tmp_path / "dest" / "base" / "1").write_bytes(b"x" * 1_000_000)
+    assert 1_000_000 <= reclaimable(dest) < 1_100_000
+    os.unlink(f"{dest}/{MARK}")
+    assert reclaimable(dest) == reclaimable(str(tmp_path / "absent")) == 0
 
 
 @pytest.mark.parametrize("calls", range(30))
@@ -122,20 +222,20 @@ def test_a_restore_that_was_killed_at_any_moment_can_be_repeated(tmp_path, dest,
     disk = Disk(monkeypatch)
     disk.stop_after(calls)
     try:
-        prepare(paths, NOTE, None)
+        claimed(*paths)
         for path in paths:
             (open(f"{path}/data", "w", encoding="utf-8")).close()
-        prepare(paths, NOTE, None)
+        claimed(*paths)
     except PowerLoss:
         pass
     monkeypatch.undo()
-    prepare(paths, NOTE, None)
-    assert tree(tmp_path) == [f"dest/{MARK}", f"space/{MARK}"]
+    claimed(*paths)
+    assert tree(tmp_path) == ["dest", f"dest/{MARK}", "space", f"space/{MARK}"]
 
 
 def test_the_mark_is_durable_before_anything_is_written(tmp_path, dest, monkeypatch):
     disk = Disk(monkeypatch)
-    prepare([dest], NOTE, None)
+    claimed(dest)
     assert list(disk.survivors(dest)) == [MARK]
     monkeypatch.undo()
 
@@ -151,34 +251,34 @@ def test_files_that_come_between_the_check_and_the_start_are_not_removed(tmp_pat
 
     monkeypatch.setattr(os.path, "isdir", isdir)
     with pytest.raises(DestinationRefused):
-        prepare([dest], NOTE, None)
-    assert tree(tmp_path) == ["dest/somebody's"]
+        claimed(dest)
+    assert tree(tmp_path) == ["dest", "dest/somebody's"]
 
 
 def test_a_mark_is_only_a_mark_under_its_own_name(tmp_path, dest):
     os.mkdir(dest)
     (tmp_path / "dest" / f"x{MARK}").write_text("{}")
     with pytest.raises(DestinationRefused):
-        prepare([dest], NOTE, None)
+        claimed(dest)
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open", "write", "fsync"])
 def test_a_directory_that_cannot_be_written_is_a_storage_error(dest, monkeypatch, call):
     fail(monkeypatch, call, errno.ENOSPC)
     with pytest.raises(StorageError, match="no space left"):
-        prepare([dest], NOTE, None)
+        claimed(dest)
 
 
 def test_a_directory_that_cannot_be_listed_is_trouble_and_not_empty(dest, monkeypatch):
     os.mkdir(dest)
     fail(monkeypatch, "listdir", errno.EACCES)
     with pytest.raises(StorageError, match="permission denied"):
-        check(dest)
+        check(dest, dest)
 
 
-def test_only_what_was_made_is_given_away(tmp_path, dest, monkeypatch):
-    given = []
-    monkeypatch.setattr(os, "chown", lambda path, *owner: given.append((path, owner)))
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give files away")
+def test_every_directory_belongs_to_the_owner_though_it_was_there(tmp_path, dest):
     (tmp_path / "there").mkdir()
-    prepare([dest, str(tmp_path / "there")], NOTE, (26, 26))
-    assert given == [(dest, (26, 26))]
+    claimed(dest, str(tmp_path / "there"), owner=(26, 27))
+    for path in (dest, tmp_path / "there"):
+        assert (os.stat(path).st_uid, os.stat(path).st_gid) == (26, 27)

@@ -114,6 +114,12 @@ def test_a_small_member_can_be_given_other_content(root: Path) -> None:
     assert found(root) == {b"tablespace_map": b"1 /much newer\n", b"other": b"old"}
 
 
+def test_a_member_to_be_skipped_is_not_there_and_its_neighbours_are(root: Path) -> None:
+    (root / "mark").write_bytes(b"ours")
+    lay(Extractor(str(root), skip={"mark"}), [file("a", b"1"), file("mark", b"theirs"), file("b", b"2")])
+    assert found(root) == {b"a": b"1", b"b": b"2", b"mark": b"ours"}
+
+
 def test_an_empty_member_can_be_given_other_content_too(root: Path) -> None:
     lay(Extractor(str(root), transform={"a": lambda content: b"x" + content}), [file("a")])
     assert found(root) == {b"a": b"x"}

@@ -113,6 +113,12 @@ def test_absence_is_only_said_of_a_repository_that_is_there(source, repository):
         source().open(name(7))
 
 
+def test_absence_is_not_said_where_the_directory_of_wal_is_gone(source, repository):
+    os.rmdir(repository.storage.path(layout.WALS))
+    with pytest.raises(StorageError, match="there is no directory"):
+        source().open(name(7))
+
+
 @pytest.mark.parametrize("code", [errno.EACCES, errno.EIO, errno.ESTALE])
 def test_what_cannot_be_read_is_not_absent(source, repository, monkeypatch, code):
     store(repository, {name(7): WAL})
@@ -149,6 +155,25 @@ def test_the_beginning_that_a_backup_holds_is_the_last_resort(source, repository
     newer = segment_bytes(7, fill=b"\x5a")
     (home / layout.STREAMING / f"{name(7)}.partial").write_bytes(newer)
     assert opened(source(backup_id=BACKUP, partial=True), name(7)) == newer
+
+
+def test_of_several_beginnings_the_longest_is_handed_out(source, repository, home):
+    """The receiver may have begun a segment anew after the backup had stored more of it."""
+    spooled, stored, backed_up = (WAL[: pages * 8192].ljust(len(WAL), b"\0") for pages in (1, 2, 3))
+    (home / layout.STREAMING / f"{name(7)}.partial").write_bytes(spooled)
+    ours = source(backup_id=BACKUP, partial=True)
+    assert opened(ours, name(7)) == spooled
+    store(repository, {f"{name(7)}.partial": stored}, "zstd")
+    assert opened(ours, name(7)) == stored
+    repository.storage.put(f"base/{BACKUP}/wal/{name(7)}", backed_up)
+    assert opened(ours, name(7)) == backed_up
+
+
+@pytest.mark.parametrize("blank", [b"", bytes(len(WAL)), bytes(8192) + WAL[8192:]])
+def test_a_beginning_without_a_first_page_counts_as_absent(source, home, blank):
+    (home / layout.STREAMING / f"{name(7)}.partial").write_bytes(blank)
+    with pytest.raises(Absent):
+        source(partial=True).open(name(7))
 
 
 def test_there_is_no_partial_history(source, home):

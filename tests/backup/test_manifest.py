@@ -215,6 +215,12 @@ def test_a_file_without_a_sum_gets_none_in_the_copy() -> None:
     assert read(b"".join(rewrite(io.BytesIO(original), {"a": (2, "00000000")})))[0] == [FileEntry("a", 2)]
 
 
+def test_a_file_that_is_dropped_is_no_longer_listed() -> None:
+    files = [entry.path for entry in read(SAMPLE)[0]]
+    copied = read(b"".join(rewrite(io.BytesIO(SAMPLE), {}, (files[0], "not listed"))))[0]
+    assert [entry.path for entry in copied] == files[1:]
+
+
 def test_changing_a_file_that_is_not_listed_is_refused() -> None:
     with pytest.raises(Malformed, match="does not list 'gone'"):
         list(rewrite(io.BytesIO(SAMPLE), {"gone": (1, "")}))

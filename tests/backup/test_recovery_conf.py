@@ -15,6 +15,7 @@ from backup.recovery_conf import (
     comment_out,
     conf_quoted,
     harmless_settings,
+    includes,
     recovery_settings,
     restore_command,
     settings_block,
@@ -184,7 +185,8 @@ def test_a_restored_cluster_cannot_touch_its_origin(version):
     assert ("archive_library" in found) == (version >= 150000)
     for name in ("archive_command", "primary_conninfo", "primary_slot_name", "synchronous_standby_names"):
         assert found[name] == ""
-    for name in ("recovery_end_command", "archive_cleanup_command"):
+    assert found.get("stats_temp_directory") == ("pg_stat_tmp" if version < 150000 else None)
+    for name in ("recovery_end_command", "archive_cleanup_command", "external_pid_file"):
         assert found[name] == ""
     whole = recovery_settings(RecoveryTarget(LATEST), 1, "c", version)
     assert dict(whole) == dict(whole) | found
@@ -222,6 +224,46 @@ def test_settings_that_lead_outside_are_commented_out_and_named():
         line for line in CONF.split("\n") if not line.startswith("#") and line.strip() not in changed
     ]
     assert comment_out(text, names, "walstream:") == (text, [])
+
+
+@pytest.mark.parametrize(
+    "value, stays",
+    [
+        ("'log'", True), ("log # ../x", True), ("'a/../log'", True), ("'..log'", True), ("'a''b'", True),
+        ("'../log'", False), ("'a/../../log'", False), ("..", False), ("'/log'", False),
+        (r"'\057log'", False), (r"'\.\./log'", False), ("/log", False),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("name", ["log_directory", "Stats_Temp_Directory"])
+@pytest.mark.parametrize("between", [" = ", "=", " "])
+def test_a_path_that_leads_out_of_the_data_directory_counts_as_absolute(name, between, value, stays):
+    lines = comment_out(f"{name}{between}{value}", ("log_directory", "stats_temp_directory"), "x")[1]
+    assert (lines == []) is stays
+
+
+def test_include_directives_are_found_as_the_server_reads_them():
+    text = """include 'a b.conf' # why
+  Include_Dir='conf.d'
+include_if_exists = it''s.conf
+include 'it''s'
+include plain.conf
+#include 'no'
+included = 'no'
+include ''
+"""
+    assert includes(text) == [
+        ("include", "a b.conf"),
+        ("include_dir", "conf.d"),
+        ("include_if_exists", "it"),
+        ("include", "it's"),
+        ("include", "plain.conf"),
+    ]
+
+
+@given(words)
+@example(HOSTILE)
+def test_an_included_path_is_read_as_it_was_quoted(path):
+    assert includes(f"include {conf_quoted(path)}") == [("include", path)]
 
 
 @given(st.text(max_size=200))

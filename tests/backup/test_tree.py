@@ -1,8 +1,10 @@
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.faults import fail
 
 from backup.tree import Tree, sync_tree
 from catalog.errors import Corrupt, StorageError
@@ -59,7 +61,12 @@ def test_a_symbolic_link_in_the_way_is_never_followed(tree: Tree, tmp_path: Path
     assert list(outside.iterdir()) == []
 
 
-def test_a_file_takes_its_place_unless_something_is_there(tree: Tree) -> None:
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_file_takes_its_place_unless_something_is_there(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:
+        fail(monkeypatch, "link", errno.EPERM)
     os.close(tree.create("global/temporary", 0o600))
     tree.put_in_place("global/temporary", "global/pg_control")
     assert content(tree) == ["global", "global/pg_control"]

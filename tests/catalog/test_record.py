@@ -32,6 +32,8 @@ archives = st.builds(Archive, file_names, st.none() | counts, counts, counts, st
 def records(draw):
     begin, end = sorted(draw(st.lists(lsns, min_size=2, max_size=2, unique=True)))
     incremental = draw(st.booleans())
+    space = Tablespace(draw(counts), draw(st.text()), draw(st.text()), draw(extras))
+    oids = st.sampled_from([None, space.oid])
     return replace(
         record(),
         id=draw(ids),
@@ -46,8 +48,8 @@ def records(draw):
         copy_seconds=draw(st.floats(0, 1e9)),
         compression=Compression(draw(st.text()), draw(st.none() | counts), draw(extras)),
         encryption=Encryption(draw(st.text()), tuple(draw(st.lists(st.text(), max_size=2))), draw(extras)),
-        tablespaces=(Tablespace(draw(counts), draw(st.text()), draw(st.text()), draw(extras)),),
-        archives=tuple(draw(st.lists(archives, max_size=2))),
+        tablespaces=(space,),
+        archives=tuple(replace(each, oid=draw(oids)) for each in draw(st.lists(archives, max_size=2))),
         manifest=draw(archives),
         extra=draw(extras),
     )
@@ -202,3 +204,10 @@ def test_a_backup_id_is_the_time_in_utc():
 def test_any_other_text_is_no_backup_id(text):
     with pytest.raises(Malformed):
         check_backup_id(text)
+
+
+def test_an_archive_of_a_tablespace_that_the_record_does_not_have_is_corrupt():
+    changed = content()
+    changed["archives"][0]["oid"] = 4711
+    with pytest.raises(Corrupt, match="archives"):
+        read(changed)

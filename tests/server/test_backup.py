@@ -144,13 +144,22 @@ def test_a_failed_backup_is_repeated_when_that_is_wanted(cluster_factory, protec
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_a_backup_that_is_stopped_undoes_itself(cluster_factory, protect, signum):
-    ours = protect(cluster_factory())
+    ours = protect(cluster_factory(), basebackup_retry_times="3", basebackup_retry_sleep="1s")
     process = start_slow_backup(ours)
     assert stop(process, signum) == 130
     (failed,) = ids(ours, "failed.json")
     assert os.listdir(base(ours, failed)) == ["failed.json"]
     assert signum.name in json.loads((base(ours, failed) / "failed.json").read_text())["error"]
     assert "Traceback" not in ours.log.read_text()
+
+
+@pytest.mark.postgres(minimum=15)
+def test_a_server_that_would_leave_out_a_tablespace_is_not_backed_up(cluster_factory, protect, pg_version):
+    cluster = cluster_factory({"allow_in_place_tablespaces": "on"})
+    cluster.sql("CREATE TABLESPACE inside LOCATION ''")
+    ours = protect(cluster)
+    assert (ours.start("backup", "main").wait(60) == 1) == (pg_version == 15)
+    assert ("tablespaces in place ('inside')" in ours.log.read_text()) == (pg_version == 15)
 
 
 def test_what_a_killed_backup_left_is_swept_by_the_next(cluster_factory, protect):

@@ -110,9 +110,11 @@ def test_a_synchronous_commit_has_been_received_when_it_returns(cluster_factory,
     with ours.receiving(), cluster.connect() as connection:
         connection.execute("CREATE TABLE told (id int)")
         for number in range(50):
+            connection.execute("BEGIN")
             connection.execute("INSERT INTO told VALUES (%s)", [number])
             ((inserted,),) = connection.execute("SELECT pg_current_wal_insert_lsn()::text").fetchall()
-            assert ours.acknowledged() >= LSN.parse(inserted)
+            connection.execute("COMMIT")
+            assert ours.acknowledged() > LSN.parse(inserted)
 
 
 def test_a_commit_waits_for_a_receiver_that_does_not_run(cluster_factory, protect, eventually):

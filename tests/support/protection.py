@@ -235,20 +235,27 @@ def decompressed(path: Path) -> bytes:
         raise
 
 
-def assert_same_wal(ours: Protection, first: int | None = None) -> int:
-    """All WAL up to the acknowledged position is held, byte for byte what the server has.
+def last_acknowledged(ours: Protection) -> LSN:
+    """What the receiver's last report said, whatever became of it: the slot's position.
 
-    From segment number ``first`` on, or from the oldest that is held. The slot's position is the measure: it is
-    what the last acknowledgement said, whatever became of the receiver. Returns the last segment's number.
+    A receiver that begins again reports the start of its segment first, so it may be less than before.
+    """
+    slot = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'main'"
+    return LSN.parse(ours.cluster.one(slot))
+
+
+def assert_same_wal(ours: Protection, position: LSN | None = None, first: int | None = None) -> None:
+    """All WAL up to ``position``, or what was acknowledged, is held, byte for byte what the server has.
+
+    From segment number ``first`` on, or from the oldest that is held.
     """
     cluster, size = ours.cluster, segment_size(ours.cluster)
-    slot = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'main'"
-    position = LSN.parse(cluster.one(slot))
-    last = size.number_before(position)
-    names = (name for name in (*ours.stored(), *ours.spooled()) if not name.endswith(".history"))
-    oldest = min(Segment.parse(name[:24], size).number for name in names)
+    position = position or last_acknowledged(ours)
+    if first is None:
+        names = (name for name in (*ours.stored(), *ours.spooled()) if not name.endswith(".history"))
+        first = min(Segment.parse(name[:24], size).number for name in names)
     compared = 0
-    for number in range(oldest if first is None else first, last + 1):
+    for number in range(first, size.number_before(position) + 1):
         name = Segment(1, number).name(size)
         end = min(size.nbytes, position - size.start(number))
         held = ours.held(name)
@@ -259,7 +266,6 @@ def assert_same_wal(ours: Protection, first: int | None = None) -> int:
             assert held[:end] == server[:end], f"{name} differs before {position}"
             compared += 1
     assert compared
-    return last
 
 
 def verified_by_postgres(cluster: Cluster) -> None:

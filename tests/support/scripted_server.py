@@ -198,6 +198,8 @@ class _Connection:
         if word == "SHOW":
             settings = {
                 "wal_segment_size": f"{server.size.nbytes >> 20}MB",
+                "wal_block_size": "8192",
+                "transaction_read_only": "off",
                 "synchronous_standby_names": server.synchronous_standby_names,
             }
             return ((settings[rest[0]].encode(),),)

@@ -21,8 +21,8 @@ from walstream.connection import (
     Result,
     parsed_conninfo,
 )
+from walstream.facts import server_facts
 from walstream.messages import Keepalive, WalData, parse, status_update
-from walstream.receiver import server_facts
 from walstream.wakeup import Wakeup
 
 SECRET = "s3cret-pass"

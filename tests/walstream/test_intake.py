@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
 from support.faults import Disk
@@ -11,14 +12,17 @@ from support.streams import drain
 from support.values import MB, at, history, record
 from support.wal_pages import SYSTEM_IDENTIFIER, make_pages
 
-from catalog.errors import Conflict, StreamRefused, WrongServer
+from catalog.errors import Conflict, ConnectionFailed, StreamRefused, WrongServer
+from catalog.gaps import read_gaps
+from catalog.inventory import Run
 from catalog.lsn import LSN, SegmentSize
 from catalog.marks import StartedMark
 from catalog.record import Point
 from catalog.state import read_receiver_state
+from catalog.timeline import Path
 from walstream.commands import SystemFacts
+from walstream.facts import ServerFacts
 from walstream.intake import Intake, IntakeOptions
-from walstream.receiver import ServerFacts
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
 
@@ -201,3 +205,48 @@ def test_progress_is_not_published_at_every_turn(tmp_path, intake):
     for _ in range(100):
         made.note_progress(1, session)
     assert (tmp_path / "state" / "receiver.json").stat().st_ino == first
+
+
+def test_an_ancestor_that_contradicts_the_servers_history_is_refused_too(intake):
+    made = intake()
+    made.keep_history(2, history(2, (1, 3.25)).format())
+    with pytest.raises(StreamRefused, match="timeline 2"):
+        made.begin(facts(known=history(3, (1, 3.5), (2, 6))), None)
+
+
+def test_a_standby_that_is_behind_is_waited_for_and_a_primary_refused(intake, ours):
+    for number in (7, 8, 9):
+        ours.put(name(number), giving(segment_bytes(number)))
+    behind = facts(position=8.5)
+    with pytest.raises(StreamRefused):
+        intake().begin(behind, None)
+    with pytest.raises(ConnectionFailed, match="standby has only reached"):
+        intake().begin(replace(behind, in_recovery=True), None)
+
+
+def test_only_what_is_not_held_becomes_a_gap(intake, tmp_path, ours):
+    for number in (5, 7, 8):
+        ours.put(name(number), giving(segment_bytes(number)))
+    made = intake()
+    assert begin(made, facts()) == (1, 6)
+    made.accept_gap(Path.of(history(1)), at(6), at(10))
+    assert [gap.run for gap in read_gaps(str(tmp_path), MB)] == [Run(1, 6, 6), Run(1, 9, 9)]
+    assert begin(made, facts()) == (1, 10)
+
+
+def test_a_segment_whose_name_was_not_synced_is_synced_and_archived_at_the_next_beginning(
+    intake, repository, tmp_path
+):
+    made = intake()
+    begin(made, facts())
+    leave(tmp_path, name(7), 7)  # as a stream leaves it whose last directory sync failed
+    assert begin(made, facts()) == (1, 8)
+    made.close()
+    assert stored(repository, name(7)) == segment_bytes(7)
+
+
+def test_an_unwritable_state_directory_does_not_stop_receiving(intake, tmp_path, caplog):
+    made = intake()
+    os.rename(tmp_path / "state", tmp_path / "elsewhere")
+    made.note_progress(1, Session(at(7), SessionOptions(), 0.0))
+    assert "receiving goes on" in caplog.text

@@ -34,8 +34,9 @@ from catalog.errors import (
 )
 from catalog.lsn import LSN
 from walstream.connection import OK, ROWS, Result
+from walstream.facts import names_standby
 from walstream.intake import Intake, IntakeOptions
-from walstream.receiver import ReceiveOptions, Receiver, names_standby
+from walstream.receiver import ReceiveOptions, Receiver
 
 START = LSN(7 << 20)
 WAL = bytes(make_pages(7 << 20, 12 << 20, MB))

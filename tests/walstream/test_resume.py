@@ -9,6 +9,7 @@ from catalog.lsn import LSN
 from catalog.timeline import History
 from catalog.walname import Segment
 from walstream.commands import SystemFacts
+from walstream.facts import ServerFacts
 from walstream.resume import Start, find_start
 
 ONE = History(1)
@@ -21,9 +22,9 @@ def held(*segments):
 
 def start(known, have, begins=(), slot=None, position=9.5):
     """Where a receiver begins, as timeline and number of a segment."""
-    facts = SystemFacts(1, known.timeline, at(position))
+    facts = ServerFacts(SystemFacts(1, known.timeline, at(position)), 150000, MB, known)
     slot_position = None if slot is None else at(slot)
-    found = find_start(facts, known, have, [Segment(*begin) for begin in begins], slot_position, MB)
+    found = find_start(facts, have, [Segment(*begin) for begin in begins], slot_position, MB)
     assert MB.offset(found.position) == 0
     return found.timeline, MB.number_at(found.position)
 

@@ -44,9 +44,9 @@ def with_wal(nbytes=100, options=LONG):
     return session
 
 
-def test_an_update_is_due_at_connect_and_reports_the_start():
+def test_an_update_is_due_at_connect_reports_the_start_and_asks_for_an_answer():
     session = Session(START, LONG, 0.0)
-    assert read(session.due(0.0, WALL)) == (START, START, LSN(0), False)
+    assert read(session.due(0.0, WALL)) == (START, START, LSN(0), True)
     assert session.due(0.0, WALL) is None
 
 
@@ -247,3 +247,24 @@ def test_an_answer_that_waits_for_a_sync_comes_within_a_second_and_not_before_th
         assert synced == 0 and session.deadline(at + later) > 0
         assert session.due(at + 1.0, WALL) is not None
     assert not session.sync_wanted or later < 1
+
+
+def test_a_destination_of_whole_segments_answers_a_late_request_without_a_flushed_position():
+    session = Session(START, SessionOptions(status_interval=0, timeout=1000, whole_segments=True), 0.0)
+    session.due(0.0, WALL)
+    session.receive(wal(START, 100, START + 100), 0.1)
+    session.advance(START + 100, START)
+    session.receive(keepalive(START + 100, reply=True), 0.2)
+    assert session.due(0.3, WALL) is None
+    assert read(session.due(1.3, WALL))[:2] == (START + 100, LSN(0))
+    assert session.due(1.4, WALL) is None
+
+
+def test_releasing_a_withheld_position_is_reported_at_once():
+    session = begun()
+    session.withhold_flush = True
+    session.receive(wal(START, 100, START + 100), 0.1)
+    session.advance(START + 100, START + 100)
+    assert session.due(0.2, WALL) is None
+    session.withhold_flush = False
+    assert read(session.due(0.3, WALL))[1] == START + 100

@@ -4,7 +4,7 @@ from catalog.errors import ServerRefused, UsageError
 from catalog.lsn import LSN
 from walstream.commands import SlotPosition, start_replication
 from walstream.connection import Connection
-from walstream.receiver import server_facts
+from walstream.facts import server_facts
 from walstream.slots import create_slot, drop_slot, ensure_slot, find_slot, slot_facts
 
 NAME = "walstream_slots"
@@ -50,12 +50,6 @@ def test_ensuring_makes_what_is_missing_only_when_it_may(connection, open_sql):
     made = ensure_slot(connection, NAME, create=True, open_sql=open_sql)
     assert made == ensure_slot(connection, NAME, create=False, open_sql=open_sql)
     assert made == find_slot(connection, NAME, open_sql).restart
-
-
-def test_a_slot_that_has_reserved_nothing_has_no_position(connection, server, open_sql):
-    server.sql("SELECT pg_create_physical_replication_slot(%s)", NAME)
-    assert ensure_slot(connection, NAME, create=True, open_sql=open_sql) is None
-    assert find_slot(connection, NAME, open_sql) == SlotPosition("physical", None, None)
 
 
 def test_a_logical_slot_is_refused(cluster_factory):
@@ -115,3 +109,10 @@ def test_the_facts_of_a_slot_say_what_it_keeps(connection, server, open_sql):
         server.load(1000)
         after = slot_facts(sql, NAME)
         assert after.retained > before.retained and after.wal_status == "reserved"
+
+
+def test_a_slot_that_keeps_no_wal_is_made_again_or_refused(connection, open_sql, server):
+    server.sql("SELECT pg_create_physical_replication_slot(%s)", NAME)
+    with pytest.raises(ServerRefused, match="keeps no WAL"):
+        ensure_slot(connection, NAME, create=False, open_sql=open_sql)
+    assert ensure_slot(connection, NAME, create=True, open_sql=open_sql) is not None

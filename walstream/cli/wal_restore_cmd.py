@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
     from catalog.lsn import SegmentSize
 
-EXAMPLE = "walstream wal-restore main %f %p"
+EXAMPLE = (
+    "walstream wal-restore --absent-code 64 main %f %p; case $? in 0) ;; 64) exit 1 ;; *) exit 255 ;; esac"
+)
 
 ABSENT = 1
 PATIENCE = 600.0

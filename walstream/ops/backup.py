@@ -18,7 +18,7 @@ from backup.incoming import Progress
 from backup.take import TakeOptions, take
 from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import BackupFailed, StorageError, WalstreamError
+from catalog.errors import BackupFailed, Interrupted, StorageError, WalstreamError
 from catalog.frames import Workers
 from catalog.lock import is_held
 from catalog.marks import FailedMark, StartedMark
@@ -30,6 +30,7 @@ from walstream.connection import Connection
 from walstream.ops.backup_wal import GRACE, POLL, BackupWal
 from walstream.ops.place import CODEC_THREADS, Place, backup_lock, connected_repository, running_receiver
 from walstream.ops.reception import Reception
+from walstream.ops.requirements import lack_of_tablespace_content
 from walstream.receiver import ReceiveOptions, Receiver
 from walstream.server import ClusterFacts, cluster_facts
 
@@ -99,14 +100,20 @@ def take_backup(
         connect_timeout=options.connect_timeout,
     ) as connection:
         facts = cluster_facts(connection)
+    lack = lack_of_tablespace_content(facts)
+    if lack is not None:
+        raise BackupFailed(lack.message, lack.remedy)
     repository = connected_repository(options.receiving.conninfo, place.repository, place.home)
     with backup_lock(repository, place.name):
         sweep(repository)
         for left in range(options.retries, -1, -1):
+            attempt = _Attempt(options, repository, facts, on_progress)
             try:
-                return _Attempt(options, repository, facts, on_progress).run()
+                return attempt.run()
+            except Interrupted:
+                raise
             except WalstreamError as error:
-                if not left:
+                if not left or attempt.exists:
                     raise
                 on_retry(error, options.retry_pause)
                 time.sleep(options.retry_pause)
@@ -132,7 +139,7 @@ def sweep(repository: Repository) -> None:
 
 
 class _Attempt:
-    """One try at a backup."""
+    """One try at a backup; ``exists`` when it failed only after the backup was there."""
 
     def __init__(
         self,
@@ -149,6 +156,7 @@ class _Attempt:
         self._wal = BackupWal(repository, self._home, options.place.codec)
         self._started = datetime.now(UTC)
         self._id = _free_id(repository)
+        self.exists = False
 
     def run(self) -> BackupOutcome:
         began = time.monotonic()
@@ -181,7 +189,8 @@ class _Attempt:
         )
         # A repository that cannot be written now is swept by the next backup; what went wrong first counts.
         with suppress(StorageError):
-            if shelf.find(self._id) is None:
+            self.exists = shelf.find(self._id) is not None
+            if not self.exists:
                 shelf.fail(self._id, mark)
 
     def _mark(self, begin: Point | None) -> StartedMark:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from walstream.facts import names_standby
 from walstream.ops import requirements
 from walstream.ops.items import Item, failure, fine, in_units, judged, warned
 from walstream.ops.survey import Survey
-from walstream.receiver import names_standby
 from walstream.server import ClusterFacts
 from walstream.settings.server import ServerSettings
 from walstream.slots import SlotFacts

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from catalog.errors import ConfigurationError, ServerRefused, StorageError, UsageError
 from walstream import commands
 from walstream.connection import Connection, parsed_conninfo
+from walstream.facts import server_facts
 from walstream.ops import requirements, wiring
 from walstream.ops.check import Report, check
 from walstream.ops.requirements import Lack, connection_lack
 from walstream.ops.survey import Survey, survey
-from walstream.receiver import server_facts
 from walstream.settings.conninfo import SECRETS
 from walstream.settings.locate import STANDARD_FILES, find_file
 from walstream.settings.server import ServerSettings

@@ -22,8 +22,9 @@ from catalog.repository import Repository, create_repository, refuse_foreign
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.state import receiver_lock_path
 from walstream.connection import Connection
+from walstream.facts import ServerFacts, server_facts
 from walstream.intake import Intake, IntakeOptions
-from walstream.receiver import ReceiveOptions, Receiver, ServerFacts, server_facts
+from walstream.receiver import ReceiveOptions, Receiver
 
 CODEC_THREADS = 2
 ARCHIVE_LOCK = "archive"

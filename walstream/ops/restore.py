@@ -8,8 +8,10 @@ from __future__ import annotations
 import os
 import pwd
 import sys
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from backup.fetch import is_blank
 from backup.restore import RestoreOptions, check_room
 from catalog import layout
 from catalog.coverage import Holdings
@@ -21,6 +23,11 @@ from catalog.repository import Repository, stored_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
+
+ROOT_OWNS = (
+    "the restored files will belong to root, as whom PostgreSQL refuses to run: "
+    "unless a user namespace changes that, say whom they belong to with --owner"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +66,15 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         backup = find_backup(backup, holdings.records, failed)
     found = plan(holdings, request.target, backup)
     _refuse_unreceived(found, repository, home)
+    owner = _owner(request, repository)
+    if owner is not None and owner[0] == 0:
+        found = replace(found, warnings=(*found.warnings, ROOT_OWNS))
     options = RestoreOptions(
         destination=os.path.abspath(request.destination),
         home=os.path.abspath(home),
         python=sys.executable,
         tablespaces=request.tablespaces,
-        owner=_owner(request, repository),
+        owner=owner,
         partial_wal=partial,
         standby_mode=request.standby_mode,
     )
@@ -81,7 +91,12 @@ def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> H
     except FileNotFoundError:
         return holdings
     kinds = {SEGMENT, PARTIAL} if partial else {SEGMENT}
-    held = [name[:24] for name in names if kind_of(name) in kinds]
+    # A partial segment that is blank was made when another was full: nothing had arrived for it yet.
+    held = [
+        name[:24]
+        for name in names
+        if kind_of(name) in kinds and not (kind_of(name) == PARTIAL and is_blank(os.path.join(spool, name)))
+    ]
     return replace(holdings, inventory=holdings.inventory | Inventory.from_names(held, holdings.size))
 
 
@@ -106,11 +121,11 @@ def _owner(request: RestoreRequest, repository: Repository) -> tuple[int, int] |
     """Whom the restored files are to belong to, who must be able to read the repository later."""
     owner = _wanted_owner(request)
     if owner is not None and owner[0] != 0:
-        _require_readable(repository, *owner)
+        _require_usable(repository, *owner)
     return owner
 
 
-def _require_readable(repository: Repository, uid: int, gid: int) -> None:
+def _require_usable(repository: Repository, uid: int, gid: int) -> None:
     """Refuse when the restored server could not fetch WAL; looked at by permission bits."""
     try:
         groups = set(os.getgrouplist(pwd.getpwuid(uid).pw_name, gid))
@@ -118,13 +133,35 @@ def _require_readable(repository: Repository, uid: int, gid: int) -> None:
         groups = {gid}
     for name, wanted in (("", 0o5), (layout.WALS, 0o5), (layout.IDENTITY, 0o4)):
         path = os.path.join(repository.root, name)
-        facts = os.stat(path)
-        shift = 6 if facts.st_uid == uid else 3 if facts.st_gid in groups else 0
-        if (facts.st_mode >> shift) & wanted != wanted:
+        if not _may(wanted, path, uid, groups):
             raise DestinationRefused(
                 f"the user with id {uid} cannot read {path!r}, so the restored server could not fetch its WAL",
                 "add that user to the group of the repository's files (and make parent directories passable)",
             )
+    closed = closed_on_the_way(sys.executable, uid, groups)
+    if closed is not None:
+        raise DestinationRefused(
+            f"the user with id {uid} cannot run {sys.executable!r} because of the mode of {closed!r}, "
+            "so the restored server could not fetch its WAL",
+            "install walstream where that user can run it, outside the home directory of another",
+        )
+
+
+def closed_on_the_way(program: str, uid: int, groups: Collection[int]) -> str | None:
+    """What keeps a user from running a program: a directory on the way to it, or itself; links are followed."""
+    for path in (os.path.abspath(program), os.path.realpath(program)):
+        parts = path.split(os.sep)
+        for count in range(1, len(parts) + 1):
+            part = os.sep.join(parts[:count]) or os.sep
+            if not _may(0o1, part, uid, groups):
+                return part
+    return None
+
+
+def _may(wanted: int, path: str, uid: int, groups: Collection[int]) -> bool:
+    facts = os.stat(path)
+    shift = 6 if facts.st_uid == uid else 3 if facts.st_gid in groups else 0
+    return (facts.st_mode >> shift) & wanted == wanted
 
 
 def _wanted_owner(request: RestoreRequest) -> tuple[int, int] | None:

@@ -9,12 +9,13 @@ from catalog.codec import Codec
 from catalog.lock import Lock
 from catalog.repository import Repository
 from walstream.connection import Connection
+from walstream.facts import ServerFacts
 from walstream.intake import Intake
 from walstream.ops import place
 from walstream.ops.backup import BackupOptions, BackupRequest
 from walstream.ops.place import Place, archive_lock, backup_lock
 from walstream.ops.stored import repository_at
-from walstream.receiver import ReceiveOptions, Receiver, ServerFacts
+from walstream.receiver import ReceiveOptions, Receiver
 from walstream.settings.server import ServerSettings
 
 __all__ = [
