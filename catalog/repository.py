@@ -186,4 +186,16 @@ def _holdings(
         )
         for record in records
     }
-    return Holdings(tuple(records), inventory, repository.histories(problems), size, own)
+    damaged = {record.id: wrong for record in records if (wrong := _damage(repository, record)) is not None}
+    return Holdings(tuple(records), inventory, repository.histories(problems), size, own, damaged)
+
+
+def _damage(repository: Repository, record: BackupRecord) -> str | None:
+    """What is wrong with a backup's files, as far as their names and sizes tell."""
+    sizes = repository.backups.sizes(record.id)
+    for archive in (*record.archives, record.manifest):
+        if archive.file not in sizes:
+            return f"{archive.file!r} is missing"
+        if sizes[archive.file] != archive.stored_size:
+            return f"{archive.file!r} has {sizes[archive.file]} bytes instead of {archive.stored_size}"
+    return None
