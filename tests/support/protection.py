@@ -80,6 +80,8 @@ class Protection:
 
     def one_error(self, said: str) -> str:
         """What was said, if it is one error with one hint, and no more than that."""
+        lines = [line for line in said.splitlines() if not line.startswith("warning: ")]
+        said = "\n".join(lines)
         kinds = [line.partition(":")[0] for line in said.replace("walstream: ", "").strip().splitlines()]
         assert kinds == ["error", "hint"], f"not one error and one hint: {said}"
         return said
