@@ -26,7 +26,7 @@ class BackupShelf:
 
     def ids(self) -> list[str]:
         """The ids of all backups that left anything, oldest first: done, running and failed ones."""
-        return sorted(name for name in self._storage.names(layout.BASE) if _is_backup_id(name))
+        return sorted(name for name in self._storage.names(layout.BASE) if is_backup_id(name))
 
     def records(self) -> list[BackupRecord]:
         """The records of all backups that exist, oldest first."""
@@ -131,7 +131,8 @@ class BackupShelf:
             reader.close()
 
 
-def _is_backup_id(name: str) -> bool:
+def is_backup_id(name: str) -> bool:
+    """Whether a name is one that a backup is given by itself."""
     try:
         check_backup_id(name)
     except Malformed:

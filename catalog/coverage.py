@@ -23,7 +23,8 @@ class Holdings:
     """What decisions about one cluster rest on.
 
     ``inventory`` is of all places that may be read (the spool too, unless the question is what the repository
-    alone can do). ``own`` has by backup id the segments stored in the backup itself.
+    alone can do). ``own`` has by backup id the segments stored in the backup itself, ``damaged`` what is wrong
+    with the stored files of a backup.
     """
 
     records: tuple[BackupRecord, ...]
@@ -31,6 +32,7 @@ class Holdings:
     histories: Mapping[int, History]
     size: SegmentSize
     own: Mapping[str, frozenset[Segment]] = field(default_factory=dict)
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     def paths(self) -> dict[int, Path]:
         """The path to each timeline that a recovery can follow, newest first.
@@ -57,6 +59,8 @@ def carries(path: Path, record: BackupRecord) -> bool:
 
 def restorable(record: BackupRecord, holdings: Holdings) -> bool:
     """Whether all WAL of the backup's own span is there, on some path that leads through it."""
+    if record.id in holdings.damaged:
+        return False
     inventory = holdings.inventory_for(record)
     first, last = record.first_segment.number, record.last_segment.number
     return any(

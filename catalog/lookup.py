@@ -11,18 +11,21 @@ LATEST = ("latest", "last")
 OLDEST = ("oldest", "first")
 LATEST_FULL = ("latest-full", "last-full")
 LAST_FAILED = "last-failed"
+WORDS = frozenset((*LATEST, *OLDEST, *LATEST_FULL, LAST_FAILED, "auto", "all"))
 
 
 def find_backup(word: str, records: Sequence[BackupRecord], failed: Sequence[str]) -> str:
     """The id of the backup that ``word`` means.
 
     ``records`` are the backups that exist, oldest first, ``failed`` the ids of those that failed. A name
-    means the newest backup of that name. ``Absent`` when nothing fits.
+    means the newest backup of that name. A word never means a backup with bad page checksums: such a one
+    is named by its id. ``Absent`` when nothing fits.
     """
-    ids = [record.id for record in records]
-    full = [record.id for record in records if record.type == "full"]
-    if word in (*ids, *failed):
+    if word in failed or any(record.id == word for record in records):
         return word
+    sound = [record for record in records if not record.checksum_errors]
+    ids = [record.id for record in sound]
+    full = [record.id for record in sound if record.type == "full"]
     for words, candidates in (
         (LATEST, ids[-1:]),
         (OLDEST, ids[:1]),

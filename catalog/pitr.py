@@ -58,6 +58,11 @@ def plan(holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO) -> R
     record = next((record for record in holdings.records if record.id == backup_id), None)
     if record is None:
         raise Absent(f"there is no backup {backup_id!r}", "list-backups shows the ids")
+    if record.id in holdings.damaged:
+        raise TargetUnreachable(
+            f"backup {record.id} cannot be restored: {holdings.damaged[record.id]}",
+            "put the file back from a copy of the repository, or restore another backup",
+        )
     if record.type == INCREMENTAL:
         raise TargetUnreachable(
             f"backup {record.id} is incremental: restoring those is not supported yet", "name a full backup"
@@ -78,12 +83,16 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget) -> RecoveryPlan:
             "name a backup that ended before it, or give a time or a position",
         )
     records = sorted(
-        (each for each in holdings.records if each.type != INCREMENTAL and not each.checksum_errors),
+        (
+            each
+            for each in holdings.records
+            if each.type != INCREMENTAL and not each.checksum_errors and each.id not in holdings.damaged
+        ),
         key=lambda record: (record.end.time, record.id),
         reverse=True,
     )
     refusals: list[TargetUnreachable] = []
-    passed_over: list[str] = []
+    passed_over = [f"backup {each} was passed over: {why}" for each, why in holdings.damaged.items()]
     for path, record in _choices(records, holdings, target):
         try:
             found = _plan_along(path, record, holdings, target)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 from catalog import durable, layout
 from catalog.backups import BackupShelf
+from catalog.codec import split_suffix
 from catalog.coverage import Holdings
-from catalog.errors import Absent, Conflict, ForeignRepository
+from catalog.errors import Absent, Conflict, ForeignRepository, Malformed, RepositoryError
 from catalog.inventory import Inventory
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
@@ -22,7 +23,7 @@ from catalog.record import BackupRecord
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.timeline import History
 from catalog.wal import WalShelf
-from catalog.walname import HISTORY, Segment, kind_of, timeline_in
+from catalog.walname import HISTORY, SEGMENT, Segment, kind_of, timeline_in
 
 # What may lie in a directory that is to become a repository: the root of a file system has it.
 _HARMLESS = frozenset({"lost+found"})
@@ -50,13 +51,21 @@ class Repository:
         """What the WAL shelf lists right now."""
         return Inventory.from_names(self.wal.names(), self.identity.wal_segment_size)
 
-    def histories(self) -> dict[int, History]:
-        """All stored timeline histories, and timeline 1's, which needs no file."""
+    def histories(self, problems: list[str] | None = None) -> dict[int, History]:
+        """All stored timeline histories, and timeline 1's, which needs no file.
+
+        One that cannot be read is an error, or one more of the ``problems`` and left out.
+        """
         found = {1: History(1, ())}
         for name in list(self.storage.names(layout.WALS)):
             if kind_of(name) == HISTORY:
                 timeline = timeline_in(name)
-                found[timeline] = History.parse(timeline, self.wal.history(name))
+                try:
+                    found[timeline] = History.parse(timeline, self.wal.history(name))
+                except Malformed as error:
+                    if problems is None:
+                        raise
+                    problems.append(f"{self.storage.path(layout.wal_key(name))!r} does not count: {error}")
         return found
 
 
@@ -130,6 +139,21 @@ def stored_holdings(repository: Repository, records: Sequence[BackupRecord] | No
     return _holdings(repository, records, repository.inventory())
 
 
+def readable_holdings(repository: Repository) -> tuple[Holdings, list[str]]:
+    """The same from what can be read, and what is wrong with the rest: for whoever only reads."""
+    problems: list[str] = []
+    records = []
+    for backup_id in repository.backups.ids():
+        try:
+            record = repository.backups.find(backup_id)
+        except (Malformed, RepositoryError) as error:
+            path = repository.storage.path(layout.backup_key(backup_id, layout.RECORD))
+            problems.append(f"{path!r} does not count: {error}")
+        else:
+            records += [record] if record is not None else []
+    return _holdings(repository, records, repository.inventory(), problems), problems
+
+
 def span_holdings(repository: Repository, records: Sequence[BackupRecord]) -> Holdings:
     """Enough to tell whether each of these can be restored: only directories of their own WAL are listed.
 
@@ -147,12 +171,31 @@ def _logs(record: BackupRecord, size: SegmentSize) -> range:
     return range(first // size.per_log, last // size.per_log + 1)
 
 
-def _holdings(repository: Repository, records: Sequence[BackupRecord], inventory: Inventory) -> Holdings:
+def _holdings(
+    repository: Repository,
+    records: Sequence[BackupRecord],
+    inventory: Inventory,
+    problems: list[str] | None = None,
+) -> Holdings:
     size = repository.identity.wal_segment_size
     own = {
         record.id: frozenset(
-            Segment.parse(name[:24], size) for name in repository.backups.wal_names(record.id)
+            Segment.parse(name[:24], size)
+            for name in repository.backups.wal_names(record.id)
+            if kind_of(split_suffix(name)[0]) == SEGMENT
         )
         for record in records
     }
-    return Holdings(tuple(records), inventory, repository.histories(), size, own)
+    damaged = {record.id: wrong for record in records if (wrong := _damage(repository, record)) is not None}
+    return Holdings(tuple(records), inventory, repository.histories(problems), size, own, damaged)
+
+
+def _damage(repository: Repository, record: BackupRecord) -> str | None:
+    """What is wrong with a backup's files, as far as their names and sizes tell."""
+    sizes = repository.backups.sizes(record.id)
+    for archive in (*record.archives, record.manifest):
+        if archive.file not in sizes:
+            return f"{archive.file!r} is missing"
+        if sizes[archive.file] != archive.stored_size:
+            return f"{archive.file!r} has {sizes[archive.file]} bytes instead of {archive.stored_size}"
+    return None

@@ -51,6 +51,9 @@ def status_of(traces: Traces, holdings: Holdings) -> Status:
     """
     record, failed, started = traces.record, traces.failed, traces.started
     if record is not None:
+        if record.id in holdings.damaged:
+            hint = "put the file back from a copy of the repository, or take a new backup"
+            return Status(FAILED, holdings.damaged[record.id], hint)
         if record.checksum_errors:
             return Status(SUSPECT)
         return Status(DONE if restorable(record, holdings) else WAITING_FOR_WALS)

@@ -47,3 +47,11 @@ def test_of_no_backups_there_is_no_latest(word):
 def test_a_chain_whose_full_backup_is_gone_has_no_latest_full():
     with pytest.raises(Absent):
         find_backup("latest-full", [CHANGED], [])
+
+
+def test_a_word_passes_over_a_backup_with_bad_page_checksums():
+    suspect = record(10, 11, checksum_errors=1)
+    assert find_backup("latest", [*RECORDS, suspect], FAILED) == LAST.id
+    assert find_backup(suspect.id, [*RECORDS, suspect], FAILED) == suspect.id
+    with pytest.raises(Absent):
+        find_backup("oldest", [suspect], [])

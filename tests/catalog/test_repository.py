@@ -11,9 +11,23 @@ from support.faults import Disk, PowerLoss, fail
 from support.filed_wal import IDENTITY, name, new_repository, segment_bytes, store
 from support.values import history, record
 
-from catalog.errors import Absent, Corrupt, ForeignRepository, RepositoryError, StorageError, WrongServer
+from catalog.errors import (
+    Absent,
+    Corrupt,
+    ForeignRepository,
+    Malformed,
+    RepositoryError,
+    StorageError,
+    WrongServer,
+)
 from catalog.lsn import SegmentSize
-from catalog.repository import create_repository, open_repository, refuse_foreign, stored_holdings
+from catalog.repository import (
+    create_repository,
+    open_repository,
+    readable_holdings,
+    refuse_foreign,
+    stored_holdings,
+)
 from catalog.repository_identity import RepositoryIdentity
 from catalog.walname import Segment
 
@@ -182,3 +196,18 @@ def test_holdings_have_what_backups_store_themselves(root):
     assert holdings.records == (ours,)
     assert holdings.own == {ours.id: frozenset({Segment(1, 3)})}
     assert stored_holdings(repository, []).records == ()
+
+
+def test_a_damaged_document_spoils_nothing_but_itself_for_who_only_reads(root):
+    repository = new_repository(root)
+    ours = record()
+    repository.backups.commit(ours)
+    for key in ("base/20250101T000000/record.json", "wals/00000002.history"):
+        repository.storage.put(key, b"{ damaged")
+    repository.storage.put(f"base/{ours.id}/wal/README", b"stray")
+    holdings, problems = readable_holdings(repository)
+    assert (holdings.records, list(holdings.histories)) == ((ours,), [1])
+    assert holdings.own == {ours.id: frozenset()}
+    assert "20250101T000000/record.json" in problems[0] and "00000002.history" in problems[1]
+    with pytest.raises(Malformed):
+        stored_holdings(repository)

@@ -1,4 +1,5 @@
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from support.repositories import (
 )
 
 from catalog import layout
-from catalog.errors import Absent
+from catalog.errors import Absent, TargetUnreachable
 from catalog.marks import FailedMark, StartedMark
-from catalog.repository import Repository
+from catalog.pitr import plan
+from catalog.repository import Repository, readable_holdings
 from catalog.statuses import DONE, FAILED, STARTED, SUSPECT, WAITING_FOR_WALS
 from catalog.survey import survey
+from catalog.target import RecoveryTarget
 
 DAY = timedelta(days=1)
 OTHER = "20260301T000000"
@@ -137,3 +140,20 @@ def test_records_of_other_backups_do_not_lend_their_wal(repository: Repository) 
     store_backup(repository)
     store_backup(repository, after=DAY, first=700, last=701)
     assert [each.status.word for each in survey(repository).backups] == [DONE, WAITING_FOR_WALS]
+
+
+@pytest.mark.parametrize("harm", [os.unlink, lambda path: os.truncate(path, 10)], ids=["missing", "cut"])
+def test_a_backup_whose_archive_is_not_as_recorded_is_failed_and_passed_over(
+    repository: Repository, harm: Callable[[str], None]
+) -> None:
+    older = store_backup(repository, first=2, last=3)
+    newer = store_backup(repository, first=4, last=5, after=DAY)
+    store_wal(repository, range(2, 6))
+    harm(repository.storage.path(layout.backup_key(newer.id, newer.archives[0].file)))
+    assert [each.status.word for each in survey(repository).backups] == [DONE, FAILED]
+    holdings, _ = readable_holdings(repository)
+    found = plan(holdings, RecoveryTarget())
+    assert found.backup.id == older.id
+    assert any(newer.id in warning for warning in found.warnings)
+    with pytest.raises(TargetUnreachable, match=newer.archives[0].file):
+        plan(holdings, RecoveryTarget(), newer.id)

@@ -192,3 +192,19 @@ def test_the_json_of_a_verification_lists_problems_by_file(repository, backups, 
     assert found["main"]["verified"] is False
     assert [each["file"] for each in found["main"]["problems"]] == ["base.tar.zst"]
     assert found["_ERROR"] == [f"backup {backups[0].id} of 'main' has 1 problem"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--name", ""),
+        ("--name", "latest"),
+        ("--name", "auto"),
+        ("--name", OTHER),
+        ("--retry-times", "-1"),
+        ("--retry-sleep", "-5"),
+        ("--wait-timeout", "nan"),
+    ],
+)
+def test_a_backup_that_makes_no_sense_is_refused_before_anything_is_read(words: tuple[str, str]) -> None:
+    assert main(["backup", "main", *words]) == 2

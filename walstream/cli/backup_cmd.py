@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import math
 
 from backup.incoming import Progress
+from catalog.backups import is_backup_id
 from catalog.errors import UsageError, WalstreamError
+from catalog.lookup import WORDS
 from walstream.cli.context import Context
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, size
@@ -14,6 +17,8 @@ from walstream.ops.backup import BackupOutcome, BackupRequest, take_backup
 from walstream.settings.server import ServerSettings
 
 EXAMPLE = "walstream backup main --immediate-checkpoint --name before-upgrade"
+
+_OTHER_NAME = "choose another name"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,8 +59,14 @@ def _request(arguments: argparse.Namespace) -> BackupRequest:
     rate = arguments.bwlimit
     if rate is not None and not 32 <= rate <= 1048576:
         raise UsageError(f"--bwlimit cannot be {rate}", "give 32 to 1048576 kB/s")
-    if arguments.name is not None and not arguments.name.isprintable():
-        raise UsageError("the name of a backup cannot hold control characters", "choose another name")
+    _check_name(arguments.name)
+    for option, value in (
+        ("--wait-timeout", arguments.wait_timeout),
+        ("--retry-times", arguments.retry_times),
+        ("--retry-sleep", arguments.retry_sleep),
+    ):
+        if value is not None and not (value >= 0 and math.isfinite(value)):
+            raise UsageError(f"{option} cannot be {value}", "give 0 or more")
     return BackupRequest(
         name=arguments.name,
         fast_checkpoint=arguments.immediate_checkpoint,
@@ -65,6 +76,17 @@ def _request(arguments: argparse.Namespace) -> BackupRequest:
         retries=arguments.retry_times,
         retry_pause=arguments.retry_sleep,
     )
+
+
+def _check_name(name: str | None) -> None:
+    if name is None:
+        return
+    if not name or not name.isprintable():
+        raise UsageError("the name of a backup is not empty and holds no control characters", _OTHER_NAME)
+    if name in WORDS or is_backup_id(name):
+        raise UsageError(
+            f"a backup cannot be called {name!r}: commands take that for something else", _OTHER_NAME
+        )
 
 
 def _take(context: Context, settings: ServerSettings, request: BackupRequest) -> BackupOutcome:

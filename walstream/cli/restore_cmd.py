@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 
 from backup.restore import RestoreReport, restore
+from catalog import layout
 from catalog.errors import UsageError
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
@@ -45,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--partial-wal", action=argparse.BooleanOptionalAction, default=True,
         help="also use the newest segment, which is not yet complete (default: do)",
     )  # fmt: skip
+    parser.add_argument(
+        "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
+    )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and end")
 
 
@@ -60,7 +65,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
     )
-    planned = plan_restore(repository, places.home, request)
+    home = arguments.home or places.home
+    if not os.path.isdir(os.path.join(home, layout.STREAMING)):
+        context.output.warning(
+            f"there is no spool in {home!r}: WAL that was received but not yet archived is not used",
+            "if it is elsewhere (walstream_home), name that server's directory with --home",
+        )
+    planned = plan_restore(repository, home, request)
     _show_plan(context, planned)
     facts = _plan_facts(planned)
     context.output.put(places.name, facts)

@@ -18,7 +18,7 @@ from backup.incoming import Progress
 from backup.take import TakeOptions, take
 from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import BackupFailed, Interrupted, StorageError, WalstreamError
+from catalog.errors import BackupFailed, Interrupted, Malformed, RepositoryError, StorageError, WalstreamError
 from catalog.frames import Workers
 from catalog.lock import is_held
 from catalog.marks import FailedMark, StartedMark
@@ -123,10 +123,14 @@ def take_backup(
 def sweep(repository: Repository) -> None:
     """Turn what killed backups left into failed ones; the caller holds the backup lock."""
     for each in repository.backups.ids():
-        started = repository.backups.started(each)
+        try:
+            started = repository.backups.started(each)
+            record = repository.backups.find(each) if started is not None else None
+        except (Malformed, RepositoryError):
+            continue  # listings show it, and nothing of it is touched
         if started is None:
             continue
-        if repository.backups.find(each) is not None:
+        if record is not None:
             repository.storage.delete(layout.backup_key(each, layout.STARTED))
             continue
         mark = FailedMark(

@@ -35,6 +35,7 @@ def stored_items(
     if repository is not None:
         stored = repository
         items.append(_guarded("failed backups", lambda label: _failed_backups(label, stored)))
+        items.append(_guarded("suspect backups", lambda label: _suspect_backups(label, stored)))
     if settings.streaming_archiver and settings.active:
         items.append(_guarded("receive-wal running", lambda label: _receiver(label, settings)))
     spool = os.path.join(home, layout.STREAMING)
@@ -106,6 +107,19 @@ def _failed_backups(label: str, repository: Repository) -> Item:
         label,
         f"there are {len(failures)}, the last of them {failures[-1]}",
         f"see why in {os.path.join(path, layout.FAILED)}, then remove it: rm -r '{path}'",
+    )
+
+
+def _suspect_backups(label: str, repository: Repository) -> Item:
+    """Backups during which the server reported bad pages."""
+    shelf = repository.backups
+    suspect = [each for each in shelf.ids() if (record := shelf.find(each)) and record.checksum_errors]
+    if not suspect:
+        return fine(label)
+    return failure(
+        label,
+        f"the server found bad page checksums during {len(suspect)}, the last of them {suspect[-1]}",
+        "check the server's disks (its log names the files), and take a new backup",
     )
 
 
@@ -187,4 +201,7 @@ def _wal_archive(label: str, settings: ServerSettings, repository: Repository, s
 def _disk_space(label: str, root: str) -> Item:
     status = os.statvfs(root)
     left, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-    return fine(label, f"{in_units(left)} of {in_units(total)} free")
+    text = f"{in_units(left)} of {in_units(total)} free"
+    if left < total // 100:
+        return failure(label, text, "make room, or move the repository to a larger disk")
+    return fine(label, text)

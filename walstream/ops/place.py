@@ -27,8 +27,6 @@ from walstream.intake import Intake, IntakeOptions
 from walstream.receiver import ReceiveOptions, Receiver
 
 CODEC_THREADS = 2
-ARCHIVE_LOCK = "archive"
-BACKUP_LOCK = "backup"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,12 +79,12 @@ def receiver_lock(home: str, name: str) -> Lock:
 
 def archive_lock(repository: Repository, name: str) -> Lock:
     """The lock of whoever files WAL."""
-    return repository.lock(ARCHIVE_LOCK, f"archiving WAL of {name!r}")
+    return repository.lock(layout.ARCHIVE_LOCK, f"archiving WAL of {name!r}")
 
 
 def backup_lock(repository: Repository, name: str) -> Lock:
     """The lock of whoever adds or removes backups."""
-    return repository.lock(BACKUP_LOCK, f"taking or removing backups of {name!r}")
+    return repository.lock(layout.BACKUP_LOCK, f"taking or removing backups of {name!r}")
 
 
 @contextmanager

@@ -15,11 +15,11 @@ from backup.fetch import is_blank
 from backup.restore import RestoreOptions, check_room
 from catalog import layout
 from catalog.coverage import Holdings
-from catalog.errors import DestinationRefused, TargetUnreachable, UsageError
+from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
 from catalog.inventory import Inventory
 from catalog.lookup import find_backup
 from catalog.pitr import AUTO, RecoveryPlan, plan
-from catalog.repository import Repository, stored_holdings
+from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
@@ -59,12 +59,13 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
     """
     partial = request.partial_wal and not request.standby_mode
-    holdings = reachable_holdings(repository, home, partial=partial)
+    holdings, problems = reachable_holdings(repository, home, partial=partial)
     backup = request.backup
     if backup != AUTO:
-        failed = [each for each in repository.backups.ids() if repository.backups.failed(each) is not None]
+        failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
         backup = find_backup(backup, holdings.records, failed)
     found = plan(holdings, request.target, backup)
+    found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
     owner = _owner(request, repository)
     if owner is not None and owner[0] == 0:
@@ -82,14 +83,24 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     return PlannedRestore(repository, found, options, room)
 
 
-def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> Holdings:
-    """The repository's holdings and what the spool has, with its incomplete segments if ``partial``."""
-    holdings = stored_holdings(repository)
+def _is_failed(repository: Repository, backup_id: str) -> bool:
+    try:
+        return repository.backups.failed(backup_id) is not None
+    except (Malformed, RepositoryError):
+        return True  # the mark is there, whatever it says
+
+
+def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> tuple[Holdings, list[str]]:
+    """The repository's holdings and what the spool has, with its incomplete segments if ``partial``.
+
+    And what is wrong with the documents that could not be read.
+    """
+    holdings, problems = readable_holdings(repository)
     spool = os.path.join(home, layout.STREAMING)
     try:
         names = os.listdir(spool)
     except FileNotFoundError:
-        return holdings
+        return holdings, problems
     kinds = {SEGMENT, PARTIAL} if partial else {SEGMENT}
     # A partial segment that is blank was made when another was full: nothing had arrived for it yet.
     held = [
@@ -97,7 +108,8 @@ def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> H
         for name in names
         if kind_of(name) in kinds and not (kind_of(name) == PARTIAL and is_blank(os.path.join(spool, name)))
     ]
-    return replace(holdings, inventory=holdings.inventory | Inventory.from_names(held, holdings.size))
+    inventory = holdings.inventory | Inventory.from_names(held, holdings.size)
+    return replace(holdings, inventory=inventory), problems
 
 
 def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -> None:

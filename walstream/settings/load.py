@@ -22,6 +22,7 @@ from walstream.settings.locate import (
     is_unset,
     read_document,
     server_names,
+    shown,
 )
 from walstream.settings.nearest import suggestion
 from walstream.settings.options import GLOBAL, OPTIONS, SERVER, Option
@@ -143,9 +144,9 @@ def _value_problem(line: Line, option: Option[object], about: str) -> Configurat
     try:
         option.kind.parse(line.value)
     except ValueError as error:
-        shown = "this value" if option.kind.secret else repr(line.value)
+        text = "this value" if option.kind.secret else shown(line.value)
         more = f": {error}" if str(error) else ""
-        return ConfigurationError(f"{about} cannot be {shown}{more}", f"accepted: {option.kind.accepted}")
+        return ConfigurationError(f"{about} cannot be {text}{more}", f"accepted: {option.kind.accepted}")
     return None
 
 

@@ -144,8 +144,13 @@ def _path_of(document: Document, option: str, server: str | None = None) -> str 
         try:
             return None if is_unset(line.value) else absolute_path(line.value)
         except ValueError as error:
-            raise ConfigurationError(f"{line.place}: '{option}' cannot be '{line.value}': {error}")
+            raise ConfigurationError(f"{line.place}: '{option}' cannot be {shown(line.value)}: {error}")
     return None
+
+
+def shown(value: str) -> str:
+    """A value for a message: a URI may hold a password, so it is never quoted."""
+    return "this value" if "://" in value else repr(value)
 
 
 def is_unset(value: str) -> bool:

@@ -44,7 +44,7 @@ def _optional(name: str, scope: str, kind: Kind[T], meaning: str, shown: str = "
 
 
 _SECOND = duration(0.01)
-_FAST = "zstd 1, gzip 1, lz4 0"
+_FAST = "zstd 1, gzip 1, lz4 1"
 
 WALSTREAM_HOME = _optional(
     "walstream_home", GLOBAL, values.PATH, "root of local state and, by default, of repositories; required"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from catalog.codec import LEVELS
 from walstream.settings.conninfo import Conninfo, is_uri
 from walstream.settings.locate import absolute_path
 
@@ -142,7 +143,8 @@ DIRECTORY = Kind("a path, absolute or relative to this file", _directory)
 CONNINFO = Kind("a libpq connection string, key=value or URI", _conninfo, secret=True)
 SLOT_NAME = Kind("1 to 63 of the characters a-z, 0-9 and _", _slot_name)
 APPLICATION_NAME = Kind("1 to 63 printable ASCII characters", _application_name)
-LEVEL = Kind("gzip 1 to 9, lz4 0 to 16, zstd -7 to 19; or low, medium, high", _level)
+_RANGES = ", ".join(f"{codec} {least} to {most}" for codec, (least, most, _) in LEVELS.items())
+LEVEL = Kind(f"{_RANGES}; or low, medium, high", _level)
 
 N = TypeVar("N", int, float)
 

@@ -1,49 +1,58 @@
-"""Who may own a restored cluster, as far as modes tell."""
+"""Planning a restore from directories: what lies there that cannot be read, or says nothing."""
 
 import os
-import tempfile
-from pathlib import Path
+from datetime import timedelta
 
 import pytest
+from support.repositories import SIZE, new_repository, segment_bytes, store_backup, store_wal
 
-from walstream.ops.restore import closed_on_the_way
+from catalog.marks import StartedMark
+from catalog.target import RecoveryTarget
+from catalog.walname import Segment
+from walstream.ops.backup import sweep
+from walstream.ops.restore import RestoreRequest, plan_restore
+
+DAMAGED = "20250101T000000"
 
 
 @pytest.fixture
-def place():
-    """A directory that everybody may pass, unlike those of pytest."""
-    with tempfile.TemporaryDirectory() as path:
-        os.chmod(path, 0o755)
-        yield Path(path)
+def repository(tmp_path):
+    made = new_repository(tmp_path / "main")
+    store_backup(made, first=2, last=3)
+    store_wal(made, [2, 3, 4])
+    os.mkdir(tmp_path / "restored")
+    return made
 
 
-@pytest.fixture
-def program(place):
-    """A program behind a link, each in a directory of its own; everybody may run it."""
-    for path in (place / "real", place / "linked"):
-        path.mkdir()
-        path.chmod(0o755)
-    program = place / "real" / "python"
-    program.touch()
-    program.chmod(0o755)
-    os.symlink(program, place / "linked" / "python")
-    return str(place / "linked" / "python")
+def planned(repository, tmp_path, backup="auto"):
+    request = RestoreRequest(backup, str(tmp_path / "restored"), RecoveryTarget())
+    return plan_restore(repository, repository.root, request).plan
 
 
-def test_a_program_that_everybody_may_run_is_open(program):
-    assert closed_on_the_way(program, 4711, {4711}) is None
+@pytest.mark.parametrize("backup", ["auto", "latest"])
+@pytest.mark.parametrize("file", ["record.json", "failed.json", "started.json"])
+def test_one_damaged_document_blocks_neither_a_restore_nor_the_next_backup(
+    repository, tmp_path, backup, file
+):
+    repository.storage.put(f"base/{DAMAGED}/{file}", b"{ damaged")
+    killed = repository.backups.records()[0].end.time if file != "record.json" else None
+    if killed:
+        mark = StartedMark(pid=1, name=None, started=killed + timedelta(days=1), parent=None)
+        repository.backups.mark_started("20270101T000000", mark)
+    found = planned(repository, tmp_path, backup)
+    assert any(DAMAGED in warning for warning in found.warnings) == (file == "record.json")
+    sweep(repository)
+    assert os.listdir(repository.storage.path(f"base/{DAMAGED}")) == [file]
+    assert not killed or repository.backups.failed("20270101T000000") is not None
 
 
-@pytest.mark.parametrize("name", ["real/python", "real", "linked", ""])
-def test_a_program_behind_something_private_is_closed(place, program, name):
-    private = (place / name).resolve()
-    private.chmod(0o700)
-    assert closed_on_the_way(program, 4711, {4711}) in (str(private), program)
-    assert closed_on_the_way(program, os.geteuid(), set()) is None
-
-
-def test_a_group_s_bits_count_for_its_members_only(place, program):
-    (place / "real").chmod(0o710)
-    group = (place / "real").stat().st_gid
-    assert closed_on_the_way(program, 4711, {group}) is None
-    assert closed_on_the_way(program, 4711, set()) == str(place / "real")
+def test_a_partial_segment_that_is_blank_is_not_planned_with(repository, tmp_path):
+    spool = os.path.join(repository.root, "streaming")
+    os.mkdir(spool)
+    path = os.path.join(spool, f"{Segment(1, 5).name(SIZE)}.partial")
+    with open(path, "wb") as file:
+        file.write(bytes(SIZE.nbytes))
+    assert planned(repository, tmp_path).until == Segment(1, 4)
+    with open(path, "wb") as file:
+        file.write(segment_bytes(Segment(1, 5)))
+    assert planned(repository, tmp_path).until == Segment(1, 5)

@@ -112,3 +112,9 @@ def test_locating_imports_nothing_heavy():
     program = [sys.executable, "-I", "-S", "-c", code]
     run = subprocess.run(program, capture_output=True, text=True, check=True)
     assert heavy.isdisjoint(run.stdout.split())
+
+
+def test_a_value_that_may_hold_a_password_is_not_quoted(tmp_path):
+    with pytest.raises(ConfigurationError) as caught:
+        places("main", write(tmp_path, MAIN + "    repository = s3://KEY:SECRET@store/bucket\n"))
+    assert "'repository' cannot be this value" in str(caught.value) and "SECRET" not in str(caught.value)
