@@ -103,7 +103,6 @@ def harmless_settings(version: int) -> list[tuple[str, str]]:
         ("archive_cleanup_command", ""),
         ("recovery_min_apply_delay", "0"),
         ("max_logical_replication_workers", "0"),
-        ("external_pid_file", ""),
     ]
     if version < 150000:
         settings.append(("stats_temp_directory", "pg_stat_tmp"))

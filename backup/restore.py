@@ -199,6 +199,13 @@ class _Restore:
                     self._done += len(piece)
                     self._on_progress(self._done)
                 relay.finish()
+            except Corrupt as damage:
+                relay.abort()
+                raise Corrupt(
+                    f"{archive.file!r} of backup {self._record.id} is damaged: {damage}",
+                    "restore another backup into the same place: what was laid down so far carries a mark, "
+                    "PostgreSQL does not start on it, and the next restore clears it away",
+                ) from damage
             except BaseException:
                 relay.abort()
                 raise

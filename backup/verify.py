@@ -25,6 +25,7 @@ from catalog.marks import VerifiedMark
 from catalog.record import Archive, BackupRecord
 from catalog.repository import Repository
 from catalog.sink import PIECE, MeasuredReader, Reader
+from catalog.walname import kind_of
 
 ALGORITHM = "CRC32C"
 _DAMAGED = "this backup cannot be trusted: take another one, and look after the storage"
@@ -68,10 +69,17 @@ def verify(
 
 
 def note(repository: Repository, report: VerifyReport, now: datetime) -> None:
-    """Write ``verified.json`` for a backup without problems."""
-    if report.problems:
-        raise ValueError("a backup with problems is not verified")
-    repository.backups.mark_verified(report.backup_id, VerifiedMark(at=now, sums=dict(report.sums)))
+    """Write ``verified.json``: what a backup's files were, or what is wrong with them.
+
+    Missing WAL is not noted, because the listing shows it, and it may still come.
+    """
+    files = tuple(
+        f"{problem.what}: {problem.message}" for problem in report.problems if kind_of(problem.what) is None
+    )
+    if report.problems and not files:
+        return
+    mark = VerifiedMark(at=now, sums={} if files else dict(report.sums), problems=files)
+    repository.backups.mark_verified(report.backup_id, mark)
 
 
 class _Verification:

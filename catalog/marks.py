@@ -72,10 +72,14 @@ class FailedMark:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedMark:
-    """The stored files were read again and had these sums, by file. ``verified.json``."""
+    """The stored files were read again and had these sums, by file. ``verified.json``.
+
+    ``problems`` is what the last reading found wrong: then the backup does not count as restorable.
+    """
 
     at: datetime
     sums: Mapping[str, str] = field(hash=False)
+    problems: tuple[str, ...] = ()
     extra: Mapping[str, object] = _extra()
 
     @classmethod
@@ -85,6 +89,7 @@ class VerifiedMark:
         return cls(
             at=read_time(document, "at"),
             sums={file: sums.text(file) for file in sums.rest()},
+            problems=document.texts("problems") if "problems" in document else (),
             extra=document.rest(),
         )
 

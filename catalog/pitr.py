@@ -21,7 +21,7 @@ from catalog.walname import Segment
 
 AUTO = "auto"
 
-_OLDER = "choose an older backup, or 'auto'"
+_OLDER = "choose a backup that ended before it ('walstream list-backups'), or a later target"
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,13 @@ def _holdings(
 
 
 def _damage(repository: Repository, record: BackupRecord) -> str | None:
-    """What is wrong with a backup's files, as far as their names and sizes tell."""
+    """What is wrong with a backup's files, as far as names, sizes and the last verification tell."""
+    try:
+        verified = repository.backups.verified(record.id)
+    except Malformed:
+        verified = None  # what was found out before is lost; the files are still there
+    if verified is not None and verified.problems:
+        return f"verify-backup found on {verified.at:%Y-%m-%d}: {verified.problems[0]}"
     sizes = repository.backups.sizes(record.id)
     for archive in (*record.archives, record.manifest):
         if archive.file not in sizes:

@@ -186,7 +186,7 @@ def test_a_restored_cluster_cannot_touch_its_origin(version):
     for name in ("archive_command", "primary_conninfo", "primary_slot_name", "synchronous_standby_names"):
         assert found[name] == ""
     assert found.get("stats_temp_directory") == ("pg_stat_tmp" if version < 150000 else None)
-    for name in ("recovery_end_command", "archive_cleanup_command", "external_pid_file"):
+    for name in ("recovery_end_command", "archive_cleanup_command"):
         assert found[name] == ""
     whole = recovery_settings(RecoveryTarget(LATEST), 1, "c", version)
     assert dict(whole) == dict(whole) | found

@@ -1,5 +1,5 @@
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from support.repositories import (
 
 from backup.verify import VerifyReport, note, verify
 from catalog.codec import Codec
+from catalog.coverage import restorable
 from catalog.errors import Absent
 from catalog.record import BackupRecord
 from catalog.repository import Repository, stored_holdings
@@ -31,6 +32,7 @@ from catalog.walpage import PAGE_SIZE
 
 FILES = 5
 NOW = datetime(2026, 2, 1, tzinfo=UTC)
+LATER = NOW + timedelta(days=1)
 LAST = Segment(1, 3).name(SIZE)
 
 
@@ -70,7 +72,7 @@ def test_progress_ends_at_the_total(repository: Repository) -> None:
     assert seen == sorted(seen)
 
 
-def test_a_verification_is_noted_with_the_sums_only_when_all_was_well(repository: Repository) -> None:
+def test_a_verification_is_noted_but_missing_wal_is_not(repository: Repository) -> None:
     record = store_backup(repository)
     paths = store_wal(repository, [2, 3])
     note(repository, checked(repository, record), NOW)
@@ -78,8 +80,22 @@ def test_a_verification_is_noted_with_the_sums_only_when_all_was_well(repository
     assert mark is not None and mark.at == NOW
     assert mark.sums[record.manifest.file] == record.manifest.sha256
     os.unlink(paths[0])
-    with pytest.raises(ValueError):
-        note(repository, checked(repository, record), NOW)
+    note(repository, checked(repository, record), LATER)
+    assert repository.backups.verified(record.id) == mark
+
+
+def test_a_damage_that_was_found_is_remembered_until_a_verification_finds_none(
+    repository: Repository,
+) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    path = file_of(repository, record, record.archives[0])
+    flip(path, -1)
+    note(repository, checked(repository, record), NOW)
+    assert not restorable(record, stored_holdings(repository))
+    flip(path, -1)
+    note(repository, checked(repository, record), LATER)
+    assert restorable(record, stored_holdings(repository))
 
 
 def test_a_flipped_byte_in_a_plain_archive_names_archive_and_file(repository: Repository) -> None:

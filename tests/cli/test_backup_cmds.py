@@ -182,7 +182,10 @@ def test_a_damaged_backup_fails_with_every_problem(repository, backups, capsys):
         *("FAILED base.tar.zst", "FAILED backup_manifest.zst"),
     ]
     assert f"backup {first.id} of 'main' has 2 problems" in captured.err
-    assert repository.backups.verified(first.id) is None
+    assert len(repository.backups.verified(first.id).problems) == 2
+    assert main(["list-backups", repository.root]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.endswith(" - FAILED") for line in listed if first.id in line] == [True]
 
 
 def test_the_json_of_a_verification_lists_problems_by_file(repository, backups, capsys):

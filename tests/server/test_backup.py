@@ -68,7 +68,7 @@ def test_backups_of_an_idle_server_follow_each_other(cluster_factory, protect):
     ours = protect(cluster_factory())
     with ours.receiving():
         began = time.monotonic()
-        first, second = ours.backup("--name", "first"), ours.backup("--name", "second")
+        first, second = ours.backup("--name", "the first"), ours.backup("--name", "second")
         assert time.monotonic() - began < 20
     assert ids(ours, "record.json") == sorted((first, second)) and first < second
     assert ids(ours, "started.json") == ids(ours, "failed.json") == []

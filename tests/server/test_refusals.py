@@ -43,7 +43,7 @@ def make_original(version, place):
         cluster.load(rows=100)
         ours = Protection(str(place), cluster)
         with ours.receiving():
-            ours.backup("--name", "first")
+            ours.backup("--name", "the first")
             cluster.load(rows=100)
             ours.backup("--name", "second")
             cluster.load(rows=30000)
@@ -143,7 +143,7 @@ def test_a_damaged_archive_leaves_a_destination_that_does_not_start_and_can_be_u
     target.mkdir()
     ours.refusal("restore", "main", "second", str(target))
     assert not (target / "global" / "pg_control").exists()
-    ours.run("restore", "main", "first", str(target))
+    ours.run("restore", "main", "the first", str(target))
     assert (target / "global" / "pg_control").exists()
 
 
@@ -247,7 +247,7 @@ def test_a_server_that_was_rewound_without_a_new_timeline(protected):
     ours, (record, _) = protected
     with ours.cluster as cluster:
         os.mkdir(cluster.directory, 0o700)
-        ours.run("restore", "main", "first", cluster.directory)
+        ours.run("restore", "main", "the first", cluster.directory)
         recover_as_after_a_crash(ours, cluster.directory, record)
         cluster.socket_directory = None
         cluster.start()

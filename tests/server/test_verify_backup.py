@@ -34,7 +34,7 @@ def taken(server, tmp_path):
     try:
         settings = loaded(tmp_path, text).server("main")
         outcome = take_backup(
-            wiring.backup_options(settings, BackupRequest(name="first", fast_checkpoint=True))
+            wiring.backup_options(settings, BackupRequest(name="the first", fast_checkpoint=True))
         )
         yield open_repository(settings.repository), outcome.record
     finally:
@@ -61,7 +61,7 @@ def first_segment(repository, record):
 
 def test_a_backup_is_done_and_the_command_verifies_it(taken, tmp_path, capsys):
     repository, record = taken
-    assert survey(repository).find("first").status.word == DONE
+    assert survey(repository).find("the first").status.word == DONE
     assert main(["-c", str(tmp_path / "walstream.conf"), "verify-backup", "main", "latest"]) == 0
     assert "OK, " in capsys.readouterr().out
     mark = repository.backups.verified(record.id)

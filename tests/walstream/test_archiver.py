@@ -87,10 +87,10 @@ def test_the_file_is_removed_only_after_its_stored_copy_is_durable(tmp_path, mon
     removed = []
     real = os.unlink
 
-    def unlink(path):
+    def unlink(path, **options):
         if os.path.basename(path) in NAMES and os.path.dirname(path) == str(spool):
             removed.append(any(os.path.basename(path) in key for key in disk.survivors(str(root))))
-        real(path)
+        real(path, **options)
 
     monkeypatch.setattr(os, "unlink", unlink)
     root.mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from catalog.lsn import LSN
+from catalog.marks import VerifiedMark
 from catalog.record import FULL, Archive, BackupRecord
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.details import Details, compression_ratio
@@ -187,7 +188,7 @@ def _catalog_lines(shown: Details) -> Lines:
     lines = [
         ("Previous Backup", shown.previous or "- (this is the oldest base backup)"),
         ("Next Backup", shown.following or "- (this is the latest base backup)"),
-        ("Verified", local_time(shown.verified.at) if shown.verified else "never since it was taken"),
+        ("Verified", _verified_text(shown.verified)),
     ]
     if shown.record.type != FULL:
         lines.append(("Parent Backup", shown.record.parent or ""))
@@ -232,3 +233,9 @@ def _switch(value: bool | None) -> str | None:
 
 def _percent(ratio: float) -> str:
     return f"{ratio * 100:.2f}%"
+
+
+def _verified_text(mark: VerifiedMark | None) -> str:
+    if mark is None:
+        return "never since it was taken"
+    return local_time(mark.at) + (f", FAILED: {mark.problems[0]}" if mark.problems else "")

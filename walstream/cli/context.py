@@ -20,6 +20,8 @@ class Context:
         self.output = output
         self.config_file: str | None = arguments.config
         self._log_level: str | None = arguments.log_level
+        if self._log_level is not None:
+            _ = self.log_level  # a wrong one is refused at once, whether the command logs or not
 
     @cached_property
     def configuration(self) -> Configuration:

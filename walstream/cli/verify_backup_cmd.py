@@ -32,12 +32,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         report = verify(repository, record, found.holdings, progress.update)
     output.put(places.name, _facts(report))
     _warn(context, record)
+    _note(context, repository, report)
     for problem in report.problems:
         output.line(f"{output.paint('FAILED', 'red')} {problem.what}: {problem.message}")
     if report.problems:
         raise _failure(places.name, report)
     output.line(f"{places.name} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}")
-    _note(context, repository, report)
     return 0
 
 

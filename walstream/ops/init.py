@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from catalog.errors import ConfigurationError, ServerRefused, StorageError, UsageError
+from catalog.errors import ConfigurationError, ForeignRepository, ServerRefused, StorageError, UsageError
 from walstream import commands
 from walstream.connection import Connection, parsed_conninfo
 from walstream.facts import server_facts
@@ -67,6 +67,7 @@ def init(request: InitRequest) -> InitOutcome:
             "leave --home away, or name another file with -c",
         )
     _require_writable(file)
+    _refuse_occupied(os.path.dirname(settings.home))
     found = survey(settings)
     lacks = lacks_of(settings, found)
     if lacks:
@@ -83,6 +84,21 @@ def init(request: InitRequest) -> InitOutcome:
         wiring.ready_repository(settings, server_facts(connection))
     added = add_server(file, request.name, lines, home)
     return InitOutcome(file, (), settings, added, advice_on(request, file), check(settings))
+
+
+def _refuse_occupied(home: str) -> None:
+    """``ForeignRepository`` when the root of all servers is a data directory, or Barman's home."""
+    try:
+        names = os.listdir(home)
+    except OSError:
+        return
+    marks = [name for name in names if name == "PG_VERSION" or name.startswith(".barman")]
+    if marks:
+        owner = "a PostgreSQL data directory" if marks[0] == "PG_VERSION" else "Barman's home"
+        raise ForeignRepository(
+            f"{home!r} is {owner} (it holds {marks[0]!r})",
+            "give walstream a directory of its own with --home; nothing was written",
+        )
 
 
 def configuration_file(config: str | None) -> str:

@@ -93,6 +93,8 @@ class Configuration:
             return self.servers[name]
         if name in self.broken:
             raise joined(self.broken[name])
+        if self.problems:
+            raise joined(self.problems)  # a section that could not be read is missing for a reason
         raise unknown_server(name, self.names, self.file)
 
 
