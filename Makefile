@@ -34,6 +34,8 @@ lint: venv  ## ruff and mypy
 pytest: venv  ## the tests alone; ARGS="-k segment --pg-versions=17"
 	@echo "==> pytest"
 	@$(BIN)/python -m pytest -n 2 $(REQUIRE) $(ARGS) || { echo "make: tests failed, or servers are missing: see above" >&2; exit 1; }
+	@$(if $(ARGS),,echo "==> pytest: backup and restore on PostgreSQL 16 and 17, too")
+	@$(if $(ARGS),,$(BIN)/python -m pytest -n 2 $(REQUIRE) --pg-versions=16,17 tests/server/test_restore_matrix.py)
 
 test-faults: venv test-servers  ## kill receivers, backups and restores, twenty times each; ARGS="--rounds 100"
 	@$(BIN)/python -m pytest tests/faults -n 2 --rounds 20 $(REQUIRE) $(ARGS)
