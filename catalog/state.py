@@ -46,6 +46,7 @@ def write_receiver_state(home: str, state: ReceiverState) -> None:
     temporary = f"{path}.new"
     try:
         with open(temporary, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), durable.FILE_MODE)
             json.dump(document, file)
         os.rename(temporary, path)
     except BaseException:
