@@ -49,10 +49,12 @@ class Archiver:
         self._thread.start()
 
     def submit(self, name: str) -> None:
-        """Say that a segment is complete and synced in the spool."""
+        """Say that a segment is complete and synced in the spool; one that has left it meanwhile is done."""
         with self._changed:
-            self._waiting.add(name)
-            self._changed.notify_all()
+            # Under the lock: a file that is still here is taken off the queue only after this.
+            if os.path.exists(os.path.join(self._directory, name)):
+                self._waiting.add(name)
+                self._changed.notify_all()
 
     @property
     def waiting(self) -> int:
@@ -144,6 +146,7 @@ class Archiver:
         with self._changed:
             recovered, self._trouble = self._trouble is not None, None
             self._waiting.discard(name)
+            self._stored = None  # should the segment come again, it is judged again
             self.last_archived = name
             self._changed.notify_all()
         if recovered:

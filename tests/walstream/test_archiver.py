@@ -173,3 +173,26 @@ def test_complete_segments_are_listed_by_name_alone(tmp_path):
     for each in [*reversed(NAMES), f"{NAMES[0]}.partial", "00000002.history", f"x{NAMES[0]}"]:
         (tmp_path / each).touch()
     assert complete_segments(str(tmp_path)) == NAMES
+
+
+def test_a_segment_that_was_archived_before_it_was_submitted_is_done(
+    tmp_path, archiving, shelving, eventually
+):
+    archiver = archiving()
+    fill(tmp_path, NAMES[:2])
+    for each in NAMES[:2]:
+        archiver.submit(each)
+    eventually(lambda: archiver.waiting == 0)
+    archiver.submit(NAMES[0])  # as a receiver that connects again has listed it a moment ago
+    archiver.close()
+    assert shelving.put_names == NAMES[:2]
+
+
+def test_a_segment_that_comes_again_is_put_again(tmp_path, archiving, shelving, eventually):
+    archiver = archiving()
+    for _ in range(2):
+        fill(tmp_path, NAMES[:1])
+        archiver.submit(NAMES[0])
+        eventually(lambda: archiver.waiting == 0)
+    archiver.close()
+    assert shelving.put_names == [NAMES[0], NAMES[0]]
