@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -67,6 +68,13 @@ class Cluster(ThrowawayServer):
         fast = {"fsync": "off", "shared_buffers": "16MB", "max_wal_size": "256MB"}
         super().__init__(available()[version], directory, fast | dict(settings or {}))
         self.version = version
+
+    def listen(self) -> None:
+        """From the next start on, listen on 127.0.0.1 too, on a port that is free now."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.settings["listen_addresses"] = "127.0.0.1"
 
     def connect(self, dbname: str = "postgres", **extra: str) -> psycopg.Connection[tuple[Any, ...]]:
         """An autocommit connection; use it in a ``with``."""

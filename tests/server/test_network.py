@@ -1,0 +1,162 @@
+"""A receiver whose network fails, or that has several hosts to choose from: it comes to the server it should."""
+
+import contextlib
+
+import pytest
+from support.load import load_on
+from support.protection import RECEIVER, assert_same_wal
+
+from catalog.walname import history_name
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def test_a_server_that_cannot_be_reached_for_a_while(cluster_factory, protect, network, eventually):
+    cluster = cluster_factory(segment_megabytes=1)
+    proxy = network(cluster)
+    ours = protect(cluster, conninfo=proxy.conninfo())
+    with ours.receiving() as process:
+        cluster.load(rows=1000)
+        ours.catch_up()
+        proxy.refuse()
+        proxy.cut()
+        cluster.load(rows=10000)
+        eventually(lambda: ours.log.read_text().count("trying again") >= 3)
+        assert process.poll() is None
+        proxy.admit()
+        eventually(ours.streams, timeout=60)
+        ours.catch_up()
+    assert "Connection refused" in ours.log.read_text()
+    assert_same_wal(ours)
+
+
+def test_a_server_that_gave_us_up_is_connected_to_again(cluster_factory, protect, network, eventually):
+    cluster = cluster_factory({"wal_sender_timeout": "1s"}, segment_megabytes=1)
+    proxy = network(cluster)
+    ours = protect(cluster, conninfo=proxy.conninfo())
+    with ours.receiving() as process, load_on(cluster):
+        ours.catch_up()
+        known = proxy.accepted
+        proxy.stall("server")
+        eventually(lambda: proxy.accepted > known)
+        proxy.flow()
+        eventually(ours.streams, timeout=60)
+        ours.catch_up()
+        assert process.poll() is None
+    assert "terminating walsender process due to replication timeout" in cluster.log_text()
+    assert_same_wal(ours)
+
+
+def test_a_server_that_has_not_noticed_our_loss_keeps_the_slot_for_a_while_only(
+    cluster_factory, protect, network, eventually
+):
+    cluster = cluster_factory({"wal_sender_timeout": "3s"}, segment_megabytes=1)
+    proxy = network(cluster)
+    ours = protect(cluster, conninfo=proxy.conninfo())
+    with ours.receiving() as process, load_on(cluster):
+        ours.catch_up()
+        proxy.forget()
+        eventually(lambda: "is active for PID" in ours.log.read_text())
+        eventually(lambda: ours.log.read_text().count("streaming timeline 1") >= 2, timeout=60)
+        ours.catch_up()
+        assert process.poll() is None
+    assert_same_wal(ours)
+
+
+@pytest.mark.postgres(versions=[18])
+def test_silence_is_noticed_on_either_side_and_an_idle_server_is_not_silent(
+    cluster_factory, protect, network, eventually
+):
+    """Four receivers at once, because the silence that counts lasts a minute; the server itself never notices."""
+    cluster = cluster_factory({"wal_sender_timeout": "0", "autovacuum": "off"}, segment_megabytes=1)
+    proxies = {name: network(cluster) for name in ("well", "idle", "deaf", "cut_short")}
+    ours = protect(cluster)
+    ours.configure({name: {"conninfo": proxy.conninfo()} for name, proxy in proxies.items()})
+    with contextlib.ExitStack() as receivers:
+        for name in proxies:
+            receivers.enter_context(ours.receiving(name))
+        cluster.load(rows=1000)
+        positions = {name: ours.catch_up(name) for name in proxies}
+        proxies["idle"].stall()
+        eventually(lambda: cluster.one("SELECT count(*) FROM pg_stat_replication") == len(proxies))
+        known = {name: ours.walsender(name) for name in proxies}
+        proxies["deaf"].stall("server")
+        proxies["cut_short"].after(5000, "stall")
+        cluster.load(rows=1000)
+        silent = [name for name in proxies if name != "well"]
+        eventually(lambda: ours.log.read_text().count("has sent nothing for") == len(silent), timeout=150)
+        for name in silent:
+            proxies[name].flow()
+            eventually(lambda name=name: ours.walsender(name) not in (None, known[name]), timeout=60)
+        assert all(ours.catch_up(name) > positions[name] for name in proxies)
+        assert ours.walsender("well") == known["well"]
+    for name in proxies:
+        assert_same_wal(ours, server=name)
+
+
+# several hosts
+
+
+def together(*clusters, **extra):
+    """A connection string that names the clusters in this order."""
+    hosts = ",".join(cluster.socket_directory for cluster in clusters)
+    ports = ",".join(str(cluster.port) for cluster in clusters)
+    return clusters[0].conninfo(**{"host": hosts, "port": ports} | extra)
+
+
+def is_received_from(cluster):
+    """Whether our receiver streams from this cluster."""
+    found = "SELECT count(*) FROM pg_stat_replication WHERE application_name = %s AND state = 'streaming'"
+    return cluster.one(found, RECEIVER) == 1
+
+
+@pytest.mark.parametrize(
+    ("attrs", "order", "where"),
+    [
+        ("primary", "standby first", "primary"),
+        ("read-write", "standby first", "primary"),
+        ("any", "primary first", "primary"),
+        ("prefer-standby", "primary first", "standby"),
+    ],
+)
+def test_of_several_hosts_the_one_asked_for_is_received_from_and_a_failover_followed(
+    cluster_factory, standby_factory, protect, eventually, attrs, order, where
+):
+    primary = cluster_factory(segment_megabytes=1)
+    primary.load(rows=1000)
+    standby = standby_factory(primary)
+    hosts = (standby, primary) if order == "standby first" else (primary, standby)
+    chosen, other = (primary, standby) if where == "primary" else (standby, primary)
+    ours = protect(chosen, conninfo=together(*hosts, target_session_attrs=attrs))
+    with ours.receiving() as process:
+        eventually(lambda: is_received_from(chosen))
+        assert not is_received_from(other)
+        with load_on(primary):
+            eventually(lambda: primary.one("SELECT count(*) FROM busy") > 3000)
+        primary.stop()
+        assert standby.one("SELECT pg_promote()")
+        ours.cluster = standby
+        standby.load(rows=10000)
+        eventually(lambda: is_received_from(standby), timeout=90)
+        ours.catch_up()
+        assert process.poll() is None
+    assert history_name(2) in ours.stored()
+    assert_same_wal(ours, timeline=2)
+
+
+def test_a_receiver_that_wants_a_standby_takes_no_primary(
+    cluster_factory, standby_factory, protect, eventually
+):
+    primary = cluster_factory(segment_megabytes=1)
+    standby = standby_factory(primary)
+    ours = protect(standby, conninfo=together(primary, standby, target_session_attrs="standby"))
+    with ours.receiving() as process:
+        eventually(lambda: is_received_from(standby))
+        standby.stop()
+        eventually(lambda: ours.log.read_text().count("trying again") >= 2)
+        assert not is_received_from(primary)
+        standby.start()
+        eventually(lambda: is_received_from(standby), timeout=60)
+        assert process.poll() is None
+    standby.stop()
+    assert "standby" in ours.refusal("receive-wal", "main")
