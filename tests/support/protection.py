@@ -124,19 +124,19 @@ class Protection:
     # what there is
 
     def acknowledged(self, name: str = "main") -> LSN:
-        """The position up to which the server was told that WAL is safe: its slot's."""
-        found = self.cluster.one(
+        """The position up to which the server was told that WAL is safe; 0/0 while there is no receiver."""
+        found = self.cluster.sql(
             "SELECT flush_lsn::text FROM pg_stat_replication r JOIN pg_replication_slots s "
             "ON s.active_pid = r.pid WHERE s.slot_name = %s",
             name.replace("-", "_"),
         )
-        return LSN.parse(found or "0/0")
+        return LSN.parse((found[0][0] if found else None) or "0/0")
 
     def catch_up(self, name: str = "main") -> LSN:
         """Wait until all WAL that the server has now is acknowledged; its position."""
         self.cluster.sql("CHECKPOINT")  # without a commit the last records may not be written yet
         position = LSN.parse(self.cluster.one("SELECT pg_current_wal_flush_lsn()::text"))
-        wait_until(lambda: self.streams(name) and self.acknowledged(name) >= position)
+        wait_until(lambda: self.acknowledged(name) >= position)
         return position
 
     def streams(self, name: str = "main") -> bool:
