@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.clusters import Cluster, assert_same_rows, fingerprint
+from support.clusters import Cluster, assert_same_rows, fingerprint, together
 from support.load import load_on
 from support.protection import assert_same_wal, segment_size, timeline_of
 
@@ -32,12 +32,6 @@ def chain(cluster_factory, standby_factory):
         return servers
 
     return make
-
-
-def together(clusters, **extra):
-    """A connection string that names all of them."""
-    hosts = ",".join(cluster.socket_directory for cluster in clusters)
-    return clusters[0].conninfo(**{"host": hosts, "port": ",".join(str(c.port) for c in clusters)} | extra)
 
 
 def replayed_by(standby, primary, eventually):
@@ -79,7 +73,7 @@ def test_three_promotions_in_a_row_and_a_moment_of_each_of_the_four_timelines_re
     chain, protect, restored, eventually
 ):
     servers = chain(4)
-    ours = protect(servers[0], conninfo=together(servers, target_session_attrs="read-write"))
+    ours = protect(servers[0], conninfo=together(*servers, target_session_attrs="read-write"))
     moments = {}
     with ours.receiving() as process:
         ours.backup()
@@ -149,7 +143,7 @@ def test_a_receiver_that_connects_late_goes_along_all_timelines_it_missed(
 
 def test_a_promotion_exactly_between_two_segments(chain, protect, restored, eventually):
     primary, standby = chain(2)
-    ours = protect(primary, conninfo=together([primary, standby], target_session_attrs="read-write"))
+    ours = protect(primary, conninfo=together(primary, standby, target_session_attrs="read-write"))
     with ours.receiving():
         ours.backup()
         primary.load(rows=3000)
@@ -178,7 +172,7 @@ def test_a_failover_to_a_standby_that_was_behind_us_keeps_what_only_we_have(
     standby = standby_factory(primary, QUIET, start=False)
     standby.configure({"primary_conninfo": line.conninfo(application_name="standby_1")})
     standby.start()
-    ours = protect(primary, conninfo=together([primary, standby], target_session_attrs="read-write"))
+    ours = protect(primary, conninfo=together(primary, standby, target_session_attrs="read-write"))
     with ours.receiving() as process:
         ours.backup()
         replayed_by(standby, primary, eventually)

@@ -112,6 +112,15 @@ class Cluster(ThrowawayServer):
         return str(self.one("SELECT pg_switch_wal()"))
 
 
+def together(*clusters: Cluster, **extra: str) -> str:
+    """A connection string that names several clusters, in this order."""
+    hosts = {
+        "host": ",".join(str(cluster.socket_directory) for cluster in clusters),
+        "port": ",".join(str(cluster.port) for cluster in clusters),
+    }
+    return clusters[0].conninfo(**hosts | extra)
+
+
 def fingerprint(cluster: Cluster, dbname: str = "postgres") -> dict[str, tuple[int, str]]:
     """Table → number of rows and a checksum over every row: equal for equal content, in whatever order."""
     tables = cluster.sql(
