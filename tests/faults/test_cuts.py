@@ -4,11 +4,15 @@ Each round lets it fail once, most often in the middle of a message, in ways tha
 """
 
 import itertools
+import json
+import shutil
 import time
 
 import pytest
 from support.load import KEEPS_ITS_WAL, load_on
 from support.protection import assert_same_wal, last_acknowledged, segment_size, wait_until
+
+from catalog.walname import history_name
 
 pytestmark = pytest.mark.timeout(7200)
 
@@ -37,6 +41,40 @@ def test_segments_are_the_servers_after_a_network_that_fails_in_the_middle_of_me
     assert_same_wal(ours, position, size.number_before(begin))
     assert position - begin > rounds * size.nbytes / 4
     assert "Traceback" not in ours.log.read_text()
+
+
+def test_a_promotion_is_followed_wherever_the_network_fails_meanwhile(
+    cluster_factory, standby_factory, protect, network, rounds, chance
+):
+    """One address leads to one standby after the other; each is promoted while we stream from it, and cut off."""
+    server = cluster_factory(SETTINGS, segment_megabytes=1)
+    server.load(rows=1000)
+    proxy = network(server)
+    ours = protect(server, conninfo=proxy.conninfo())
+    for timeline in range(2, rounds + 2):
+        before, server = server, standby_factory(server, SETTINGS)
+        proxy.lead_to(server)
+        ours.cluster = server
+        with ours.receiving() as process:
+            before.load(rows=chance.randrange(5000))
+            before.stop()
+            # The end of the stream, the history and the beginning of the next one are of this size.
+            nbytes, how = chance.randrange(1, 1500), chance.choice(["reset", "close"])
+            print(f"timeline {timeline}: {how} after {nbytes} bytes")
+            proxy.after(nbytes, "cut", how)
+            assert server.one("SELECT pg_promote()")
+            server.load(rows=chance.randrange(1, 5000))
+            wait_until(lambda old=timeline - 1: timeline_of_stream(ours) > old, timeout=60)
+            position = ours.catch_up()
+            assert not proxy.is_armed and history_name(timeline) in ours.stored()
+            assert process.poll() is None, ours.log.read_text()
+        assert_same_wal(ours, position, timeline=timeline)
+        shutil.rmtree(before.directory)
+
+
+def timeline_of_stream(ours):
+    """The timeline that the receiver says it receives."""
+    return json.loads((ours.home() / "state" / "receiver.json").read_text())["timeline"]
 
 
 def some_bytes(chance):

@@ -56,6 +56,10 @@ class Proxy:
 
     # what may be told
 
+    def lead_to(self, cluster: Cluster) -> None:
+        """Take new connections to another cluster, as an address does that moves with the primary."""
+        self._cluster = cluster
+
     def stall(self, *towards: Side) -> None:
         """From now on pass nothing towards these sides, or either."""
         self._call(lambda: self._stall(towards or BOTH))
