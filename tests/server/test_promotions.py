@@ -50,6 +50,11 @@ def history(ours, timeline):
     return History.parse(timeline, ours.held(history_name(timeline)))
 
 
+def the_error(ours, said):
+    """What ended a receiver, after all that it logged."""
+    return ours.one_error(said[said.index("walstream: error") :])
+
+
 @pytest.fixture
 def restored(cluster_directory):
     """``restored(ours, *words)``: a cluster restored and started, at its target or the end of the WAL."""
@@ -252,6 +257,35 @@ def test_a_copy_that_went_its_own_way_on_the_same_timeline_is_refused(
         copy.start()
         copy.load(rows=5000, table="theirs")
         assert process.wait(60) == 1
-    said = ours.one_error(ours.log.read_text()[ours.log.read_text().index("walstream: error") :])
+    said = the_error(ours, ours.log.read_text())
     assert "without a new timeline" in said and "new name" in said
+    assert ours.listing() == before
+
+
+@pytest.mark.parametrize("load_between", [0, 500], ids=["at the same position", "at another position"])
+def test_the_second_of_two_servers_that_made_the_same_timeline_is_refused(
+    cluster_factory, standby_factory, protect, eventually, load_between
+):
+    primary = cluster_factory(QUIET, segment_megabytes=1)
+    primary.load(rows=1000)
+    first, second = (standby_factory(primary, QUIET) for _ in range(2))
+    ours = protect(first, conninfo=first.conninfo())
+    replayed_by(first, primary, eventually)
+    first.stop()
+    primary.load(rows=load_between)
+    replayed_by(second, primary, eventually)
+    primary.kill()
+    first.configure({"primary_conninfo": ""})
+    first.start()
+    for standby in (first, second):
+        promote(standby)
+        standby.load(rows=1000, table=f"written_{'first' if standby is first else 'second'}")
+    with ours.receiving():
+        ours.catch_up()
+    ours.cluster = second
+    ours.configure({"main": {}})
+    before = ours.listing()
+    said = the_error(ours, ours.run("receive-wal", "main", code=1).stderr)
+    assert "new name" in said
+    assert ("contradicts" if load_between else "without a new timeline") in said
     assert ours.listing() == before
