@@ -252,14 +252,16 @@ def test_a_copy_that_went_its_own_way_on_the_same_timeline_is_refused(
         origin.load(rows=1000, table="ours")
         ours.catch_up()
         origin.kill()
-        before = ours.listing()
+        held = ours.spooled()
+        before = {path: path.read_bytes() for path in held.values()}
         copy.socket_directory = origin.socket_directory
         copy.start()
         copy.load(rows=5000, table="theirs")
         assert process.wait(60) == 1
     said = the_error(ours, ours.log.read_text())
     assert "without a new timeline" in said and "new name" in said
-    assert ours.listing() == before
+    assert before and {path: path.read_bytes() for path in held.values()} == before
+    assert not ours.stored()
 
 
 @pytest.mark.parametrize("load_between", [0, 500], ids=["at the same position", "at another position"])
