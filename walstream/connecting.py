@@ -44,6 +44,14 @@ _HINTS = (
     ("could not translate host name", "check the host in the connection string"),
     ("failed to resolve host", "check the host in the connection string"),
     ("timeout expired", "check that the server can be reached from this host"),
+    ("certificate verify failed", "check sslrootcert: it names the certificate of the authority that signed "
+     "the server's"),
+    ("root certificate file", "check sslrootcert, or put the authority's certificate where libpq looks for it"),
+    ("does not match host name", "give as host a name that is in the server's certificate (an address to "
+     "connect to goes into hostaddr)"),
+    ("server does not support SSL", "turn ssl on on the server, or do not ask for it with sslmode"),
+    ("channel binding", "channel_binding = require needs TLS and a password by scram-sha-256: check sslmode, "
+     "and the server's pg_hba.conf"),
     ("to start walsender", "give the role the privilege: ALTER ROLE … REPLICATION"),
     ("to start WAL sender", "give the role the privilege: ALTER ROLE … REPLICATION"),
     ("max_wal_senders", "raise max_wal_senders on the server (needs a restart)"),
