@@ -31,6 +31,12 @@ _CHOOSING = ("target_session_attrs", "load_balance_hosts")
 _OF_HOST = ("host", "hostaddr", "port")
 _LOOK = 0.1
 
+# PostgreSQL 13 does not say by itself whether it is a standby: libpq asks by a query, which a replication
+# connection cannot answer. There we ask for what tells the two apart as well, unless a primary is told to be
+# read-only.
+_QUERY = "pg_is_in_recovery()"
+_WITHOUT_QUERY = {"primary": "read-write", "standby": "read-only"}
+
 # Sentences of the server and of libpq (in English; others get no hint), and what to do about them.
 _HINTS = (
     ("password authentication failed", "check user and password (best kept in a passfile, ~/.pgpass)"),
@@ -82,7 +88,7 @@ def connected(
         extra |= {"replication": "true", "dbname": "replication"}
     else:
         given.pop("replication", None)
-    attempt = _Attempt(make_conninfo("", **(given | extra)))
+    attempt = _Attempt(given | extra)
     try:
         return attempt.here() if unless is None else attempt.beside(unless)
     except psycopg.Error as error:
@@ -93,8 +99,8 @@ def connected(
 class _Attempt:
     """One try to connect: in this thread, or in another that may be left behind."""
 
-    def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._made: Libpq | None = None
         self._error: BaseException | None = None
         self._abandoned = False
@@ -103,7 +109,25 @@ class _Attempt:
 
     def here(self) -> Libpq:
         """Connect, however long it takes."""
-        return psycopg.Connection.connect(self._conninfo, autocommit=True)
+        if self._options.get("target_session_attrs") != "prefer-standby":
+            return self._choose({})
+        try:
+            return self._choose({"target_session_attrs": "standby"})
+        except psycopg.OperationalError:
+            return self._choose({"target_session_attrs": "any"})
+
+    def _choose(self, other: Options) -> Libpq:
+        """Connect to the first host that is as asked for."""
+        options = self._options | other
+        try:
+            return psycopg.Connection.connect(make_conninfo("", **options), autocommit=True)
+        except psycopg.OperationalError as error:
+            equal = _WITHOUT_QUERY.get(str(options.get("target_session_attrs")))
+            if equal is None or _QUERY not in str(error):
+                raise
+        return psycopg.Connection.connect(
+            make_conninfo("", **options | {"target_session_attrs": equal}), autocommit=True
+        )
 
     def beside(self, unless: Callable[[], bool]) -> Libpq:
         """Connect on a thread of its own; ``ConnectionFailed`` as soon as ``unless`` says so.
