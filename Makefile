@@ -8,7 +8,7 @@ ARGS ?=
 REQUIRED := 15,16,17,18
 # What receives WAL from a real server.
 RECEIVING := $(addprefix tests/server/,$(addsuffix .py,test_receive test_network test_promotions test_standbys \
-  test_segment_sizes test_tls test_refusals)) tests/faults
+  test_segment_sizes test_tls test_refusals test_gaps)) tests/faults
 # On CI a missing server is a failure, so that no version goes untested without a word.
 REQUIRE := $(if $(filter true,$(CI)),--require-servers=$(REQUIRED))
 
