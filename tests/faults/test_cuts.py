@@ -23,7 +23,10 @@ SETTINGS = KEEPS_ITS_WAL | {"wal_sender_timeout": "2s"}
 def test_segments_are_the_servers_after_a_network_that_fails_in_the_middle_of_messages(
     cluster_factory, protect, network, rounds, chance
 ):
-    cluster = cluster_factory(SETTINGS, segment_megabytes=1)
+    cluster = cluster_factory(SETTINGS, segment_megabytes=1, start=False)
+    if chance.random() < 0.5:
+        cluster.listen()
+    cluster.start()
     size, proxy = segment_size(cluster), network(cluster)
     ours = protect(cluster, conninfo=proxy.conninfo(), synchronous=chance.choice(["on", "off"]))
     ways = itertools.cycle(chance.sample(WAYS, len(WAYS)))

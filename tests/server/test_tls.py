@@ -66,6 +66,21 @@ def test_wal_is_received_over_tls_that_is_verified_by_a_password_bound_to_it(sec
     assert_never_told(ours)
 
 
+def test_a_cut_in_the_middle_of_what_is_encrypted_is_followed(secured, protect, network, eventually):
+    cluster = secured.cluster
+    line = network(cluster)
+    ours = protect(cluster, conninfo=secured.conninfo(port=str(line.port)))
+    with ours.receiving() as process:
+        for nbytes in (1, 5000, 100_001):
+            known = ours.walsender()
+            line.after(nbytes, "cut", "close")
+            cluster.load(rows=3000)
+            eventually(lambda known=known: ours.walsender() not in (None, known), timeout=60)
+        ours.catch_up()
+        assert process.poll() is None
+    assert_same_wal(ours)
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
