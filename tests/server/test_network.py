@@ -1,13 +1,15 @@
 """A receiver whose network fails, or that has several hosts to choose from: it comes to the server it should."""
 
 import contextlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.clusters import together
 from support.load import load_on
-from support.protection import RECEIVER, assert_same_wal
+from support.protection import RECEIVER, assert_same_wal, last_acknowledged
 from support.receiving import receiving
 
+from catalog.lsn import LSN
 from catalog.walname import history_name
 from walstream.settings.load import load
 
@@ -64,6 +66,28 @@ def test_a_server_that_has_not_noticed_our_loss_keeps_the_slot_for_a_while_only(
         ours.catch_up()
         assert process.poll() is None
     assert_same_wal(ours)
+
+
+def test_synchronous_commits_wait_while_the_network_is_down_and_go_on_behind_it(
+    cluster_factory, protect, network, eventually
+):
+    cluster = cluster_factory({"synchronous_standby_names": RECEIVER}, segment_megabytes=1)
+    line = network(cluster)
+    ours = protect(cluster, conninfo=line.conninfo())
+    waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    with ours.receiving(), cluster.connect() as connection, ThreadPoolExecutor(1) as client:
+        connection.execute("CREATE TABLE told (id int)")
+        for number in range(3):
+            line.refuse()
+            line.cut(("reset", "close")[number % 2])
+            commit = client.submit(connection.execute, "INSERT INTO told VALUES (1)")
+            eventually(lambda: cluster.one(waits) == 1)
+            position = LSN.parse(cluster.one("SELECT pg_current_wal_insert_lsn()::text"))
+            assert not commit.done() and last_acknowledged(ours) < position
+            line.admit()
+            commit.result(60)
+            assert ours.acknowledged() >= position
+            assert_same_wal(ours, position)
 
 
 def test_silence_is_noticed_and_an_idle_server_is_not_silent(
