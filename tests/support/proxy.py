@@ -1,9 +1,9 @@
 """A network that fails: a TCP proxy on loopback in front of a cluster.
 
 It passes bytes both ways until it is told otherwise: to stall (nothing passes, nothing is closed), to delay,
-to cut (at once, or once so many bytes have passed: in the middle of a message), to refuse, to forget the
-client and leave the server's side open. Connections are served by one thread of its own; every method here may be
-called from any other and has taken effect when it returns.
+to cut (at once, or once so many bytes have passed: in the middle of a message), to refuse, or to forget the
+client and leave the server's side open. One thread of its own serves all connections; every method may be
+called from any other, and has taken effect when it returns.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Literal, TypeVar
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Literal
 
 from support.clusters import Cluster
 
@@ -23,7 +23,6 @@ Failure = Literal["cut", "forget", "stall"]
 Side = Literal["client", "server"]
 BOTH: tuple[Side, Side] = ("client", "server")
 _CHUNK = 1 << 16
-_T = TypeVar("_T")
 
 
 class Proxy:
@@ -216,11 +215,8 @@ class Proxy:
 
         self._await(call())
 
-    def _await(self, what: Awaitable[_T]) -> _T:
-        async def wait() -> _T:
-            return await what
-
-        return asyncio.run_coroutine_threadsafe(wait(), self._loop).result(30)
+    def _await(self, what: Coroutine[object, object, None]) -> None:
+        asyncio.run_coroutine_threadsafe(what, self._loop).result(30)
 
 
 class _Link:
