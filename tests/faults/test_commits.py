@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import time
 
 import pytest
@@ -23,7 +22,7 @@ from support.commits import (
     rows_of,
     wait_until_all_wait,
 )
-from support.protection import RECEIVER, segment_size, stop, wait_until
+from support.protection import RECEIVER, segment_size, wait_until
 
 from catalog.walname import Segment
 
@@ -61,11 +60,10 @@ def restored(cluster_directory):
 def test_every_commit_that_was_told_is_restored_after_any_kills(pair, restored, rounds, chance):
     codec = chance.choice(["zstd", "lz4", "gzip", "none"])
     ours = pair(megabytes=chance.choice([1, 16]), compression=codec)
-    backups = Backups(ours.ours)
     with Clients(ours.cluster) as clients:
         for number in range(1, rounds + 1):
             if chance.random() < 0.1:
-                backups.start_one()
+                ours.back_up()
             kill_at_a_moment(ours, clients, chance)
             ours.assert_held(clients.position)
             if number % 50 == 0 or number == rounds // 2:
@@ -75,7 +73,6 @@ def test_every_commit_that_was_told_is_restored_after_any_kills(pair, restored, 
             ours.keep_running()
         clients.wait_for_commits(5, meanwhile=ours.keep_running)
         ours.kill("both")
-    backups.stop()
     shutil.rmtree(ours.cluster.directory)
     restored(ours, clients.told)
     restored(ours, clients.told, ours.first_backup)
@@ -222,19 +219,3 @@ def wait_until_nothing_but_flush_is_missing(cluster):
     )
     wait_until(lambda: cluster.one(caught_up, RECEIVER) == 1)
     wait_until_all_wait(cluster, 4)
-
-
-class Backups:
-    """Backups in the background, one at a time, that may fail or be killed."""
-
-    def __init__(self, ours):
-        self._ours = ours
-        self._process = None
-
-    def start_one(self):
-        if self._process is None or self._process.poll() is not None:
-            self._process = self._ours.start("backup", "main")
-
-    def stop(self):
-        if self._process is not None:
-            stop(self._process, signal.SIGKILL)

@@ -135,6 +135,7 @@ class Pair:
         self._size: SegmentSize = segment_size(cluster)
         self._held = LSN(0)
         self._receiver: subprocess.Popen[bytes] | None = None
+        self._backup: subprocess.Popen[bytes] | None = None
         self._may_have_ended = False
 
     def __enter__(self) -> Self:
@@ -143,13 +144,25 @@ class Pair:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._receiver is not None:
-            stop(self._receiver, signal.SIGKILL)
+        for process in (self._receiver, self._backup):
+            if process is not None:
+                stop(process, signal.SIGKILL)
+
+    @property
+    def is_backing_up(self) -> bool:
+        """Whether a backup runs."""
+        return self._backup is not None and self._backup.poll() is None
+
+    def back_up(self) -> None:
+        """Begin a backup in the background, unless one runs; it may fail, or receive WAL in a receiver's place."""
+        if not self.is_backing_up:
+            self._backup = self.ours.start("backup", "main")
+            self._may_have_ended = True
 
     def receive(self, *, wait: bool = True) -> None:
         """Start the receiver; ``wait`` until it streams."""
         self._receiver = self.ours.start("receive-wal", "main")
-        self._may_have_ended = False
+        self._may_have_ended = self.is_backing_up
         if wait:
             self.ours.wait_for_stream(self._receiver)
 
@@ -165,11 +178,15 @@ class Pair:
         """Have the receiver, begun anew, die before the call of that number that changes a file."""
         self.kills["receiver"] += 1
         self.kill_receiver()
+        refused = self.is_backing_up
         process = self.ours.start("receive-wal", "main", dies_at=number)
-        assert process.wait(120) == -signal.SIGKILL, self.ours.log.read_text()
+        assert process.wait(120) == -signal.SIGKILL or refused, self.ours.log.read_text()
 
     def kill_server(self) -> None:
-        """Kill it, if it runs. A receiver that has not begun to stream may end by itself then."""
+        """Kill it, if it runs. A receiver that has not begun to stream may end by itself then.
+
+        So it may when a backup receives WAL itself, because no receiver ran when it looked.
+        """
         self.cluster.kill()
         self._may_have_ended = True
 
