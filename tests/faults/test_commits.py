@@ -190,7 +190,7 @@ def test_commits_wait_behind_a_gap_until_a_backup_makes_up_for_it(pair, restored
             wait_until_nothing_but_flush_is_missing(ours.cluster)
             assert len(clients) == told
             ours.ours.backup()
-            if chance.random() < 0.8:
+            if chance.random() < 0.5:
                 ours.kill("receiver")  # begun again, it looks at once
             clients.wait_for_commits(meanwhile=ours.keep_running)
         ours.kill("both")
