@@ -40,7 +40,7 @@ pytest: venv  ## the tests alone; ARGS="-k segment --pg-versions=17"
 	@$(if $(ARGS),,echo "==> pytest: backup and restore on PostgreSQL 16 and 17, too")
 	@$(if $(ARGS),,$(BIN)/python -m pytest -n 2 $(REQUIRE) --pg-versions=16,17 tests/server/test_restore_matrix.py)
 
-test-faults: venv test-servers  ## kill processes and cut networks, twenty times each; ARGS="--rounds 100"
+test-faults: venv test-servers  ## kill processes and cut networks at twenty moments; ARGS="--rounds 200"
 	@$(BIN)/python -m pytest tests/faults -n 2 --rounds 20 $(REQUIRE) $(ARGS)
 
 test-matrix: venv servers  ## all that receives WAL, on each of PostgreSQL 13 to 18; ARGS="-k network"

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from catalog import durable
-from catalog.errors import StorageError, WalstreamError
+from catalog.errors import StorageError
 from catalog.local_storage import failed
 from catalog.lsn import LSN, SegmentSize
 from catalog.walname import Segment
@@ -189,7 +189,7 @@ class _Blanks:
         self._size = size
         self._zero_fill = zero_fill
         self._ready: str | None = None
-        self._error: WalstreamError | None = None
+        self._error: BaseException | None = None
         self._closing = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._loop, name="walstream-blank", daemon=True)
@@ -223,9 +223,10 @@ class _Blanks:
                     return
             try:
                 path = blank_file(self._directory, self._size, zero_fill=self._zero_fill)
-            except OSError as error:
+            except BaseException as error:  # whatever it is: the one who waits must hear of it
+                what = failed("write", self._directory, error) if isinstance(error, OSError) else error
                 with self._changed:
-                    self._error = failed("write", self._directory, error)
+                    self._error = what
                     self._changed.notify_all()
                 return
             with self._changed:

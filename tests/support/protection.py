@@ -90,10 +90,17 @@ class Protection:
         """Take a backup; its id."""
         return str(self.facts("backup", name, *words, name=name)["backup_id"])
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a command in the background; what it says goes to the file ``log``."""
+    def start(self, *words: str, dies_at: int | None = None) -> subprocess.Popen[bytes]:
+        """Start a command in the background; what it says goes to the file ``log``.
+
+        ``dies_at``: it kills itself before the call of that number that changes a file.
+        """
+        extra = {}
+        if dies_at is not None:
+            path = f"{ROOT}/tests/support/killing{os.pathsep}{ROOT}"
+            extra = {"PYTHONPATH": path, "WALSTREAM_TEST_DIES_AT": str(dies_at)}
         with open(self.log, "ab") as log:
-            return subprocess.Popen(self._command(words), stdout=log, stderr=log, env=environment())
+            return subprocess.Popen(self._command(words), stdout=log, stderr=log, env=environment() | extra)
 
     @property
     def log(self) -> Path:
@@ -256,12 +263,14 @@ def assert_same_wal(
     *,
     timeline: int = 1,
     server: str = "main",
+    size: SegmentSize | None = None,
 ) -> None:
     """All WAL up to ``position``, or what was acknowledged, is held, byte for byte what the cluster has.
 
-    From segment number ``first`` on, or from the oldest of that timeline that is held.
+    From segment number ``first`` on, or from the oldest of that timeline that is held. A cluster that does not
+    run cannot be asked for position and ``size``.
     """
-    cluster, size = ours.cluster, segment_size(ours.cluster)
+    cluster, size = ours.cluster, size or segment_size(ours.cluster)
     position = position or last_acknowledged(ours, server)
     if first is None:
         files = (*ours.stored(server), *ours.spooled(server))
