@@ -27,7 +27,7 @@ SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.m
 # Receiving: pure parts, then what touches the network or WAL files, then what joins them.
 CONVERSATION = f"{POSITIONS} catalog.timeline walstream.commands walstream.messages"
 NETWORK = f"{CONVERSATION} walstream.connection walstream.slots walstream.server"
-RECEIVING = """catalog walstream.archiver walstream.commands walstream.connection walstream.intake
+RECEIVING = """catalog walstream.archiver walstream.blanks walstream.commands walstream.connection walstream.intake
     walstream.facts walstream.synchronous walstream.gap walstream.messages walstream.receiver walstream.resume
     walstream.segment walstream.server walstream.session walstream.slots walstream.spool walstream.wakeup"""
 
@@ -120,7 +120,8 @@ ROWS = {
     "walstream.server": NETWORK,
     "walstream.resume": f"{CONVERSATION} catalog.inventory walstream.facts",
     "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.walpage",
-    "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.segment",
+    "walstream.blanks": f"{STORES} {POSITIONS} walstream.segment",
+    "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.blanks walstream.segment",
     "walstream.archiver": "catalog walstream.segment",
     "walstream.facts": f"{NETWORK} catalog.walpage",
     "walstream.synchronous": f"{NETWORK} walstream.facts",

@@ -34,6 +34,7 @@ from walstream.session import Session
 from walstream.spool import Spool, SpoolOptions
 
 PUBLISH_EVERY = 0.25
+PUBLISH_SETTLED = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,9 @@ class Intake:
         self._filing = filing
         self._options = options
         self._directory = os.path.join(options.home, layout.STREAMING)
-        self._published = 0.0
+        self._published = -PUBLISH_EVERY
         self._published_flush: LSN | None = None
+        self._noted_flush: LSN | None = None
         try:
             durable.make_directories(self._directory)
             self._sync_leftovers()
@@ -121,10 +123,14 @@ class Intake:
                 self._retire(name)
 
     def note_progress(self, timeline: int, session: Session) -> None:
-        """Publish the receiver's state, a few times a second and whenever flushed has moved."""
+        """Publish the receiver's state a few times a second, and whenever flushed has come to rest.
+
+        While it moves with every commit that is not worth more: it takes as long as a commit.
+        """
         now = time.monotonic()
-        moved = session.flushed != self._published_flush
-        if now - self._published < PUBLISH_EVERY and not (moved and now - self._published > 0.02):
+        at_rest, self._noted_flush = session.flushed == self._noted_flush, session.flushed
+        news = at_rest and session.flushed != self._published_flush
+        if now - self._published < (PUBLISH_SETTLED if news else PUBLISH_EVERY):
             return
         self._published, self._published_flush = now, session.flushed
         state = ReceiverState(

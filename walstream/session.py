@@ -73,8 +73,8 @@ class Session:
                 f"the server sent WAL from {parsed.start} where {self.received} was due",
                 "the connection is dropped and the stream is started again",
             )
-        self.received = parsed.end
-        self.server_end = max(self.server_end, parsed.server_end, parsed.end)
+        self.received = end = parsed.end
+        self.server_end = max(self.server_end, parsed.server_end, end)
         return parsed
 
     def not_listening(self, now: float) -> None:
