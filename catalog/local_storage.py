@@ -55,14 +55,15 @@ class LocalStorage:
         try:
             durable.make_directories(os.path.dirname(target))
             durable.sync_file(path)
-            os.link(path, target)
+            try:
+                os.link(path, target)
+            except FileExistsError:
+                raise Conflict(f"{target!r} exists already", "nothing was overwritten") from None
             try:
                 durable.sync_directory(os.path.dirname(target))
             except OSError:
                 durable.remove_if_present(target)
                 raise
-        except FileExistsError:
-            raise Conflict(f"{target!r} exists already", "nothing was overwritten") from None
         except OSError as error:
             if error.errno in _NO_LINKS:
                 return False

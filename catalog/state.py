@@ -17,20 +17,41 @@ from catalog.lsn import LSN
 
 RECEIVER_LOCK = "receiver.lock"
 _FILE = "receiver.json"
+_POSITIONS = ("written", "flushed", "server")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReceiverState:
-    """Where a receiver stands; ``at`` is Unix time, positions belong to ``timeline``."""
+    """Where a receiver stands. Times are Unix seconds; positions belong to ``timeline`` (0 before the first).
+
+    ``phase`` is ``connecting``, ``streaming``, or ``waiting`` for the next try, since ``since``; ``trouble``
+    says why, ``archive_trouble`` why nothing can be written to the repository. ``named``: the server's
+    ``synchronous_standby_names`` names this receiver; ``withheld``: for an open gap it is told of no flushed
+    position. ``server`` is what the server is known to have, ``lag`` for how many seconds of it something has
+    not been flushed. ``waiting`` segments, ``spooled`` bytes, are not yet in the repository.
+    """
 
     pid: int
     at: float
+    started: float
+    phase: str
+    since: float
+    trouble: str | None
+    host: str | None
+    slot: str | None
+    synchronous: bool
+    named: bool
+    withheld: bool
     timeline: int
     written: LSN
     flushed: LSN
     server: LSN
+    lag: float
     last_archived: str | None
+    last_archived_at: float | None
     waiting: int
+    spooled: int
+    archive_trouble: str | None
 
 
 def receiver_lock_path(home: str) -> str:
@@ -41,7 +62,7 @@ def receiver_lock_path(home: str) -> str:
 def write_receiver_state(home: str, state: ReceiverState) -> None:
     """Replace the published state; ``OSError`` when that fails."""
     path = os.path.join(home, layout.STATE, _FILE)
-    document = asdict(state) | {key: str(getattr(state, key)) for key in ("written", "flushed", "server")}
+    document = asdict(state) | {key: str(getattr(state, key)) for key in _POSITIONS}
     # Always the same name, because only the holder of the lock writes: killed receivers leave no heap of them.
     temporary = f"{path}.new"
     try:
@@ -59,7 +80,7 @@ def read_receiver_state(home: str) -> ReceiverState | None:
     try:
         with open(os.path.join(home, layout.STATE, _FILE), encoding="utf-8") as file:
             found = json.load(file)
-        positions = {key: LSN.parse(str(found[key])) for key in ("written", "flushed", "server")}
+        positions = {key: LSN.parse(str(found[key])) for key in _POSITIONS}
         return ReceiverState(**{**found, **positions})
     except (OSError, ValueError, KeyError, TypeError, Malformed):
         return None

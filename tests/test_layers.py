@@ -27,9 +27,14 @@ SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.m
 # Receiving: pure parts, then what touches the network or WAL files, then what joins them.
 CONVERSATION = f"{POSITIONS} catalog.timeline walstream.commands walstream.messages"
 NETWORK = f"{CONVERSATION} walstream.connection walstream.slots walstream.server"
-RECEIVING = """catalog walstream.archiver walstream.blanks walstream.commands walstream.connection walstream.intake
-    walstream.facts walstream.synchronous walstream.gap walstream.messages walstream.receiver walstream.resume
-    walstream.segment walstream.server walstream.session walstream.slots walstream.spool walstream.wakeup"""
+STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstream.session walstream.control
+    walstream.standing"""
+RECEIVING = """catalog
+    walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
+    walstream.control walstream.elsewhere walstream.facts walstream.gap walstream.intake walstream.messages
+    walstream.publisher walstream.receiver walstream.receiving walstream.resume walstream.segment
+    walstream.server walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
+    walstream.synchronous walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -115,7 +120,10 @@ ROWS = {
     "walstream.commands": CONVERSATION,
     "walstream.session": CONVERSATION,
     "walstream.wakeup": ERRORS,
-    "walstream.connection": f"{CONVERSATION} walstream.wakeup",
+    "walstream.control": f"{POSITIONS} walstream.wakeup",
+    "walstream.standing": "walstream.session",
+    "walstream.connecting": ERRORS,
+    "walstream.connection": f"{CONVERSATION} walstream.connecting",
     "walstream.slots": NETWORK,
     "walstream.server": NETWORK,
     "walstream.resume": f"{CONVERSATION} catalog.inventory walstream.facts",
@@ -125,7 +133,11 @@ ROWS = {
     "walstream.archiver": "catalog walstream.segment",
     "walstream.facts": f"{NETWORK} catalog.walpage",
     "walstream.synchronous": f"{NETWORK} walstream.facts",
-    "walstream.gap": f"{NETWORK} walstream.session",
+    "walstream.gap": f"{NETWORK} walstream.session walstream.resume",
+    "walstream.streaming": STREAMING,
+    "walstream.receiving": f"{STREAMING} walstream.streaming",
+    "walstream.elsewhere": f"{STREAMING} walstream.streaming walstream.receiving walstream.connecting",
+    "walstream.publisher": "catalog walstream.archiver walstream.standing",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,
     "walstream.sinks": RECEIVING,
@@ -149,7 +161,7 @@ ROWS = {
 }
 
 DOORS = {
-    "psycopg": "walstream.connection",
+    "psycopg": "walstream.connecting walstream.connection",
     "cryptography": "catalog.age",
     "lz4": "catalog.codecs",
     "backports": "catalog.codecs",
@@ -196,7 +208,8 @@ def test_each_third_party_package_is_imported_behind_its_door_only():
     for found in IMPORTS:
         package = found.imported.split(".")[0]
         standard = package in sys.stdlib_module_names and package not in DOORS
-        if not standard and package not in PACKAGES and not is_below(found.importer, DOORS.get(package, "-")):
+        doors = DOORS.get(package, "").split()
+        if not standard and package not in PACKAGES and not any(is_below(found.importer, d) for d in doors):
             strangers.append(str(found))
     assert strangers == []
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 
 from catalog import durable
@@ -36,6 +37,7 @@ class Archiver:
         first_pause: float = FIRST_PAUSE,
     ) -> None:
         self.last_archived: str | None = None
+        self.last_archived_at: float | None = None
         self._directory = directory
         self._put = put
         self._first_pause = first_pause
@@ -146,7 +148,7 @@ class Archiver:
             recovered, self._trouble = self._trouble is not None, None
             self._waiting.discard(name)
             self._stored = None  # should the segment come again, it is judged again
-            self.last_archived = name
+            self.last_archived, self.last_archived_at = name, time.time()
             self._changed.notify_all()
         if recovered:
             log.info("archiving goes on")

@@ -1,4 +1,4 @@
-"""The only module that talks to PostgreSQL: connect, run commands, stream copies.
+"""The only module that talks to PostgreSQL: run commands, stream copies, on what ``connecting`` opened.
 
 A thin floor over ``psycopg.pq`` without policy: it knows no WAL and no backups. Nothing here blocks
 inside libpq, because that would hold the interpreter's lock: every wait is a ``poll`` on the socket
@@ -11,16 +11,16 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
 import psycopg
 from psycopg import pq
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from catalog.errors import ConnectionFailed, ConnectionLost, ProtocolError, ServerRefused, UsageError
+from catalog.errors import ConnectionFailed, ConnectionLost, ProtocolError, ServerRefused
 from walstream.commands import OLDEST_SUPPORTED, Row
+from walstream.connecting import Libpq, connected, hint_for, host_of
 
 ROWS = "rows"
 OK = "ok"
@@ -37,32 +37,6 @@ _KINDS = {
     pq.ExecStatus.COPY_BOTH: COPY_BOTH,
 }
 
-# A peer that is gone without a word is noticed in two minutes, unless the connection string says otherwise.
-_KEEPALIVES = {"keepalives_idle": 60, "keepalives_interval": 15, "keepalives_count": 4}
-
-# Sentences of the server and of libpq (in English; others get no hint), and what to do about them.
-_HINTS = (
-    ("password authentication failed", "check user and password (best kept in a passfile, ~/.pgpass)"),
-    ("no password supplied", "put the password into a passfile (~/.pgpass) or the connection string"),
-    ("no pg_hba.conf entry", "add a line for this user and host to the server's pg_hba.conf "
-     "(database column: replication) and reload it"),
-    ("Connection refused", "check that the server runs, and host and port of the connection string"),
-    ("No such file or directory", "check that the server runs, and host and port of the connection string"),
-    ("pg_hba.conf rejects", "change the line of the server's pg_hba.conf that rejects this user and host, "
-     "and reload it"),
-    ("could not translate host name", "check the host in the connection string"),
-    ("failed to resolve host", "check the host in the connection string"),
-    ("timeout expired", "check that the server can be reached from this host"),
-    ("to start walsender", "give the role the privilege: ALTER ROLE … REPLICATION"),
-    ("to start WAL sender", "give the role the privilege: ALTER ROLE … REPLICATION"),
-    ("max_wal_senders", "raise max_wal_senders on the server (needs a restart)"),
-    ("remaining connection slots", "raise max_connections on the server or stop other clients"),
-    ("all replication slots are in use", "raise max_replication_slots on the server (needs a restart) "
-     "or drop a slot that is not needed"),
-    ("the database system is starting up", "wait until the server has started"),
-    ("does not exist", "check the names in the connection string and in the configuration"),
-)  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -75,10 +49,9 @@ class Result:
 class Connection:
     """One connection to a server; a context manager that closes it."""
 
-    def __init__(
-        self, connection: psycopg.Connection[tuple[object, ...]], wakeup: int | None, patience: float | None
-    ) -> None:
+    def __init__(self, connection: Libpq, conninfo: str, wakeup: int | None, patience: float | None) -> None:
         self._connection = connection
+        self._conninfo = conninfo
         self._pg = connection.pgconn
         self._poll = select.poll()
         self._socket = self._pg.socket
@@ -101,33 +74,27 @@ class Connection:
         wakeup: int | None = None,
         connect_timeout: int = 30,
         patience: float | None = None,
+        unless: Callable[[], bool] | None = None,
     ) -> Connection:
         """Connect; physical replication, or ordinary SQL with ``replication=False``.
 
         ``wakeup`` is a descriptor that ends any ``wait`` when it becomes readable; ``patience`` is how many
-        seconds to wait for the answer to a command before the connection counts as lost. Raises
-        ``ConnectionFailed``, or ``UsageError`` for a connection string that libpq does not accept.
+        seconds to wait for the answer to a command before the connection counts as lost. Connecting is given
+        up once ``unless`` says so. Raises ``ConnectionFailed``, or ``UsageError`` for a connection string that
+        libpq does not accept.
         """
-        given = parsed_conninfo(conninfo)
-        extra: dict[str, str | int] = {"application_name": application_name}
-        for option, value in {**_KEEPALIVES, "connect_timeout": connect_timeout}.items():
-            if option not in given:
-                extra[option] = value
-        if replication:
-            # libpq looks up the passfile by dbname; the server ignores it on such connections.
-            extra |= {"replication": "true", "dbname": "replication"}
-        else:
-            given.pop("replication", None)
-        try:
-            connection = psycopg.Connection.connect(make_conninfo("", **(given | extra)), autocommit=True)
-        except psycopg.Error as error:
-            message = " ".join(str(error).split())
-            raise ConnectionFailed(f"cannot connect to the server: {message}", _hint(message)) from None
+        connection = connected(
+            conninfo,
+            application_name=application_name,
+            replication=replication,
+            timeout=connect_timeout,
+            unless=unless,
+        )
         if connection.pgconn.server_version < OLDEST_SUPPORTED:
             version = connection.pgconn.server_version // 10000
             connection.close()
             raise ConnectionFailed(f"the server is PostgreSQL {version}", "walstream needs 13 or later")
-        return cls(connection, wakeup, patience)
+        return cls(connection, conninfo, wakeup, patience)
 
     @property
     def server_version(self) -> int:
@@ -138,6 +105,18 @@ class Connection:
     def backend_pid(self) -> int:
         """The process id of the server's side."""
         return self._pg.backend_pid
+
+    @property
+    def host(self) -> str:
+        """Which server this is: host (or directory of its socket) and port."""
+        host = self._pg.host.decode()
+        shown = f"[{host}]" if ":" in host else host
+        return f"{shown}:{self._pg.port.decode()}"
+
+    @property
+    def conninfo(self) -> str:
+        """A connection string for this very server, which may be one of several hosts."""
+        return host_of(self._conninfo, self._pg.host.decode(), self._pg.port.decode())
 
     def close(self) -> None:
         """Say good-bye; the server's side ends at once."""
@@ -286,7 +265,7 @@ class Connection:
         if detail:
             message = f"{message} ({detail})"
         self._drain()
-        hint = field(pq.DiagnosticField.MESSAGE_HINT) or _hint(message)
+        hint = field(pq.DiagnosticField.MESSAGE_HINT) or hint_for(message)
         raise ServerRefused(f"the server refused: {message}", hint, sqlstate)
 
     def _drain(self) -> None:
@@ -331,19 +310,3 @@ _LOST_ON_ERROR = _LostOnError()
 def _lost(error: psycopg.Error) -> ConnectionLost:
     message = " ".join(str(error).split())
     return ConnectionLost(f"the connection to the server was lost: {message}")
-
-
-def parsed_conninfo(conninfo: str) -> dict[str, str | int]:
-    """The options of a connection string or URI; ``UsageError`` when libpq does not accept it."""
-    try:
-        return {key: value for key, value in conninfo_to_dict(conninfo).items() if value is not None}
-    except psycopg.Error:
-        # libpq's own words may quote a part of the password.
-        raise UsageError(
-            "the connection string cannot be read",
-            "write key=value pairs (quote values with blanks: password='a b') or a postgresql:// URI",
-        ) from None
-
-
-def _hint(message: str) -> str | None:
-    return next((hint for sentence, hint in _HINTS if sentence in message), None)

@@ -6,11 +6,12 @@ import logging
 import re
 from collections.abc import Callable
 
-from catalog.errors import ServerRefused
+from catalog.errors import ProtocolError, ServerRefused
 from catalog.lsn import LSN, SegmentSize
 from catalog.timeline import Path
 from walstream import commands
 from walstream.connection import COPY_BOTH, COPY_IN, Connection
+from walstream.resume import Start
 from walstream.session import Session
 
 log = logging.getLogger("walstream.receiver")
@@ -18,6 +19,14 @@ log = logging.getLogger("walstream.receiver")
 GAP_CHECK_INTERVAL = 30.0
 UNDEFINED_FILE = "58P01"
 _SEGMENT_NAME = re.compile(r"(?<![0-9A-F])[0-9A-F]{24}(?![0-9A-F])")
+
+
+class SegmentRemoved(Exception):
+    """The server no longer has the segment with which a stream was to begin."""
+
+    def __init__(self, start: Start) -> None:
+        super().__init__(str(start))
+        self.start = start
 
 
 class GapGuard:
@@ -49,6 +58,10 @@ class GapGuard:
 def oldest_available(connection: Connection, path: Path, missing: LSN, size: SegmentSize, until: LSN) -> LSN:
     """The beginning of the oldest segment behind ``missing``, at most at ``until``, that the server has."""
     low, high = size.number_at(missing) + 1, size.number_at(until)
+    if low > high:
+        raise ProtocolError(
+            f"the server says that it has removed WAL from {missing} on, but it is at {until}"
+        )
     while low < high:
         middle = (low + high) // 2
         position = size.start(middle)

@@ -7,14 +7,13 @@ old timeline as ``.partial``; publishes the receiver's state for ``status`` and 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog import durable, layout
 from catalog.coverage import missing
-from catalog.errors import Conflict, Malformed, StreamRefused
+from catalog.errors import Conflict, Malformed, StorageError, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.inventory import Inventory
@@ -22,27 +21,25 @@ from catalog.local_storage import failed
 from catalog.lsn import LSN
 from catalog.repository import Repository, stored_holdings
 from catalog.sink import Reader
-from catalog.state import ReceiverState, write_receiver_state
 from catalog.timeline import History, Path, contradicts
 from catalog.walname import Segment, history_name, timeline_in
 from walstream.archiver import Archiver, complete_segments, log, open_file
 from walstream.facts import ServerFacts
-from walstream.receiver import Destination
+from walstream.publisher import Publisher
 from walstream.resume import Start, find_start
 from walstream.segment import partials_in
-from walstream.session import Session
 from walstream.spool import Spool, SpoolOptions
-
-PUBLISH_EVERY = 0.25
-PUBLISH_SETTLED = 0.02
+from walstream.standing import Standing
+from walstream.streaming import Destination
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeOptions:
-    """``home`` holds the spool and the state; ``unsynced_limit`` in bytes."""
+    """``home`` holds the spool and the state; limits in bytes, ``spool_limit`` None for none."""
 
     home: str
     unsynced_limit: int = 64 << 20
+    spool_limit: int | None = None
 
 
 class Intake:
@@ -56,9 +53,7 @@ class Intake:
         self._filing = filing
         self._options = options
         self._directory = os.path.join(options.home, layout.STREAMING)
-        self._published = -PUBLISH_EVERY
-        self._published_flush: LSN | None = None
-        self._noted_flush: LSN | None = None
+        self._full = False
         try:
             durable.make_directories(self._directory)
             self._sync_leftovers()
@@ -66,14 +61,16 @@ class Intake:
             raise failed("write", self._directory, error) from error
         repository.wal.remove_leftovers()
         self._archiver = Archiver(self._directory, filing.put)
+        size = repository.identity.wal_segment_size
+        self._publisher = Publisher(options.home, self._archiver, size.nbytes)
 
     @property
     def archiver(self) -> Archiver:
         """The thread that empties the spool."""
         return self._archiver
 
-    def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start:
-        """Check that this is our cluster, and find where to begin; ``StreamRefused`` when we cannot."""
+    def require(self, facts: ServerFacts) -> None:
+        """``WrongServer`` or ``StreamRefused`` unless this is our cluster, and its history ours."""
         identity = self._repository.identity
         identity.require(facts.system.system_identifier)
         if facts.size != identity.wal_segment_size:
@@ -82,24 +79,25 @@ class Intake:
                 f"{identity.wal_segment_size.nbytes}",
                 "protect the server under a new name, and take a new backup there",
             )
-        for timeline, known in self._repository.histories().items():
-            if contradicts(known, facts.history):
-                raise StreamRefused(
-                    f"the server's history of timeline {facts.history.timeline} contradicts the stored one of "
-                    f"timeline {timeline}",
-                    "two servers made the same timeline: protect one of them under a new name",
-                )
+        self._refuse_contradiction(facts.history)
+
+    def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start:
+        """Find where to begin; ``StreamRefused`` when what is held says that we cannot."""
         self._take_leftovers()
-        size = identity.wal_segment_size
+        size = self._repository.identity.wal_segment_size
         begins = self._backup_begins()
         start = find_start(facts, self._held(), begins, slot_position, size)
         self._retire_partials(start, facts.history)
         return start
 
+    def lacks_history(self, timeline: int) -> bool:
+        """Whether the history of a timeline is not stored yet."""
+        return not self._repository.wal.holds(history_name(timeline))
+
     def keep_history(self, timeline: int, content: bytes) -> None:
-        """Store a history file (timeline 1 has none), before any WAL of its timeline."""
-        if content:
-            self._filing.put(history_name(timeline), lambda: _BytesReader(content))
+        """Store a history file, before any WAL of its timeline."""
+        self._refuse_contradiction(History.parse(timeline, content))
+        self._filing.put(history_name(timeline), lambda: _BytesReader(content))
 
     def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination:
         """The spool for one timeline's stream."""
@@ -122,31 +120,25 @@ class Intake:
             if timeline_in(name) == timeline:
                 self._retire(name)
 
-    def note_progress(self, timeline: int, session: Session) -> None:
-        """Publish the receiver's state a few times a second, and whenever flushed has come to rest.
+    def note(self, standing: Standing) -> None:
+        """Publish where the receiver stands."""
+        self._publisher.publish(standing)
 
-        While it moves with every commit that is not worth more: it takes as long as a commit.
-        """
-        now = time.monotonic()
-        at_rest, self._noted_flush = session.flushed == self._noted_flush, session.flushed
-        news = at_rest and session.flushed != self._published_flush
-        if now - self._published < (PUBLISH_SETTLED if news else PUBLISH_EVERY):
+    def require_room(self) -> None:
+        """``StorageError`` while more waits to be archived than the spool may hold."""
+        limit = self._options.spool_limit
+        if limit is None:
             return
-        self._published, self._published_flush = now, session.flushed
-        state = ReceiverState(
-            pid=os.getpid(),
-            at=time.time(),
-            timeline=timeline,
-            written=session.written,
-            flushed=session.flushed,
-            server=session.server_end,
-            last_archived=self._archiver.last_archived,
-            waiting=self._archiver.waiting,
-        )
-        try:
-            write_receiver_state(self._options.home, state)
-        except OSError as error:
-            log.warning("%s; receiving goes on", failed("write", self._options.home, error))
+        waiting = self._archiver.waiting * self._repository.identity.wal_segment_size.nbytes
+        if waiting > (limit // 2 if self._full else limit):
+            self._full = True
+            trouble = self._archiver.trouble
+            why = f": {trouble}" if trouble is not None else ", and comes in faster than it can be archived"
+            raise StorageError(
+                f"{waiting} bytes of WAL wait in {self._directory!r}, the spool_limit is {limit}{why}",
+                "receiving goes on by itself when half of it is archived; the server keeps the WAL until then",
+            )
+        self._full = False
 
     def accept_gap(self, path: Path, start: LSN, end: LSN) -> None:
         """Record that what is not held between ``start`` and ``end`` cannot be had any more."""
@@ -168,6 +160,15 @@ class Intake:
     def close(self) -> None:
         """Archive what is complete, and end."""
         self._archiver.close()
+
+    def _refuse_contradiction(self, history: History) -> None:
+        for timeline, known in self._repository.histories().items():
+            if contradicts(known, history):
+                raise StreamRefused(
+                    f"the server's history of timeline {history.timeline} contradicts the stored one of "
+                    f"timeline {timeline}",
+                    "two servers made the same timeline: protect one of them under a new name",
+                )
 
     def _held(self) -> Inventory:
         """What need not be received: the spool first, because segments travel from there to the repository."""
@@ -213,12 +214,10 @@ class Intake:
         durable.sync_directory(self._directory)
 
     def _retire_partials(self, start: Start, history: History) -> None:
-        """Store the partial segments of timelines that will not be streamed any more."""
-        size = self._repository.identity.wal_segment_size
-        ancestors = {switch.timeline for switch in history.switches}
+        """Store the partial segments of timelines that will not be streamed now: ancestors, and other branches."""
+        ahead = {leg.timeline for leg in Path.of(history).legs if leg.timeline >= start.timeline}
         for name in partials_in(self._directory):
-            timeline = Segment.parse(name, size).timeline
-            if timeline < start.timeline and timeline in ancestors:
+            if timeline_in(name) not in ahead:
                 self._retire(name)
 
     def _retire(self, name: str) -> None:

@@ -1,7 +1,7 @@
-"""The receiver's loop: connection, session and destination joined; reconnects; timeline switches.
+"""The receiver: connects, begins where the target says, follows timelines, and tries again when it breaks.
 
-It decides nothing that can be decided without I/O: what to answer is the session's, where to begin the
-target's, what is durable the destination's. A target is where WAL goes: the repository
+What to answer is the session's to decide, where to begin the target's, what is durable the destination's;
+one stream's messages are ``walstream.streaming``'s. A target is where WAL goes: the repository
 (``walstream.intake``), or sinks of a library's user.
 """
 
@@ -9,11 +9,7 @@ from __future__ import annotations
 
 import logging
 import random
-import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
 
 from catalog.errors import (
     Conflict,
@@ -23,11 +19,13 @@ from catalog.errors import (
     ServerRefused,
     StorageError,
     StreamRefused,
+    WalstreamError,
 )
 from catalog.lsn import LSN, SegmentSize
-from catalog.timeline import Path
-from walstream import commands
-from walstream.connection import COPY_BOTH, ROWS, Connection, EndOfCopy, parsed_conninfo
+from catalog.timeline import History, Path
+from walstream.connection import COPY_BOTH, ROWS, Connection
+from walstream.control import Control
+from walstream.elsewhere import Elsewhere
 from walstream.facts import (
     ServerFacts,
     history_content,
@@ -35,95 +33,19 @@ from walstream.facts import (
     read_end_of_timeline,
     server_facts,
 )
-from walstream.gap import GapGuard, is_removed_segment, oldest_available
+from walstream.gap import UNDEFINED_FILE, SegmentRemoved, is_removed_segment, oldest_available
+from walstream.receiving import COMMAND_PATIENCE, Connect, ReceiveOptions, Target
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
-from walstream.slots import create_slot, ensure_slot, find_slot
+from walstream.slots import OBJECT_IN_USE, create_slot, ensure_slot, find_slot
+from walstream.standing import CONNECTING, STREAMING, WAITING, Standing
+from walstream.streaming import Destination, Streaming, Surroundings, begin_stream
 from walstream.synchronous import SynchronousWatch
-from walstream.wakeup import Wakeup
 
 log = logging.getLogger("walstream.receiver")
 
-MESSAGES_PER_TURN = 64
-FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
-COMMAND_PATIENCE = 60.0
-SETTLING = 0.05
-
-
-class Destination(Protocol):
-    """Where one timeline's stream goes; ``walstream.spool.Spool`` says what the words mean."""
-
-    @property
-    def written(self) -> LSN: ...
-    @property
-    def flushed(self) -> LSN: ...
-    @property
-    def has_room(self) -> bool: ...
-    def write(self, data: memoryview) -> None: ...
-    def request_sync(self) -> None: ...
-    def close(self) -> None: ...
-
-
-class Connect(Protocol):
-    """How a server is reached: ``Connection.open``."""
-
-    def __call__(
-        self,
-        conninfo: str,
-        /,
-        *,
-        application_name: str,
-        replication: bool = True,
-        wakeup: int | None = None,
-        patience: float | None = None,
-    ) -> Connection: ...
-
-
-class Target(Protocol):
-    """What a receiver fills.
-
-    ``durable``: a flushed position of its destinations may be reported, because it is a fact about
-    synced bytes; ``whole_segments``: it can only be one at the end of a segment. ``begin`` is asked at every
-    connection.
-    """
-
-    durable: bool
-    whole_segments: bool
-
-    def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start: ...
-    def keep_history(self, timeline: int, content: bytes) -> None: ...
-    def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination: ...
-    def end_of_timeline(self, timeline: int, switch: LSN) -> None: ...
-    def note_progress(self, timeline: int, session: Session) -> None: ...
-    def accept_gap(self, path: Path, start: LSN, end: LSN) -> None: ...
-    def has_open_gap(self) -> bool: ...
-    def raise_error(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiveOptions:
-    """How to receive; times in seconds.
-
-    ``synchronous`` None asks the server whether its ``synchronous_standby_names`` names us.
-    Without ``slot``, ``temporary_slot`` keeps the server from removing WAL for as long as a connection lasts.
-    ``end_position``: stop once everything before it is flushed. Without ``reconnect`` the first lost
-    connection is raised; with it only a failure before the first byte of WAL is, and a new connection is
-    tried after ``first_pause``, then after longer and longer ones.
-    """
-
-    conninfo: str
-    application_name: str = "walstream_receive_wal"
-    slot: str | None = None
-    create_slot: bool = True
-    temporary_slot: bool = False
-    synchronous: bool | None = None
-    flush_interval: float = 1.0
-    status_interval: float = 10.0
-    report_applied: bool = False
-    end_position: LSN | None = None
-    reconnect: bool = True
-    first_pause: float = FIRST_PAUSE
+SLOT_PATIENCE = 90.0
 
 
 class Receiver:
@@ -133,37 +55,34 @@ class Receiver:
         self._options = options
         self._target = target
         self._connect = connect
-        self._wakeup = Wakeup()
-        self._stopping = False
+        self._control = Control(options.end_position)
+        self._standing = Standing(options.slot)
         self._streamed = False
-        self._streaming = threading.Event()
-        self._end_position = options.end_position
-        self._slot: str | None = None
+        self._began = time.monotonic()
 
     def stop(self) -> None:
         """Ask ``run`` to sync what it has and return; safe in a signal handler."""
-        self._stopping = True
-        self._wakeup.set()
+        self._control.stop()
 
     def stop_at(self, position: LSN) -> None:
         """Ask ``run`` to return once everything before ``position`` is flushed."""
-        self._end_position = position
-        self._wakeup.set()
+        self._control.stop_at(position)
 
     def wait_until_streaming(self, timeout: float) -> bool:
         """Wait until the first stream has begun, and the target knows of it; whether it has."""
-        return self._streaming.wait(timeout)
+        return self._control.streaming.wait(timeout)
 
     def run(self) -> None:
         """Receive until stopped, or until the end position is flushed.
 
         Raises what cannot be mended by trying again (``StreamRefused``, ``WrongServer``, ``Conflict``, what
-        ended the target), any failure before the first stream has begun, and after ``stop`` that what was
-        received could not be made durable.
+        ended the target), any failure before the first stream has begun unless ``patient``, and after ``stop``
+        that what was received could not be made durable.
         """
         pause = self._options.first_pause
-        while not self._stopping:
+        while not self._control.stopping:
             began = time.monotonic()
+            self._standing.enter(CONNECTING, self._standing.trouble)
             try:
                 if self._connect_and_stream():
                     return
@@ -171,44 +90,54 @@ class Receiver:
                 raise
             except (ServerError, StorageError, Malformed) as error:
                 self._target.raise_error()
-                lost = isinstance(error, StorageError) and self._stopping
-                # A server that accepts a stream may refuse it behind that.
-                refused = isinstance(error, ServerRefused) and not self._streaming.is_set()
-                if lost or refused or not (self._streamed and self._options.reconnect):
+                if self._control.stopping:
+                    if isinstance(error, ServerError):
+                        return
+                    raise
+                if not self._may_try_again(error):
                     raise
                 if time.monotonic() - began > LONGEST_PAUSE:
                     pause = self._options.first_pause
                 log.warning("%s; trying again in %.1f s", error, pause)
-                self._sleep(pause * random.uniform(0.8, 1.2))
+                self._standing.enter(WAITING, error.message)
+                self._target.note(self._standing)
+                self._control.sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 2, LONGEST_PAUSE)
 
-    def _sleep(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not self._stopping and (left := until - time.monotonic()) > 0:
-            self._wakeup.clear()
-            if self._stopping:
-                return
-            self._wakeup.wait(left)
+    def _may_try_again(self, error: WalstreamError) -> bool:
+        if self._options.patient:
+            return True
+        if isinstance(error, ServerRefused) and not self._control.streaming.is_set():
+            # A slot may still be held for a connection of ours that the server has not yet given up.
+            busy = error.sqlstate == OBJECT_IN_USE
+            return busy and time.monotonic() - self._began < SLOT_PATIENCE
+        return self._streamed and self._options.reconnect
 
     def _connect_and_stream(self) -> bool:
-        options = self._options
+        options, control, standing = self._options, self._control, self._standing
         with self._connect(
             options.conninfo,
             application_name=options.application_name,
-            wakeup=self._wakeup.fileno(),
+            wakeup=control.wakeup.fileno(),
             patience=COMMAND_PATIENCE,
+            unless=lambda: control.stopping,
         ) as connection:
+            self._target.require_room()
             facts = server_facts(connection)
-            self._slot, slot_position = self._take_slot(connection)
+            self._target.require(facts)
+            standing.host = connection.host
+            # Before the slot: an error, as for a history that is not there, drops a temporary one.
+            self._keep_ancestry(connection, facts.history)
+            slot, slot_position = self._take_slot(connection)
             start: Start | None = self._target.begin(facts, slot_position)
             with self._watch(connection) as watch:
                 while start is not None:
                     try:
-                        start = self._stream_timeline(connection, start, watch, facts.size)
-                    except _SegmentRemoved as removed:
-                        start = self._behind_gap(connection, facts, removed)
+                        start = self._stream_timeline(connection, start, slot, watch, facts.size)
+                    except SegmentRemoved as removed:
+                        start = self._behind_gap(connection, facts, removed.start)
                         if options.slot is None:
-                            self._slot, _ = self._take_slot(connection)  # an error drops a temporary slot
+                            slot, _ = self._take_slot(connection)  # an error drops a temporary slot
         return True
 
     def _watch(self, connection: Connection) -> SynchronousWatch:
@@ -216,44 +145,60 @@ class Receiver:
         return SynchronousWatch(
             self._options.synchronous,
             is_synchronous(connection, name),
-            self._open_short,
+            lambda: self._connect(
+                connection.conninfo, application_name="walstream", patience=COMMAND_PATIENCE
+            ),
             name,
-            self._wakeup.set,
+            self._control.wakeup.set,
         )
 
     def _take_slot(self, connection: Connection) -> tuple[str | None, LSN | None]:
         options = self._options
-        if options.slot is not None:
-            position = ensure_slot(
-                connection, options.slot, create=options.create_slot, open_sql=self._open_sql
+
+        def open_sql() -> Connection:
+            return self._connect(
+                connection.conninfo, application_name=options.application_name, replication=False
             )
+
+        if options.slot is not None:
+            position = ensure_slot(connection, options.slot, create=options.create_slot, open_sql=open_sql)
             return options.slot, position
         if not options.temporary_slot:
             return None, None
         name = f"walstream_{connection.backend_pid}"
         create_slot(connection, name, temporary=True)
-        return name, find_slot(connection, name, self._open_sql).restart
+        return name, find_slot(connection, name, open_sql).restart
 
-    def _open_short(self) -> Connection:
-        return self._connect(self._options.conninfo, application_name="walstream", patience=COMMAND_PATIENCE)
+    def _keep_ancestry(self, connection: Connection, history: History) -> None:
+        """Store the histories of all timelines that led to the server's, as far as it has them.
 
-    def _open_sql(self) -> Connection:
-        return self._connect(
-            self._options.conninfo, application_name=self._options.application_name, replication=False
-        )
+        A recovery takes the first number without a history for its new timeline: none may seem free.
+        """
+        for timeline in (*(switch.timeline for switch in history.switches), history.timeline):
+            try:
+                self._keep_history(connection, timeline)
+            except ServerRefused as refusal:
+                if timeline == history.timeline or refusal.sqlstate != UNDEFINED_FILE:
+                    raise
+                log.debug("the server has no history of timeline %d", timeline)
+
+    def _keep_history(self, connection: Connection, timeline: int) -> None:
+        if timeline > 1 and self._target.lacks_history(timeline):
+            self._target.keep_history(timeline, history_content(connection, timeline))
 
     def _stream_timeline(
-        self, connection: Connection, start: Start, watch: SynchronousWatch, size: SegmentSize
+        self,
+        connection: Connection,
+        start: Start,
+        slot: str | None,
+        watch: SynchronousWatch,
+        size: SegmentSize,
     ) -> Start | None:
         """Stream one timeline to its end; where to go on, or None when it was we who ended it."""
-        self._target.keep_history(start.timeline, history_content(connection, start.timeline))
-        destination = self._target.open(start, watch.is_synchronous, self._wakeup.set)
+        self._keep_history(connection, start.timeline)
+        destination = self._target.open(start, watch.is_synchronous, self._control.wakeup.set)
         try:
-            connection.send(commands.start_replication(start.position, start.timeline, self._slot))
-            first = connection.result()
-            if first is None or first.kind not in (COPY_BOTH, ROWS):
-                raise ProtocolError("the server did not start to stream")
-            log.info("streaming timeline %d from %s", start.timeline, start.position)
+            first = begin_stream(connection, start, slot)
             self._streamed = True
             if first.kind == COPY_BOTH and self._stream(connection, start, destination, watch):
                 return None
@@ -266,7 +211,7 @@ class Receiver:
                 )
         except ServerRefused as refusal:
             if is_removed_segment(refusal) and destination.written == start.position:
-                raise _SegmentRemoved(start) from refusal
+                raise SegmentRemoved(start) from refusal
             raise
         finally:
             destination.close()
@@ -278,7 +223,7 @@ class Receiver:
         self, connection: Connection, start: Start, destination: Destination, watch: SynchronousWatch
     ) -> bool:
         """Receive until the server ends the copy (False), or we do (True)."""
-        options = self._options
+        options, standing = self._options, self._standing
         session = Session(
             start.position,
             SessionOptions(
@@ -289,109 +234,21 @@ class Receiver:
             ),
             time.monotonic(),
         )
-        guard = GapGuard(self._target.has_open_gap, session)
-        last_sync = time.monotonic()
-        noted = destination.flushed
-        ended = False
-        while not ended:
-            self._wakeup.clear()
-            self._target.raise_error()
-            session.advance(destination.written, destination.flushed)
-            moved, noted = session.flushed != noted, session.flushed
-            self._target.note_progress(start.timeline, session)
-            synchronous = watch.is_synchronous
-            guard.look(time.monotonic(), watch.names_us)
-            if self._stopping or self._reached_end(session):
-                self._end(connection, session, destination)
-                self._target.note_progress(start.timeline, session)
-                return True
-            update = session.due(time.monotonic(), time.time())
-            if update is not None:
-                connection.put(update)
-            count = 0
-            if destination.has_room:
-                count, ended = self._receive_some(connection, session, destination)
-            now = time.monotonic()
-            at_once = synchronous or session.sync_wanted or not destination.has_room
-            interval = 0.0 if at_once else options.flush_interval
-            behind = destination.written > destination.flushed
-            idle = count < MESSAGES_PER_TURN
-            if behind and (now - last_sync >= interval) and (idle or not synchronous):
-                destination.request_sync()
-                last_sync = now
-            if count:
-                self._streaming.set()
-            if ended or (count and not idle):
-                continue
-            timeout = session.deadline(now)
-            if moved:
-                # a target that publishes only so often is told once more
-                timeout = min(timeout, SETTLING)
-            if behind:
-                timeout = min(timeout, max(0.0, last_sync + options.flush_interval - now))
-            if not destination.has_room:
-                session.not_listening(now)
-                self._wakeup.wait(min(timeout, 1.0))
-            else:
-                connection.wait(timeout)
-        return False
+        standing.enter(STREAMING)
+        standing.timeline, standing.session = start.timeline, session
+        surroundings = Surroundings(self._control, self._target, standing, options.flush_interval)
+        return Streaming(connection, session, destination, watch, surroundings).run()
 
-    def _receive_some(
-        self, connection: Connection, session: Session, destination: Destination
-    ) -> tuple[int, bool]:
-        """Take in what has arrived, up to a bound; how many messages, and whether the copy ended."""
-        for count in range(MESSAGES_PER_TURN):
-            try:
-                message = connection.copied()
-            except EndOfCopy:
-                return count, True
-            if message is None:
-                return count, False
-            data = session.receive(message, time.monotonic())
-            if data is not None:
-                destination.write(data.payload)
-        return MESSAGES_PER_TURN, False
-
-    def _reached_end(self, session: Session) -> bool:
-        return self._end_position is not None and session.written >= self._end_position
-
-    def _end(self, connection: Connection, session: Session, destination: Destination) -> None:
-        """Sync, report what is synced, and leave the stream in order."""
-        destination.close()
-        session.advance(destination.written, destination.flushed)
-        try:
-            connection.put(session.final(time.monotonic(), time.time()))
-            connection.end_copy()
-            for _ in connection.messages():
-                pass
-            while connection.result() is not None:
-                pass
-        except ServerError as error:
-            log.debug("the server left first: %s", error)
-
-    def _behind_gap(self, connection: Connection, facts: ServerFacts, removed: _SegmentRemoved) -> Start:
-        """Accept that WAL is gone for good, and go on at the oldest segment that the server still has."""
-        missing = removed.start
-        if "," in str(parsed_conninfo(self._options.conninfo).get("host", "")):
-            raise StreamRefused(
-                f"WAL from {missing.position} on timeline {missing.timeline} is needed next, but this server has "
-                "removed it already, and the connection string names others that may have it",
-                "name one host after the other; if none has it, the gap is accepted with the last one alone",
+    def _behind_gap(self, connection: Connection, facts: ServerFacts, missing: Start) -> Start:
+        """Have another host fill the hole; else accept that it is there for good, and go on behind it."""
+        path, size = Path.of(facts.history), facts.size
+        oldest = oldest_available(connection, path, missing.position, size, facts.system.position)
+        elsewhere = Elsewhere(self._options, self._target, self._control, self._connect)
+        if not elsewhere.fill(connection.conninfo, missing, oldest):
+            self._target.accept_gap(path, missing.position, oldest)
+            log.error(
+                "WAL from %s to %s is gone from the server and is not stored: a gap. Take a new backup now",
+                missing.position,
+                oldest,
             )
-        path = Path.of(facts.history)
-        oldest = oldest_available(connection, path, missing.position, facts.size, facts.system.position)
-        self._target.accept_gap(path, missing.position, oldest)
-        log.error(
-            "WAL from %s to %s is gone from the server and is not stored: a gap. Take a new backup now",
-            missing.position,
-            oldest,
-        )
         return self._target.begin(facts, None)
-
-
-class _SegmentRemoved(Exception):
-    """The server no longer has the segment with which a stream was to begin."""
-
-    def __init__(self, start: Start) -> None:
-        super().__init__(str(start))
-        self.start = start

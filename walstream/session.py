@@ -16,6 +16,7 @@ the written and flushed position, asks it for the status update that is due, and
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from catalog.errors import ConnectionLost, ProtocolError
@@ -24,6 +25,8 @@ from walstream.messages import Keepalive, WalData, parse, status_update
 
 UNKNOWN = LSN(0)
 REPLY_PATIENCE = 1.0
+LAG_SAMPLES = 240
+LAG_RESOLUTION = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Session:
         self._asked_server = False
         self._owed_since: float | None = None
         self._owed_position = start
+        self._unflushed: deque[tuple[LSN, float]] = deque()
         self.withhold_flush = False
         """While true, flushed is reported as unknown, so that no synchronous commit is released."""
 
@@ -63,7 +67,7 @@ class Session:
         self._last_heard = now
         self._asked_server = False
         if isinstance(parsed, Keepalive):
-            self.server_end = max(self.server_end, parsed.position)
+            self._note_server_end(parsed.position, now)
             if parsed.reply_requested:
                 self._owed_position = self.received
                 self._owed_since = now if self._owed_since is None else self._owed_since
@@ -74,7 +78,7 @@ class Session:
                 "the connection is dropped and the stream is started again",
             )
         self.received = end = parsed.end
-        self.server_end = max(self.server_end, parsed.server_end, end)
+        self._note_server_end(max(parsed.server_end, end), now)
         return parsed
 
     def not_listening(self, now: float) -> None:
@@ -85,6 +89,24 @@ class Session:
         """Note what the destination has written and synced."""
         self.written = max(self.written, written)
         self.flushed = max(self.flushed, min(flushed, self.written))
+        while self._unflushed and self._unflushed[0][0] <= self.flushed:
+            self._unflushed.popleft()
+
+    def lag(self, now: float) -> float:
+        """For how many seconds the oldest WAL that is not yet flushed has been known to be on the server.
+
+        In steps of ``LAG_RESOLUTION``; 0 when everything is flushed.
+        """
+        return max(0.0, now - self._unflushed[0][1]) if self._unflushed else 0.0
+
+    def _note_server_end(self, position: LSN, now: float) -> None:
+        if position <= self.server_end:
+            return
+        self.server_end = position
+        samples = self._unflushed
+        # A full list keeps its old moments, and so the lag stays true; new ones find room as the old are flushed.
+        if len(samples) < LAG_SAMPLES and (not samples or now >= samples[-1][1] + LAG_RESOLUTION):
+            samples.append((position, now))
 
     @property
     def sync_wanted(self) -> bool:

@@ -17,9 +17,9 @@ from catalog.timeline import Path
 from catalog.walname import Segment, history_name
 from catalog.walpage import PageChecker
 from walstream.facts import ServerFacts
-from walstream.receiver import Destination
 from walstream.resume import Start
-from walstream.session import Session
+from walstream.standing import Standing
+from walstream.streaming import Destination
 
 SinkFactory = Callable[[str], Sink]
 
@@ -36,10 +36,13 @@ class SinkTarget:
         self._last: Segment | None = None
         self._histories: set[int] = set()
 
-    def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start:
-        """Where to begin, or to go on; ``StreamRefused`` when the server does not continue what it sent."""
+    def require(self, facts: ServerFacts) -> None:
+        """``WrongServer`` when this is another cluster than before."""
         if self._server is not None:
             self._require_same(facts, self._server)
+
+    def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start:
+        """Where to begin, or to go on; ``StreamRefused`` when the server does not continue what it sent."""
         self._server = facts
         path, size = Path.of(facts.history), facts.size
         reached = facts.system.position
@@ -53,10 +56,12 @@ class SinkTarget:
             )
         return Start(path.timeline_of(number, size), size.start(number))
 
+    def lacks_history(self, timeline: int) -> bool:
+        """Whether the history of a timeline has not been handed out yet."""
+        return timeline not in self._histories
+
     def keep_history(self, timeline: int, content: bytes) -> None:
-        """Hand out the history of a timeline, once."""
-        if not content or timeline in self._histories:
-            return
+        """Hand out the history of a timeline."""
         sink = self._sink_factory(history_name(timeline))
         try:
             sink.write(content)
@@ -75,8 +80,11 @@ class SinkTarget:
     def end_of_timeline(self, timeline: int, switch: LSN) -> None:
         """Nothing: the unfinished segment comes again, as the beginning of the next timeline's."""
 
-    def note_progress(self, timeline: int, session: Session) -> None:
+    def note(self, standing: Standing) -> None:
         """Nothing: a sink sees for itself how far it is."""
+
+    def require_room(self) -> None:
+        """Nothing: a sink that is full raises."""
 
     def accept_gap(self, path: Path, start: LSN, end: LSN) -> None:
         """``StreamRefused``: what goes into sinks has no gaps; whoever accepts one begins anew behind it."""

@@ -16,6 +16,7 @@ from walstream.connection import Connection
 
 DUPLICATE_OBJECT = "42710"
 UNDEFINED_OBJECT = "42704"
+OBJECT_IN_USE = "55006"
 FEATURE_NOT_SUPPORTED = "0A000"
 
 OpenSql = Callable[[], Connection]

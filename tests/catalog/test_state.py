@@ -18,12 +18,25 @@ from catalog.state import (
 STATE = ReceiverState(
     pid=os.getpid(),
     at=1.8e9,
+    started=1.7e9,
+    phase="streaming",
+    since=1.75e9,
+    trouble=None,
+    host="db:5432",
+    slot="main",
+    synchronous=True,
+    named=True,
+    withheld=False,
     timeline=3,
     written=LSN(0x707E78),
     flushed=LSN(0x700000),
     server=LSN(1 << 33),
+    lag=0.5,
     last_archived="000000030000000000000006",
+    last_archived_at=1.79e9,
     waiting=2,
+    spooled=2 << 24,
+    archive_trouble=None,
 )
 
 

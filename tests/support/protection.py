@@ -116,7 +116,8 @@ class Protection:
         def streams() -> bool:
             assert process.poll() is None, f"the receiver ended: {self.log.read_text()}"
             with contextlib.suppress(OSError, ValueError):
-                return bool(json.loads(published.read_text())["pid"] == process.pid)
+                state = json.loads(published.read_text())
+                return bool(state["pid"] == process.pid and state["phase"] == "streaming")
             return False
 
         wait_until(streams)

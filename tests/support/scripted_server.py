@@ -28,6 +28,7 @@ from support.wal_pages import SYSTEM_IDENTIFIER
 from catalog.errors import ConnectionLost, ServerRefused
 from catalog.lsn import LSN, SegmentSize
 from catalog.timeline import History
+from walstream.connecting import single_hosts
 from walstream.connection import COPY_BOTH, COPY_IN, OK, ROWS, EndOfCopy, Result
 
 SHUTDOWN = "the connection to the server was lost: server closed the connection unexpectedly"
@@ -136,19 +137,22 @@ class ScriptedServer:
         replication: bool = True,
         wakeup: int | None = None,
         patience: float | None = None,
+        unless: Callable[[], bool] | None = None,
     ) -> Any:
         """Stands in for ``Connection.open``."""
         if self.refuse_connections:
             raise self.refuse_connections.pop(0)
         self.connections += 1
-        return _Connection(self, wakeup)
+        return _Connection(self, single_hosts(conninfo)[0], wakeup)
 
 
 class _Connection:
     server_version = 180004
     backend_pid = 4711
+    host = "here:5432"
 
-    def __init__(self, server: ScriptedServer, wakeup: int | None) -> None:
+    def __init__(self, server: ScriptedServer, conninfo: str, wakeup: int | None) -> None:
+        self.conninfo = conninfo
         self._server = server
         self._wakeup = wakeup
         self._results: Iterator[Result | Exception] = iter(())

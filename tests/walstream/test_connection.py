@@ -10,6 +10,7 @@ import pytest
 from catalog.errors import ConnectionFailed, ConnectionLost, ProtocolError, ServerRefused, UsageError
 from catalog.lsn import LSN
 from walstream import commands
+from walstream.connecting import parsed_conninfo
 from walstream.connection import (
     COPY_BOTH,
     COPY_IN,
@@ -19,7 +20,6 @@ from walstream.connection import (
     Connection,
     EndOfCopy,
     Result,
-    parsed_conninfo,
 )
 from walstream.facts import server_facts
 from walstream.messages import Keepalive, WalData, parse, status_update

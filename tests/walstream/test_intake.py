@@ -12,7 +12,7 @@ from support.streams import drain
 from support.values import MB, at, history, record
 from support.wal_pages import SYSTEM_IDENTIFIER, make_pages
 
-from catalog.errors import Conflict, ConnectionFailed, StreamRefused, WrongServer
+from catalog.errors import ConnectionFailed, StorageError, StreamRefused, WrongServer
 from catalog.gaps import read_gaps
 from catalog.inventory import Run
 from catalog.lsn import LSN, SegmentSize
@@ -25,6 +25,7 @@ from walstream.facts import ServerFacts
 from walstream.intake import Intake, IntakeOptions
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
+from walstream.standing import STREAMING, Standing
 
 WAL = bytes(make_pages(7 << 20, 12 << 20, MB))
 
@@ -106,30 +107,31 @@ def test_a_damaged_record_does_not_keep_wal_from_being_received(intake, reposito
 
 def test_another_cluster_is_refused(intake):
     with pytest.raises(WrongServer):
-        intake().begin(facts(system_identifier=1), None)
+        intake().require(facts(system_identifier=1))
 
 
 def test_another_segment_size_is_refused(intake):
     with pytest.raises(StreamRefused, match="2097152 bytes"):
-        intake().begin(facts(size=SegmentSize(2 << 20)), None)
+        intake().require(facts(size=SegmentSize(2 << 20)))
 
 
 def test_a_history_that_contradicts_the_stored_one_is_refused(intake):
     made = intake()
     made.keep_history(3, history(3, (1, 5), (2, 6)).format())
     with pytest.raises(StreamRefused, match="timeline 3 contradicts"):
-        made.begin(facts(known=history(3, (1, 4))), None)
+        made.require(facts(known=history(3, (1, 4))))
 
 
-def test_a_history_is_stored_once_and_timeline_1_has_none(intake, repository):
+def test_a_history_is_stored_once_and_never_another(intake, repository):
     made = intake()
-    made.keep_history(1, b"")
+    assert made.lacks_history(2)
     content = history(2, (1, 8.25)).format()
     made.keep_history(2, content)
     made.keep_history(2, content)
     assert repository.wal.history("00000002.history") == content
     assert list(repository.wal.names()) == ["00000002.history"]
-    with pytest.raises(Conflict):
+    assert not made.lacks_history(2)
+    with pytest.raises(StreamRefused, match="contradicts"):
         made.keep_history(2, history(2, (1, 8.5)).format())
 
 
@@ -155,12 +157,14 @@ def test_what_an_old_timeline_leaves_incomplete_is_stored_as_partial(tmp_path, i
     made.end_of_timeline(1, at(7) + 5000)
 
 
-def test_the_partial_of_an_ancestor_left_by_a_former_run_is_retired(tmp_path, intake, repository):
+def test_partials_of_timelines_that_will_not_be_streamed_are_retired(tmp_path, intake, repository):
     leave(tmp_path, f"{name(8)}.partial", 8)
     leave(tmp_path, f"{name(3, timeline=9)}.partial", 3)
+    leave(tmp_path, f"{name(9, timeline=2)}.partial", 9)
     assert begin(intake(), facts(known=history(2, (1, 8.25))), at(8.25)) == (2, 8)
     assert stored(repository, f"{name(8)}.partial") == segment_bytes(8)
-    assert os.listdir(tmp_path / "streaming") == [f"{name(3, timeline=9)}.partial"]
+    assert stored(repository, f"{name(3, timeline=9)}.partial") == segment_bytes(3)
+    assert os.listdir(tmp_path / "streaming") == [f"{name(9, timeline=2)}.partial"]
 
 
 def test_the_partial_of_a_timeline_that_is_still_to_be_streamed_stays(tmp_path, intake):
@@ -186,11 +190,18 @@ def test_at_the_start_leftovers_are_synced_before_anything_is_reported(tmp_path,
     assert os.listdir(tmp_path / "streaming") == [f"{name(8)}.partial"]
 
 
+def standing(session):
+    made = Standing("main")
+    made.enter(STREAMING)
+    made.timeline, made.session = 1, session
+    return made
+
+
 def test_progress_is_published_for_others_to_see(tmp_path, intake):
     session = Session(LSN(7 << 20), SessionOptions(), 0.0)
     session.receive(wal(at(7), bytes(1 << 19)), 0.0)
     session.advance(at(7.5), at(7.25))
-    intake().note_progress(1, session)
+    intake().note(standing(session))
     state = read_receiver_state(str(tmp_path))
     assert (state.pid, state.timeline) == (os.getpid(), 1)
     assert (state.written, state.flushed, state.server) == (at(7.5), at(7.25), at(7.5))
@@ -200,34 +211,18 @@ def test_progress_is_published_for_others_to_see(tmp_path, intake):
 def test_progress_is_not_published_at_every_turn(tmp_path, intake):
     made = intake()
     session = Session(LSN(7 << 20), SessionOptions(), 0.0)
-    made.note_progress(1, session)
+    made.note(standing(session))
     first = (tmp_path / "state" / "receiver.json").stat().st_ino
     for _ in range(100):
-        made.note_progress(1, session)
+        made.note(standing(session))
     assert (tmp_path / "state" / "receiver.json").stat().st_ino == first
-
-
-def test_progress_that_moves_all_the_time_is_published_now_and_then_and_when_it_has_come_to_rest(
-    tmp_path, intake, monkeypatch
-):
-    monkeypatch.setattr("walstream.intake.PUBLISH_EVERY", 3600)
-    monkeypatch.setattr("walstream.intake.PUBLISH_SETTLED", 0)
-    made = intake()
-    session = Session(at(7), SessionOptions(), 0.0)
-    made.note_progress(1, session)  # at the beginning, whatever the clock says
-    for megabytes in (7.25, 7.5):
-        session.advance(at(megabytes), at(megabytes))
-        made.note_progress(1, session)
-        assert read_receiver_state(str(tmp_path)).flushed == at(7)
-    made.note_progress(1, session)
-    assert read_receiver_state(str(tmp_path)).flushed == at(7.5)
 
 
 def test_an_ancestor_that_contradicts_the_servers_history_is_refused_too(intake):
     made = intake()
     made.keep_history(2, history(2, (1, 3.25)).format())
     with pytest.raises(StreamRefused, match="timeline 2"):
-        made.begin(facts(known=history(3, (1, 3.5), (2, 6))), None)
+        made.require(facts(known=history(3, (1, 3.5), (2, 6))))
 
 
 def test_a_standby_that_is_behind_is_waited_for_and_a_primary_refused(intake, ours):
@@ -264,5 +259,27 @@ def test_a_segment_whose_name_was_not_synced_is_synced_and_archived_at_the_next_
 def test_an_unwritable_state_directory_does_not_stop_receiving(intake, tmp_path, caplog):
     made = intake()
     os.rename(tmp_path / "state", tmp_path / "elsewhere")
-    made.note_progress(1, Session(at(7), SessionOptions(), 0.0))
+    made.note(standing(Session(at(7), SessionOptions(), 0.0)))
     assert "receiving goes on" in caplog.text
+
+
+def test_a_spool_that_is_full_is_said_until_half_of_it_is_archived(repository, ours, tmp_path, eventually):
+    wals = tmp_path / "wals"
+    made = Intake(repository, ours, IntakeOptions(str(tmp_path), spool_limit=3 << 20))
+    made.require_room()
+    wals.write_text("in the way")
+    spool = made.open(Start(1, at(7)), False, lambda: None)
+    spool.write(memoryview(WAL)[: 3 << 20])
+    spool.close()
+    made.require_room()
+    spool = made.open(Start(1, at(10)), False, lambda: None)
+    spool.write(memoryview(WAL)[3 << 20 : 4 << 20])
+    spool.close()
+    eventually(lambda: made.archiver.trouble is not None)
+    with pytest.raises(StorageError, match="spool_limit is 3145728: ") as caught:
+        made.require_room()
+    assert caught.value.hint
+    wals.unlink()
+    eventually(lambda: made.archiver.waiting == 0)
+    made.require_room()
+    made.close()

@@ -36,7 +36,8 @@ from catalog.lsn import LSN
 from walstream.connection import OK, ROWS, Result
 from walstream.facts import names_standby
 from walstream.intake import Intake, IntakeOptions
-from walstream.receiver import ReceiveOptions, Receiver
+from walstream.receiver import Receiver
+from walstream.receiving import ReceiveOptions
 
 START = LSN(7 << 20)
 WAL = bytes(make_pages(7 << 20, 12 << 20, MB))
@@ -276,13 +277,6 @@ def test_an_old_timelines_wal_is_fetched_before_the_new_ones(reception):
 def test_a_next_timeline_that_makes_no_sense_is_a_protocol_error(reception, timeline, switch):
     with reception(reconnect=False) as ours, pytest.raises(ProtocolError, match="ended timeline 1"):
         ours.run([*stretch(7, 7.5), next_timeline(timeline, at(switch))])
-
-
-def test_wal_that_one_of_several_hosts_has_removed_is_asked_of_the_others(reception):
-    gone = refused("requested WAL segment 000000010000000000000007 has already been removed", "58P01")
-    with reception(conninfo="host=a,b") as ours, pytest.raises(StreamRefused) as caught:
-        ours.run([gone])
-    assert "0/700000 on timeline 1" in caught.value.message and caught.value.hint
 
 
 def test_wal_that_is_removed_in_mid_stream_is_asked_for_once_more(reception):

@@ -31,7 +31,8 @@ from walstream.ops.backup_wal import GRACE, POLL, BackupWal
 from walstream.ops.place import CODEC_THREADS, Place, backup_lock, connected_repository, running_receiver
 from walstream.ops.reception import Reception
 from walstream.ops.requirements import lack_of_tablespace_content
-from walstream.receiver import ReceiveOptions, Receiver
+from walstream.receiver import Receiver
+from walstream.receiving import ReceiveOptions
 from walstream.server import ClusterFacts, cluster_facts
 
 

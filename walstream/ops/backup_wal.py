@@ -52,7 +52,7 @@ class BackupWal:
         state = live_receiver_state(self._home)
         return (
             state is not None
-            and state.timeline <= segment.timeline
+            and 0 < state.timeline <= segment.timeline
             and self._size.number_at(state.flushed) <= segment.number
         )
 

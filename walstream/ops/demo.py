@@ -43,7 +43,8 @@ from walstream.ops.payments import Activity, Digest, Payer
 from walstream.ops.reception import Reception
 from walstream.ops.restore import RestoreRequest, plan_restore
 from walstream.ops.throwaway import ThrowawayServer
-from walstream.receiver import ReceiveOptions, Receiver
+from walstream.receiver import Receiver
+from walstream.receiving import ReceiveOptions
 from walstream.settings.load import load
 from walstream.settings.server import ServerSettings
 from walstream.settings.write import add_server

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from catalog.errors import ConfigurationError, ForeignRepository, ServerRefused, StorageError, UsageError
 from walstream import commands
-from walstream.connection import Connection, parsed_conninfo
+from walstream.connecting import parsed_conninfo
+from walstream.connection import Connection
 from walstream.facts import server_facts
 from walstream.ops import requirements, wiring
 from walstream.ops.check import Report, check

@@ -18,7 +18,8 @@ from walstream.ops import backup, place
 from walstream.ops.backup import BackupOptions, BackupOutcome
 from walstream.ops.place import Place
 from walstream.ops.reception import Reception
-from walstream.receiver import ReceiveOptions, Receiver
+from walstream.receiver import Receiver
+from walstream.receiving import ReceiveOptions
 from walstream.sinks import SinkFactory, SinkTarget
 
 

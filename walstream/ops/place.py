@@ -24,7 +24,8 @@ from catalog.state import receiver_lock_path
 from walstream.connection import Connection
 from walstream.facts import ServerFacts, server_facts
 from walstream.intake import Intake, IntakeOptions
-from walstream.receiver import ReceiveOptions, Receiver
+from walstream.receiver import Receiver
+from walstream.receiving import ReceiveOptions
 
 CODEC_THREADS = 2
 
@@ -33,7 +34,8 @@ CODEC_THREADS = 2
 class Place:
     """``repository`` and ``home`` are the server's own directories, ``name`` is what people call it.
 
-    ``codec`` is how WAL is stored, ``unsynced_limit`` how many received bytes may wait for a sync.
+    ``codec`` is how WAL is stored, ``unsynced_limit`` how many received bytes may wait for a sync,
+    ``spool_limit`` how many to be archived (None: no limit).
     """
 
     name: str
@@ -41,6 +43,7 @@ class Place:
     home: str
     codec: Codec
     unsynced_limit: int = 64 << 20
+    spool_limit: int | None = None
 
 
 def ready_repository(repository: str, home: str, facts: ServerFacts) -> Repository:
@@ -100,7 +103,9 @@ def running_receiver(place: Place, options: ReceiveOptions) -> Iterator[tuple[Re
         filing = Filing(
             repository.storage, identity.wal_segment_size, identity.system_identifier, place.codec, workers
         )
-        intake = Intake(repository, filing, IntakeOptions(place.home, place.unsynced_limit))
+        intake = Intake(
+            repository, filing, IntakeOptions(place.home, place.unsynced_limit, place.spool_limit)
+        )
         try:
             yield Receiver(options, intake), intake
         finally:

@@ -15,7 +15,8 @@ from walstream.ops import place
 from walstream.ops.backup import BackupOptions, BackupRequest
 from walstream.ops.place import Place, archive_lock, backup_lock
 from walstream.ops.stored import repository_at
-from walstream.receiver import ReceiveOptions, Receiver
+from walstream.receiver import Receiver
+from walstream.receiving import ReceiveOptions
 from walstream.settings.server import ServerSettings
 
 __all__ = [
@@ -79,6 +80,7 @@ def place_of(settings: ServerSettings) -> Place:
         home=settings.home,
         codec=_codec(settings.compression, settings.compression_level),
         unsynced_limit=settings.unsynced_limit,
+        spool_limit=settings.spool_limit,
     )
 
 

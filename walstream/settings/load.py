@@ -194,6 +194,7 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         synchronous=get(options.SYNCHRONOUS),
         flush_interval=get(options.FLUSH_INTERVAL),
         unsynced_limit=get(options.UNSYNCED_LIMIT),
+        spool_limit=get(options.SPOOL_LIMIT),
         status_interval=get(options.STATUS_INTERVAL),
         compression=get(options.COMPRESSION),
         compression_level=_level(lookup, options.COMPRESSION, options.COMPRESSION_LEVEL, errors),

@@ -128,6 +128,12 @@ FLUSH_INTERVAL = _set("flush_interval", BOTH, _SECOND, "1s", "sync at least this
 UNSYNCED_LIMIT = _set(
     "unsynced_limit", BOTH, size(1 << 20, 1 << 34), "64MiB", "sync when so much is written and not yet synced"
 )
+SPOOL_LIMIT = _optional(
+    "spool_limit",
+    BOTH,
+    size(1 << 20, 1 << 60),
+    "receive no more while so much waits to be archived: the server keeps it",
+)
 STATUS_INTERVAL = _set("status_interval", BOTH, _SECOND, "10s", "report to the server at least this often")
 COMPRESSION = _set("compression", BOTH, choice(*CODECS), "zstd", "codec of stored WAL")
 COMPRESSION_LEVEL = _optional("compression_level", BOTH, values.LEVEL, "its level", _FAST)

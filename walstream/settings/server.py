@@ -49,6 +49,7 @@ class ServerSettings:
     synchronous: str
     flush_interval: float
     unsynced_limit: int
+    spool_limit: int | None
     status_interval: float
     compression: str
     compression_level: int
