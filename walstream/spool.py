@@ -93,16 +93,16 @@ class Spool:
         """Take in the bytes at ``written``; they are checked, written, and not yet synced."""
         self.raise_error()
         self._checker.feed(data)
-        size = self._options.size
+        size = self._options.size.nbytes
         while data:
-            offset = size.offset(self._written)
-            piece = data[: size.nbytes - offset]
+            offset = self._written.value % size
+            piece = data if len(data) <= size - offset else data[: size - offset]
             try:
                 self._open_segment().write(offset, piece)
             except OSError as error:
                 raise failed("write", self._options.directory, error) from error
             data = data[len(piece) :]
-            if offset + len(piece) == size.nbytes:
+            if offset + len(piece) == size:
                 self._hand_over(self._written + len(piece))
             else:
                 self._written += len(piece)

@@ -117,14 +117,12 @@ class Streaming:
     def run(self) -> bool:
         """Receive until the server ends the copy (False), or we do (True).
 
-        Commits wait for what stands before the report in each turn, and for nothing behind it.
+        A turn begins with what commits wait for, up to the report; everything else comes behind it.
         """
         session, destination = self._session, self._destination
         noted = destination.flushed
+        self._look_around()
         while True:
-            self._control.wakeup.clear()
-            self._listener.raise_error()
-            self._listener.require_room()
             count, ended = self._receive_some() if destination.has_room else (0, False)
             idle = count < MESSAGES_PER_TURN
             if not ended:
@@ -132,9 +130,7 @@ class Streaming:
                 self._sync_if_due(idle, now)
                 self._report(now)
             moved, noted = session.flushed != noted, session.flushed
-            self._standing.synchronous = self._watch.is_synchronous
-            self._standing.names_us = self._watch.names_us
-            self._listener.note(self._standing)
+            self._look_around()
             if count and not self._control.streaming.is_set():
                 self._control.streaming.set()
             if ended:
@@ -144,6 +140,16 @@ class Streaming:
                 return True
             if idle:
                 self._sleep(moved)
+
+    def _look_around(self) -> None:
+        """See what others did meanwhile, and let them see where we are; what they do from here on wakes us."""
+        self._control.wakeup.clear()
+        self._listener.raise_error()
+        self._listener.require_room()
+        self._standing.synchronous = self._watch.is_synchronous
+        self._standing.names_us = self._watch.names_us
+        self._listener.note(self._standing)
+        self._guard.look(time.monotonic(), self._watch.names_us)
 
     def _receive_some(self) -> tuple[int, bool]:
         """Take in what has arrived, up to a bound; how many messages, and whether the copy ended."""
@@ -173,7 +179,6 @@ class Streaming:
         """Send the status update that is due; ``now`` is when we last listened, before any sync that took long."""
         destination = self._destination
         self._session.advance(destination.written, destination.flushed)
-        self._guard.look(now, self._watch.names_us)
         update = self._session.due(now, time.time())
         if update is not None:
             self._connection.put(update)
