@@ -212,9 +212,11 @@ class Connection:
 
     def put(self, data: bytes) -> None:
         """Send one message of a copy."""
-        with _LOST_ON_ERROR:
+        try:
             self._pg.put_copy_data(data)
             self._flush()
+        except psycopg.Error as error:
+            raise _lost(error) from None
 
     def end_copy(self) -> None:
         """Tell the server that our side of the copy is over."""
@@ -230,8 +232,10 @@ class Connection:
         ready = self._poll.poll(None if timeout is None else max(0.0, timeout) * 1000)
         heard = self._socket in dict(ready)
         if heard:
-            with _LOST_ON_ERROR:
+            try:
                 self._pg.consume_input()
+            except psycopg.Error as error:
+                raise _lost(error) from None
         return heard
 
     # inside

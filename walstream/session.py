@@ -72,7 +72,7 @@ class Session:
                 self._owed_position = self.received
                 self._owed_since = now if self._owed_since is None else self._owed_since
             return None
-        if parsed.start != self.received:
+        if parsed.start.value != self.received.value:
             raise ProtocolError(
                 f"the server sent WAL from {parsed.start} where {self.received} was due",
                 "the connection is dropped and the stream is started again",

@@ -69,7 +69,8 @@ class Spool:
         self._syncing = False
         self._last_sync_took = 0.0
         self._closing = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._blanks = Blanks(options.directory, options.size, options.synchronous)
         self._syncer = threading.Thread(target=self._sync_loop, name="walstream-sync", daemon=True)
         self._syncer.start()
@@ -91,14 +92,15 @@ class Spool:
 
     def write(self, data: memoryview) -> None:
         """Take in the bytes at ``written``; they are checked, written, and not yet synced."""
-        self.raise_error()
+        if self._error is not None:
+            raise self._error
         self._checker.feed(data)
         size = self._options.size.nbytes
         while data:
             offset = self._written.value % size
             piece = data if len(data) <= size - offset else data[: size - offset]
             try:
-                self._open_segment().write(offset, piece)
+                (self._current or self._open_segment()).write(offset, piece)
             except OSError as error:
                 raise failed("write", self._options.directory, error) from error
             data = data[len(piece) :]
@@ -116,8 +118,7 @@ class Spool:
         self.raise_error()
         if awaited:
             self._blanks.zero_fill = True
-            if self._current is not None and self._may_sync_here():
-                self._sync_here(self._current)
+            if self._sync_here():
                 return
         with self._changed:
             self._sync_requested = True
@@ -149,38 +150,37 @@ class Spool:
                 self._current = None
             self._changed.notify_all()
 
-    def _may_sync_here(self) -> bool:
-        """Whether the syncing thread rests (only this one gives it work), and the disk is quick."""
-        with self._changed:
+    def _sync_here(self) -> bool:
+        """Sync, unless the syncing thread is at work (only this one gives it any) or the disk is slow."""
+        with self._lock:
             busy = self._syncing or self._sync_requested or self._full
-        return not busy and self._last_sync_took < SLOW_SYNC
-
-    def _sync_here(self, segment: PartialSegment) -> None:
+        if busy or self._current is None or self._last_sync_took >= SLOW_SYNC:
+            return False
         try:
-            self._sync(segment, self._written)
+            self._sync(self._current, self._written)
         except OSError as error:
             self._fail(failed("sync", self._options.directory, error))
         except BaseException as error:
             self._fail(error)
         self.raise_error()
+        return True
 
     def _sync(self, segment: PartialSegment, written: LSN) -> None:
-        """Sync the last segment begun; only ever one thread is here."""
+        """Sync the last segment begun, up to a position behind ``flushed``; only ever one thread is here."""
         began = time.monotonic()
         segment.sync()
         self._last_sync_took = time.monotonic() - began
-        self._flushed = max(self._flushed, written)
+        self._flushed = written
 
     def _open_segment(self) -> PartialSegment:
-        if self._current is None:
-            options = self._options
-            segment = Segment.at(self._timeline, self._written, options.size)
-            path = os.path.join(options.directory, f"{segment.name(options.size)}.partial")
-            blank = None if os.path.exists(path) else self._blanks.take()
-            opened = PartialSegment(options.directory, segment, options.size, blank)
-            with self._changed:
-                self._current = opened
-        return self._current
+        options = self._options
+        segment = Segment.at(self._timeline, self._written, options.size)
+        path = os.path.join(options.directory, f"{segment.name(options.size)}.partial")
+        blank = None if os.path.exists(path) else self._blanks.take()
+        opened = PartialSegment(options.directory, segment, options.size, blank)
+        with self._changed:
+            self._current = opened
+        return opened
 
     def _sync_loop(self) -> None:
         try:
