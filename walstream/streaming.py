@@ -122,6 +122,7 @@ class Streaming:
         session, destination = self._session, self._destination
         noted = destination.flushed
         self._look_around()
+        self._report(time.monotonic())
         while True:
             count, ended = self._receive_some() if destination.has_room else (0, False)
             idle = count < MESSAGES_PER_TURN
