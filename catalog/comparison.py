@@ -1,10 +1,11 @@
-"""Two copies of a WAL file, read side by side: the same bytes, or one the beginning of the other?"""
+"""Is this the WAL that is stored? Two copies of a file, read side by side; and the page that tells most."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from catalog.sink import PIECE, Reader
+from catalog.walpage import PAGE_SIZE
 
 SAME = "same"
 LONGER = "longer"
@@ -39,6 +40,21 @@ def compare_padded(stored: Reader, arriving: Reader) -> str:
     if differs_at < min(ends):
         return OTHER
     return LONGER if ends[1] > ends[0] else SHORTER
+
+
+def last_page(reader: Reader) -> tuple[int, bytes]:
+    """Offset and bytes of the last page of a segment that is not all zeros; the tail behind it says nothing."""
+    found, offset, held = (0, b""), 0, b""
+    while True:
+        piece = reader.read(PIECE)
+        held += piece
+        whole = len(held) if not piece else len(held) // PAGE_SIZE * PAGE_SIZE
+        if length := len(held[:whole].rstrip(b"\0")):
+            begin = (length - 1) // PAGE_SIZE * PAGE_SIZE
+            found = offset + begin, held[begin : begin + PAGE_SIZE]
+        offset, held = offset + whole, held[whole:]
+        if not piece:
+            return found
 
 
 def _pairs(a: Reader, b: Reader) -> Iterator[tuple[bytes, bytes]]:

@@ -28,6 +28,8 @@ COPY_OUT = "copy out"
 COPY_IN = "copy in"
 COPY_BOTH = "copy both"
 
+_LOOK = 200  # milliseconds between two looks at whether an answer is still wanted
+
 _KINDS = {
     pq.ExecStatus.TUPLES_OK: ROWS,
     pq.ExecStatus.COMMAND_OK: OK,
@@ -49,13 +51,21 @@ class Result:
 class Connection:
     """One connection to a server; a context manager that closes it."""
 
-    def __init__(self, connection: Libpq, conninfo: str, wakeup: int | None, patience: float | None) -> None:
+    def __init__(
+        self,
+        connection: Libpq,
+        conninfo: str,
+        wakeup: int | None,
+        patience: float | None,
+        unless: Callable[[], bool] | None = None,
+    ) -> None:
         self._connection = connection
         self._conninfo = conninfo
         self._pg = connection.pgconn
         self._poll = select.poll()
         self._socket = self._pg.socket
         self._patience = patience
+        self._unless = unless
         self._poll.register(self._socket, select.POLLIN)
         self._server_only = select.poll()
         self._server_only.register(self._socket, select.POLLIN)
@@ -79,9 +89,9 @@ class Connection:
         """Connect; physical replication, or ordinary SQL with ``replication=False``.
 
         ``wakeup`` is a descriptor that ends any ``wait`` when it becomes readable; ``patience`` is how many
-        seconds to wait for the answer to a command before the connection counts as lost. Connecting is given
-        up once ``unless`` says so. Raises ``ConnectionFailed``, or ``UsageError`` for a connection string that
-        libpq does not accept.
+        seconds to wait for the answer to a command before the connection counts as lost. Connecting, and
+        waiting for an answer, is given up once ``unless`` says so. Raises ``ConnectionFailed``, or ``UsageError``
+        for a connection string that libpq does not accept.
         """
         connection = connected(
             conninfo,
@@ -94,7 +104,7 @@ class Connection:
             version = connection.pgconn.server_version // 10000
             connection.close()
             raise ConnectionFailed(f"the server is PostgreSQL {version}", "walstream needs 13 or later")
-        return cls(connection, conninfo, wakeup, patience)
+        return cls(connection, conninfo, wakeup, patience, unless)
 
     @property
     def server_version(self) -> int:
@@ -122,6 +132,10 @@ class Connection:
     def conninfo(self) -> str:
         """A connection string for this very server, which may be one of several hosts."""
         return host_of(self._conninfo, self._pg.host.decode(), self._pg.port.decode())
+
+    def take_leave(self, patience: float) -> None:
+        """From here on wait for an answer for so many seconds at most, and whatever ``unless`` says."""
+        self._unless, self._patience = None, patience
 
     def close(self) -> None:
         """Say good-bye; the server's side ends at once."""
@@ -247,8 +261,12 @@ class Connection:
 
     def _wait_for_server(self) -> None:
         # Not for the wake-up descriptor, which stays readable: the answer to a command is always waited for.
-        if not self._server_only.poll(None if self._patience is None else self._patience * 1000):
-            raise ConnectionLost(f"the server has not answered for {self._patience:.0f} seconds")
+        give_up = None if self._patience is None else time.monotonic() + self._patience
+        while not self._server_only.poll(_LOOK):
+            if give_up is not None and time.monotonic() > give_up:
+                raise ConnectionLost(f"the server has not answered for {self._patience:.0f} seconds")
+            if self._unless is not None and self._unless():
+                raise ConnectionLost("the server's answer was not waited for")
         self._pg.consume_input()
 
     def _flush(self) -> None:

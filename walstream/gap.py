@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from typing import Protocol
 
 from catalog.errors import ProtocolError, ServerRefused
 from catalog.lsn import LSN, SegmentSize
 from catalog.timeline import Path
 from walstream import commands
 from walstream.connection import COPY_BOTH, COPY_IN, Connection
+from walstream.messages import WalData, parse
 from walstream.resume import Start
-from walstream.session import Session
+from walstream.session import UNKNOWN, Session
 
 log = logging.getLogger("walstream.receiver")
 
@@ -29,29 +31,48 @@ class SegmentRemoved(Exception):
         self.start = start
 
 
-class GapGuard:
-    """Withholds the flushed position from a server that waits for us, while a gap is open.
+class Watch(Protocol):
+    """Whether the server waits for us: ``walstream.synchronous.SynchronousWatch``."""
 
-    Commits behind a gap could not be recovered from here, so they must not be acknowledged.
+    flushed: LSN
+
+    @property
+    def names_us(self) -> bool: ...
+    @property
+    def is_synchronous(self) -> bool: ...
+    @property
+    def cleared(self) -> LSN: ...
+
+
+class GapGuard:
+    """Withholds the flushed position from a server that waits for us, or may, while a gap is open.
+
+    Commits behind a gap could not be recovered from here, so they must not be acknowledged. What was flushed
+    when the server was last asked, and did not wait for us, can release none.
     """
 
-    def __init__(self, has_open_gap: Callable[[], bool], session: Session) -> None:
+    def __init__(self, has_open_gap: Callable[[], bool], session: Session, watch: Watch) -> None:
         self._has_open_gap = has_open_gap
         self._session = session
+        self._watch = watch
         self._next_look = 0.0
-        self._asked_for: bool | None = None
+        self._is_open = True
+        self._named = False
 
-    def look(self, now: float, names_us: bool) -> None:
+    def look(self, now: float) -> None:
         """Ask whether there is one: at first, when the server begins to wait for us, and while there is."""
-        asked, self._asked_for = self._asked_for, names_us
-        if asked == names_us and (now < self._next_look or not self._session.withhold_flush):
-            return
-        self._next_look = now + GAP_CHECK_INTERVAL
-        was = self._session.withhold_flush
-        self._session.withhold_flush = names_us and self._has_open_gap()
-        if self._session.withhold_flush and not was:
+        names_us = self._watch.names_us
+        asked_for, self._named = self._named, names_us
+        if names_us != asked_for or (self._is_open and now >= self._next_look):
+            self._next_look = now + GAP_CHECK_INTERVAL
+            self._is_open = self._has_open_gap()
+        was = self._session.ceiling
+        self._session.ceiling = None
+        if self._is_open:
+            self._session.ceiling = UNKNOWN if names_us else self._watch.cleared
+        if self._is_open and names_us and not asked_for:
             log.error("synchronous commits are not acknowledged until a backup behind the gap is restorable")
-        elif was and not self._session.withhold_flush:
+        elif was is not None and not self._is_open and names_us:
             log.info("a backup behind the gap is restorable: synchronous commits are acknowledged again")
 
 
@@ -65,22 +86,29 @@ def oldest_available(connection: Connection, path: Path, missing: LSN, size: Seg
     while low < high:
         middle = (low + high) // 2
         position = size.start(middle)
-        if _can_stream(connection, position, path.timeline_of(middle, size)):
+        if first_wal(connection, position, path.timeline_of(middle, size)) is not None:
             high = middle
         else:
             low = middle + 1
     return size.start(low)
 
 
-def _can_stream(connection: Connection, position: LSN, timeline: int) -> bool:
-    """Whether a stream can begin there, found out by trying; no flushed position is reported."""
+def first_wal(connection: Connection, position: LSN, timeline: int) -> memoryview | None:
+    """The first bytes that a stream from there brings, found out by trying; no flushed position is reported.
+
+    None when the server has removed them; none at all where the timeline ends.
+    """
+    payload = memoryview(b"")
     try:
         connection.send(commands.start_replication(position, timeline, None))
         first = connection.result()
         if first is not None and first.kind == COPY_BOTH:
-            # A keepalive says nothing: only WAL itself, or the end of the copy, does.
-            has_wal = any(message[0] == ord("w") for message in connection.messages())
-            if has_wal:
+            for message in connection.messages():
+                # A keepalive says nothing: only WAL itself, or the end of the copy, does.
+                if isinstance(wal := parse(message), WalData):
+                    payload = wal.payload
+                    break
+            if payload:
                 connection.end_copy()
                 for _ in connection.messages():
                     pass
@@ -89,9 +117,9 @@ def _can_stream(connection: Connection, position: LSN, timeline: int) -> bool:
                 connection.end_copy()
     except ServerRefused as refusal:
         if is_removed_segment(refusal):
-            return False
+            return None
         raise
-    return True
+    return payload
 
 
 def is_removed_segment(refusal: ServerRefused) -> bool:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog import durable, layout
+from catalog.comparison import last_page
 from catalog.coverage import missing, names
-from catalog.errors import Conflict, Malformed, SpoolFull, StorageError, StreamRefused
+from catalog.errors import Absent, Conflict, Malformed, SpoolFull, StorageError, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.inventory import Inventory
@@ -93,6 +94,20 @@ class Intake:
         start = find_start(facts, self._held(), self._backup_begins(), slot_position, size, begun)
         self._retire_partials(start, facts.history)
         return start
+
+    def tail(self, start: Start) -> tuple[LSN, bytes] | None:
+        """The last page with anything in it of the segment before ``start``, if that is held."""
+        size = self._repository.identity.wal_segment_size
+        before = Segment(start.timeline, size.number_at(start.position) - 1)
+        name = before.name(size) if before.number >= 0 else ""
+        reader = self._open_segment(name) if name else None
+        if reader is None:
+            return None
+        try:
+            offset, page = last_page(reader)
+        finally:
+            reader.close()
+        return (before.start(size) + offset, page) if page else None
 
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline is not stored yet."""
@@ -210,6 +225,19 @@ class Intake:
             if mark is not None and mark.begin is not None:
                 begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
         return begins
+
+    def _open_segment(self, name: str) -> Reader | None:
+        """A segment on its way from the spool to the repository, or there; None when it is not held."""
+        path = os.path.join(self._directory, name)
+        if os.path.exists(path):
+            try:
+                return open_file(path)
+            except StorageError:
+                pass  # it has moved on
+        try:
+            return self._repository.wal.open(name)
+        except Absent:
+            return None
 
     def _records(self) -> list[BackupRecord]:
         """The records that can be read."""

@@ -10,6 +10,7 @@ from catalog.local_storage import failed
 from catalog.lsn import LSN
 from catalog.state import ReceiverState, write_receiver_state
 from walstream.archiver import Archiver
+from walstream.session import UNKNOWN
 from walstream.standing import Standing
 
 log = logging.getLogger("walstream.receiver")
@@ -69,7 +70,7 @@ class Publisher:
             slot=standing.slot,
             synchronous=standing.synchronous,
             named=standing.names_us,
-            withheld=session.withhold_flush if session else False,
+            withheld=session is not None and session.ceiling == UNKNOWN,
             timeline=standing.timeline,
             written=session.written if session else LSN(0),
             flushed=session.flushed if session else LSN(0),

@@ -34,7 +34,7 @@ from walstream.facts import (
     read_end_of_timeline,
     server_facts,
 )
-from walstream.gap import UNDEFINED_FILE, SegmentRemoved, is_removed_segment, oldest_available
+from walstream.gap import UNDEFINED_FILE, SegmentRemoved, first_wal, is_removed_segment, oldest_available
 from walstream.receiving import COMMAND_PATIENCE, Connect, ReceiveOptions, Target
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
@@ -90,8 +90,8 @@ class Receiver:
         """
         pause = self._options.first_pause
         while self._wait_for_room():
-            began = time.monotonic()
             self._standing.enter(CONNECTING, self._standing.trouble)
+            before = self._standing.session
             try:
                 if self._connect_and_stream():
                     return
@@ -107,7 +107,8 @@ class Receiver:
                     raise
                 if not self._may_try_again(error):
                     raise
-                if time.monotonic() - began > LONGEST_PAUSE:
+                session = self._standing.session
+                if session is not None and session is not before and session.received > session.start:
                     pause = self._options.first_pause
                 log.warning("%s; trying again in %.1f s", error, pause)
                 self._standing.enter(WAITING, error.message)
@@ -159,7 +160,9 @@ class Receiver:
             # Before the slot: an error, as for a history that is not there, drops a temporary one.
             self._keep_ancestry(connection, facts.history)
             slot, slot_position = self._take_slot(connection)
-            start: Start | None = self._target.begin(facts, slot_position)
+            begin = self._target.begin(facts, slot_position)
+            slot = self._require_continuation(connection, begin, slot)
+            start: Start | None = begin
             with self._watch(connection) as watch:
                 while start is not None:
                     try:
@@ -167,6 +170,26 @@ class Receiver:
                     except SegmentRemoved as removed:
                         start, slot = self._behind_gap(connection, facts, removed.start, slot)
         return True
+
+    def _require_continuation(self, connection: Connection, start: Start, slot: str | None) -> str | None:
+        """``StreamRefused`` when the server has other WAL before the start than we hold; the slot to go on with.
+
+        Two servers that were promoted at one position write the same timeline, and their histories agree.
+        """
+        tail = self._target.tail(start)
+        if tail is None:
+            return slot
+        position, page = tail
+        found = first_wal(connection, position, start.timeline)
+        if found is None and self._options.slot is None:
+            slot, _ = self._take_slot(connection)  # the error dropped a temporary slot
+        if found and found[: len(page)] != page[: len(found)]:
+            raise StreamRefused(
+                f"the server has other WAL at {position} on timeline {start.timeline} than the repository holds",
+                "two servers write this timeline, or the server was restored without a new timeline: find out "
+                "which is yours, and protect this one under a new name",
+            )
+        return slot
 
     def _watch(self, connection: Connection) -> SynchronousWatch:
         name = self._options.application_name

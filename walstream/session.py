@@ -46,6 +46,7 @@ class Session:
     """One stream on one timeline, from ``start``; ``now`` is any steady clock, in seconds."""
 
     def __init__(self, start: LSN, options: SessionOptions, now: float) -> None:
+        self.start = start
         self.received = start
         self.written = start
         self.flushed = start
@@ -59,8 +60,8 @@ class Session:
         self._owed_since: float | None = None
         self._owed_position = start
         self._unflushed: deque[tuple[LSN, float]] = deque()
-        self.withhold_flush = False
-        """While true, flushed is reported as unknown, so that no synchronous commit is released."""
+        self.ceiling: LSN | None = None
+        """No flushed position behind this is reported, so that no synchronous commit is released; 0/0: none."""
 
     def receive(self, message: bytes | memoryview, now: float) -> WalData | None:
         """Take in one message; returns the WAL to be written, if it brought any."""
@@ -172,8 +173,9 @@ class Session:
     @property
     def _reportable(self) -> LSN:
         # A stream of which nothing was heard may be one that cannot begin; its start must not move a slot back.
-        known = self._options.report_flush and self._heard and not self.withhold_flush
-        return self.flushed if known else UNKNOWN
+        if not (self._options.report_flush and self._heard):
+            return UNKNOWN
+        return self.flushed if self.ceiling is None else min(self.flushed, self.ceiling)
 
     def _reply_must_wait(self, now: float) -> bool:
         owed = self._owed_since

@@ -56,6 +56,10 @@ class SinkTarget:
             )
         return Start(path.timeline_of(number, size), size.start(number))
 
+    def tail(self, start: Start) -> tuple[LSN, bytes] | None:
+        """None: what went into sinks is not looked at again."""
+        return None
+
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline has not been handed out yet."""
         return timeline not in self._histories

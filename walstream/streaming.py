@@ -16,15 +16,16 @@ from catalog.lsn import LSN
 from walstream import commands
 from walstream.connection import COPY_BOTH, ROWS, Connection, EndOfCopy, Result
 from walstream.control import Control
-from walstream.gap import GapGuard
+from walstream.gap import GapGuard, Watch
 from walstream.resume import Start
-from walstream.session import Session
+from walstream.session import UNKNOWN, Session
 from walstream.standing import Standing
 
 log = logging.getLogger("walstream.receiver")
 
 MESSAGES_PER_TURN = 64
 SETTLING = 0.05
+GOODBYE = 5.0
 
 
 def begin_stream(connection: Connection, start: Start, slot: str | None) -> Result:
@@ -63,20 +64,13 @@ class Listener(Protocol):
     def raise_error(self) -> None: ...
 
 
-class Watch(Protocol):
-    """Whether the server waits for us: ``walstream.synchronous.SynchronousWatch``."""
-
-    @property
-    def names_us(self) -> bool: ...
-    @property
-    def is_synchronous(self) -> bool: ...
-
-
 class Unwatched:
     """For a stream on which nothing is acknowledged."""
 
     names_us = False
     is_synchronous = False
+    cleared = UNKNOWN
+    flushed = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +105,7 @@ class Streaming:
         self._standing = surroundings.standing
         self._flush_interval = surroundings.flush_interval
         self._until = until
-        self._guard = GapGuard(surroundings.listener.has_open_gap, session)
+        self._guard = GapGuard(surroundings.listener.has_open_gap, session, watch)
         self._last_sync = time.monotonic()
 
     def run(self) -> bool:
@@ -150,7 +144,8 @@ class Streaming:
         self._standing.synchronous = self._watch.is_synchronous
         self._standing.names_us = self._watch.names_us
         self._listener.note(self._standing)
-        self._guard.look(time.monotonic(), self._watch.names_us)
+        self._watch.flushed = self._session.flushed
+        self._guard.look(time.monotonic())
 
     def _receive_some(self) -> tuple[int, bool]:
         """Take in what has arrived, up to a bound; how many messages, and whether the copy ended."""
@@ -209,6 +204,7 @@ class Streaming:
         session, connection = self._session, self._connection
         self._destination.close()
         session.advance(self._destination.written, self._destination.flushed)
+        connection.take_leave(GOODBYE)
         try:
             connection.put(session.final(time.monotonic(), time.time()))
             connection.end_copy()

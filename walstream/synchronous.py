@@ -9,6 +9,7 @@ from collections.abc import Callable
 from catalog.errors import WalstreamError
 from walstream.connection import Connection
 from walstream.facts import is_synchronous
+from walstream.session import UNKNOWN
 
 log = logging.getLogger("walstream.receiver")
 
@@ -39,6 +40,10 @@ class SynchronousWatch:
         self._application_name = application_name
         self._on_change = on_change
         self._is_at_risk = is_at_risk
+        self.flushed = UNKNOWN
+        """What the stream has flushed; set by whoever reports it."""
+        self.cleared = UNKNOWN
+        """What was flushed when the server was asked last and did not name us."""
         self._failing = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="walstream-sync-names", daemon=True)
@@ -57,6 +62,7 @@ class SynchronousWatch:
 
     def _loop(self) -> None:
         while not self._closing.wait(self._interval()):
+            flushed = self.flushed
             try:
                 with self._connect() as connection:
                     names_us = is_synchronous(connection, self._application_name)
@@ -66,6 +72,9 @@ class SynchronousWatch:
                 self._failing = True
                 continue
             self._failing = False
+            self.cleared = UNKNOWN if names_us else flushed
+            if self._is_risky():
+                self._on_change()
             if names_us != self.names_us:
                 self.names_us = names_us
                 word = "waits" if names_us else "does not wait"
@@ -73,7 +82,10 @@ class SynchronousWatch:
                 self._on_change()
 
     def _interval(self) -> float:
+        return ASK_INTERVAL_AT_RISK if self._is_risky() else ASK_INTERVAL
+
+    def _is_risky(self) -> bool:
         try:
-            return ASK_INTERVAL_AT_RISK if self._is_at_risk() else ASK_INTERVAL
+            return self._is_at_risk()
         except WalstreamError:
-            return ASK_INTERVAL_AT_RISK  # what cannot be looked up now may be a risk
+            return True  # what cannot be looked up now may be a risk

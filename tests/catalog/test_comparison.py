@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.streams import Given
 
-from catalog.comparison import LONGER, OTHER, SAME, SHORTER, compare_padded, same_bytes
+from catalog.comparison import LONGER, OTHER, SAME, SHORTER, compare_padded, last_page, same_bytes
 
 LENGTH = 64
 received = st.binary(max_size=LENGTH)
@@ -39,3 +39,17 @@ def test_another_length_is_never_a_continuation(a, b):
 def test_the_same_bytes_are_the_same(a, b):
     assert same_bytes(Given(a), Given(b)) is (a == b)
     assert same_bytes(Given(a), Given(a))
+
+
+@given(
+    st.integers(0, 20), st.integers(0, 20), st.integers(0, 8191), st.sampled_from([1, 1000, 8192, 1 << 30])
+)
+def test_the_last_page_is_the_one_with_the_last_byte_that_is_not_zero(pages, tail, at, most):
+    data = bytearray(pages * 8192) + bytearray(tail * 8192)
+    if pages:
+        data[(pages - 1) * 8192 + at] = 7
+    offset, page = last_page(Given(bytes(data), most=most))
+    if pages:
+        assert (offset, page) == ((pages - 1) * 8192, bytes(data[(pages - 1) * 8192 : pages * 8192]))
+    else:
+        assert page == b""

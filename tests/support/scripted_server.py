@@ -172,6 +172,9 @@ class _Connection:
     def close(self) -> None:
         self._script.clear()
 
+    def take_leave(self, patience: float) -> None:
+        pass
+
     def parameter(self, name: str) -> str | None:
         return "off" if name == "in_hot_standby" else None
 

@@ -50,6 +50,17 @@ def stretch(begin, end):
     return pieces(at(begin), WAL[first:last])
 
 
+def last_page_position(number):
+    return LSN(((number + 1) << 20) - 8192)
+
+
+def last_page(number, fill=b""):
+    """A message with the last page of a segment, and its end altered."""
+    end = (number - 6) << 20
+    page = WAL[end - 8192 : end]
+    return wal(last_page_position(number), page[: len(page) - len(fill)] + fill)
+
+
 def flushed(megabytes):
     """A step that waits until so much was reported as flushed."""
     return lambda stream: stream.flushed >= at(megabytes)
@@ -194,10 +205,12 @@ def test_a_lost_connection_is_made_again_and_the_segment_begun_again(reception):
     with reception() as ours:
         ours.run(
             [*stretch(7, 8.5), flushed(8.5), ConnectionLost("cut")],
+            [last_page(7)],
             [keepalive(at(8)), flushed(8), *stretch(8, 9.25), ours.then_stop()],
         )
-        first, second = ours.server.streams
+        first, looked, second = ours.server.streams
         assert (first.start, second.start) == (START, at(8))
+        assert looked.start == last_page_position(7) and not looked.updates
         told = [update.flushed for update in second.updates if update.flushed.value]
         assert told[0] == at(8)  # what was reported before belongs to the other stream
         assert ours.stored(name(8)) == WAL[1 << 20 : 2 << 20]
@@ -236,6 +249,25 @@ def test_stopping_ends_the_pause_before_a_new_connection(reception):
         ours.run([*stretch(7, 7.5), ConnectionLost("cut")])
         timer.join()
         assert time.monotonic() - began < 30
+
+
+def test_a_server_with_other_wal_before_the_start_is_refused(reception):
+    with reception() as ours:
+        with pytest.raises(StreamRefused) as caught:
+            ours.run([*stretch(7, 8), flushed(8), ConnectionLost("cut")], [last_page(7, fill=b"other")])
+        assert "under a new name" in caught.value.hint
+        assert ours.stored(name(7)) == WAL[: 1 << 20]
+
+
+def test_a_server_that_has_removed_what_it_could_be_known_by_is_believed(reception):
+    gone = refused(f"requested WAL segment {name(7)} has already been removed", "58P01")
+    with reception() as ours:
+        ours.run(
+            [*stretch(7, 8), flushed(8), ConnectionLost("cut")],
+            [gone],
+            [*stretch(8, 8.5), ours.then_stop(flushed(8.5))],
+        )
+        assert ours.server.streams[-1].start == at(8)
 
 
 def test_a_timeline_switch_is_followed(reception):

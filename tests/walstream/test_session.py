@@ -281,9 +281,9 @@ def test_a_destination_of_whole_segments_answers_a_late_request_without_a_flushe
 
 def test_releasing_a_withheld_position_is_reported_at_once():
     session = begun()
-    session.withhold_flush = True
+    session.ceiling = LSN(0)
     session.receive(wal(START, 100, START + 100), 0.1)
     session.advance(START + 100, START + 100)
     assert session.due(0.2, WALL) is None
-    session.withhold_flush = False
+    session.ceiling = None
     assert read(session.due(0.3, WALL))[1] == START + 100
