@@ -176,12 +176,18 @@ class Protection:
 
     def held(self, segment: str, name: str = "main") -> bytes | None:
         """The bytes of a segment, wherever the repository or the spool has them, by the stock tools."""
-        for _ in range(2):  # it may be on its way
-            spool = self.home(name) / "streaming"
-            for path in (spool / segment, self.stored(name).get(segment), spool / f"{segment}.partial"):
-                with contextlib.suppress(FileNotFoundError):
-                    if path is not None and path.exists():
-                        return decompressed(path)
+        spool = self.home(name) / "streaming"
+        complete, partial = spool / segment, spool / f"{segment}.partial"
+
+        def stored() -> Path | None:
+            return self.stored(name).get(segment)
+
+        # It may be on its way: looked for in the order of that, it cannot slip by.
+        for look in (lambda: complete, stored, lambda: partial, lambda: complete, stored):
+            with contextlib.suppress(FileNotFoundError):
+                path = look()
+                if path is not None and path.exists():
+                    return decompressed(path)
         return None
 
     def listing(self) -> dict[str, int]:

@@ -65,15 +65,16 @@ def gap(server, stop):
     ]
 
 
+@pytest.mark.parametrize("synchronous", [True, False], ids=["synchronous", "at intervals"])
 @pytest.mark.parametrize("story", [completion, switch, gap], ids=lambda story: story.__name__)
-def test_what_was_acknowledged_survives_a_power_loss_at_any_call(tmp_path, story):
+def test_what_was_acknowledged_survives_a_power_loss_at_any_call(tmp_path, story, synchronous):
     finished = False
     for calls in count(1):
         root = tmp_path / str(calls)
         root.mkdir()
         with pytest.MonkeyPatch.context() as monkeypatch:
             disk = Disk(monkeypatch)
-            server, finished = receive(root, story, disk, calls)
+            server, finished = receive(root, story, synchronous, disk, calls)
             synced = disk.survivors(str(root))
         for files in (synced, everything(root)):
             assert_acknowledged_is_there(server, files)
@@ -83,7 +84,7 @@ def test_what_was_acknowledged_survives_a_power_loss_at_any_call(tmp_path, story
     assert calls > 60 and server.streams[-1].flushed > at(9)
 
 
-def receive(root, story, disk, calls):
+def receive(root, story, synchronous, disk, calls):
     """Play the story until the power goes; the server, and whether it came to its end."""
     server = ScriptedServer(position=at(7))
 
@@ -95,7 +96,7 @@ def receive(root, story, disk, calls):
     repository = new_repository(root)
     for directory in ("state", "streaming"):
         durable.make_directories(str(root / directory))
-    options = ReceiveOptions("host=here", synchronous=True, first_pause=0.01)
+    options = ReceiveOptions("host=here", synchronous=synchronous, flush_interval=0.01, first_pause=0.01)
     disk.stop_after(calls)
     with filing(repository.storage) as ours:
         try:
