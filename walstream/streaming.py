@@ -24,6 +24,7 @@ from walstream.standing import Standing
 log = logging.getLogger("walstream.receiver")
 
 MESSAGES_PER_TURN = 64
+SMALL_BATCH = 4
 SETTLING = 0.05
 
 
@@ -130,7 +131,6 @@ class Streaming:
                 now = time.monotonic()
                 self._sync_if_due(idle, now)
                 self._report(now)
-            moved, noted = session.flushed != noted, session.flushed
             self._look_around()
             if count and not self._control.streaming.is_set():
                 self._control.streaming.set()
@@ -139,7 +139,8 @@ class Streaming:
             if self._control.stopping or self._reached_end():
                 self._end()
                 return True
-            if idle:
+            if idle and not (count and self._watch.is_synchronous):  # else there may be more
+                moved, noted = session.flushed != noted, session.flushed
                 self._sleep(moved)
 
     def _look_around(self) -> None:
@@ -153,10 +154,14 @@ class Streaming:
         self._guard.look(time.monotonic(), self._watch.names_us)
 
     def _receive_some(self) -> tuple[int, bool]:
-        """Take in what has arrived, up to a bound; how many messages, and whether the copy ended."""
+        """Take in what has arrived, up to a bound; how many messages, and whether the copy ended.
+
+        The first few messages that commits wait for are not held up by another look at the socket.
+        """
+        few = SMALL_BATCH if self._watch.is_synchronous else 0
         for count in range(MESSAGES_PER_TURN):
             try:
-                message = self._connection.copied()
+                message = self._connection.copied(look=not 0 < count < few)
             except EndOfCopy:
                 return count, True
             if message is None:
