@@ -13,14 +13,15 @@ from dataclasses import dataclass
 
 from catalog import layout
 from catalog.codec import Codec
+from catalog.comparison import LONGER, OTHER, SAME, compare_padded, same_bytes
 from catalog.errors import Absent, Conflict, Corrupt, Malformed, StorageError
 from catalog.frames import FRAME_SIZE, Workers, encoder
 from catalog.local_storage import failed
 from catalog.lsn import SegmentSize
-from catalog.sink import PIECE, Reader
+from catalog.sink import Reader
 from catalog.storage import Storage
 from catalog.wal import WalShelf
-from catalog.walname import BACKUP, HISTORY, SEGMENT, Segment, kind_of
+from catalog.walname import BACKUP, HISTORY, PARTIAL, SEGMENT, Segment, kind_of
 from catalog.walpage import check_first_page
 
 FIRST_PAGE = 8192
@@ -44,7 +45,8 @@ class Filing:
 
         True when they were stored, False when an identical copy was there already. A segment that is
         not of full length, or whose first page does not belong to its name and to this cluster, is
-        ``Malformed``; other bytes than those stored under the name are a ``Conflict``.
+        ``Malformed``; other bytes than those stored under the name are a ``Conflict``. Only of a partial
+        segment a longer copy takes the place of the beginning that is stored; ``open_raw`` gives it twice then.
         """
         if kind_of(name) is None:
             raise Malformed(f"not the name of a WAL file: {name!r}")
@@ -55,30 +57,50 @@ class Filing:
             except Absent:
                 self._store(name, raw, path)
                 return True
-            return self._accept(name, key, stored, raw)
+            if self._is_longer(name, key, stored, raw):
+                self._replace(name, key, open_raw)
+                return True
+        finally:
+            raw.close()
+        self._sync(key)
+        return False
+
+    def _is_longer(self, name: str, key: str, stored: Reader, raw: Reader) -> bool:
+        """Whether the stored copy is only the beginning of the arriving one; ``Conflict`` when it is another."""
+        try:
+            found = self._compare(name, key, stored, raw)
+        finally:
+            stored.close()
+        if found == OTHER:
+            raise Conflict(
+                f"the repository holds other bytes under the name {name!r}",
+                "two servers write the same timeline: find out which is yours; nothing was overwritten",
+            )
+        return found == LONGER
+
+    def _replace(self, name: str, key: str, open_raw: Callable[[], Reader]) -> None:
+        # Nothing is lost if this is where it ends: all that the removed copy holds is in the arriving one as well,
+        # which stays where it is until it is stored.
+        raw = open_raw()
+        try:
+            self.storage.delete(key)
+            self._store(name, raw, None)
         finally:
             raw.close()
 
-    def _accept(self, name: str, key: str, stored: Reader, raw: Reader) -> bool:
-        try:
-            if not self._is_same(key, stored, raw):
-                raise Conflict(
-                    f"the repository holds other bytes under the name {name!r}",
-                    "two servers write the same timeline: find out which is yours; nothing was overwritten",
-                )
-        finally:
-            stored.close()
+    def _sync(self, key: str) -> None:
         try:
             self.storage.sync(key)
         except StorageError:
             # A second sync may report success for what this one lost: the next try writes anew.
             self.storage.delete(key)
             raise
-        return False
 
-    def _is_same(self, key: str, stored: Reader, raw: Reader) -> bool:
+    def _compare(self, name: str, key: str, stored: Reader, raw: Reader) -> str:
         try:
-            return _same_bytes(stored, raw)
+            if kind_of(name) == PARTIAL:
+                return compare_padded(stored, raw)
+            return SAME if same_bytes(stored, raw) else OTHER
         except Corrupt as damage:
             raise Conflict(
                 f"the stored {key!r} is damaged ({damage}), and another copy of it arrives",
@@ -127,16 +149,3 @@ def _read_first(reader: Reader) -> bytes:
     while len(first) < FIRST_PAGE and (piece := reader.read(FIRST_PAGE - len(first))):
         first += piece
     return first
-
-
-def _same_bytes(a: Reader, b: Reader) -> bool:
-    left = right = b""
-    while True:
-        left = left or a.read(PIECE)
-        right = right or b.read(PIECE)
-        if not left or not right:
-            return left == right
-        common = min(len(left), len(right))
-        if left[:common] != right[:common]:
-            return False
-        left, right = left[common:], right[common:]

@@ -1,13 +1,14 @@
+import errno
 import os
 
 import pytest
-from support.faults import Disk, PowerLoss
+from support.faults import Disk, PowerLoss, fail
 from support.filed_wal import filing, giving, name, segment_bytes
 from support.memory_storage import MemoryStorage
 from support.streams import Given, drain
 
 from catalog.codec import NAMES
-from catalog.errors import Conflict, Malformed
+from catalog.errors import Conflict, Malformed, StorageError
 from catalog.local_storage import LocalStorage
 from catalog.wal import WalShelf
 
@@ -120,6 +121,40 @@ def test_a_partial_segment_has_its_own_name_and_full_length(storage):
     assert put(storage, name(7), WAL, "zstd") is True
     with pytest.raises(Malformed):
         put(storage, f"{name(8)}.partial", padded[:-1])
+
+
+def padded(length):
+    return WAL[:length].ljust(1 << 20, b"\0")
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd"])
+def test_a_longer_copy_of_a_partial_segment_takes_the_place_of_its_beginning(storage, codec):
+    put(storage, f"{name(7)}.partial", padded(300_000), "zstd")
+    assert put(storage, f"{name(7)}.partial", padded(500_000), codec) is True
+    assert len(storage.content) == 1
+    assert raw(storage, f"{name(7)}.partial") == padded(500_000)
+    assert put(storage, f"{name(7)}.partial", padded(300_000), codec) is False
+    assert raw(storage, f"{name(7)}.partial") == padded(500_000)
+
+
+def test_a_partial_segment_of_another_branch_is_a_conflict(storage):
+    put(storage, f"{name(7)}.partial", padded(300_000))
+    other = bytearray(padded(500_000))
+    other[299_990] ^= 1
+    with pytest.raises(Conflict):
+        put(storage, f"{name(7)}.partial", bytes(other))
+    assert raw(storage, f"{name(7)}.partial") == padded(300_000)
+
+
+def test_a_longer_partial_segment_that_cannot_be_stored_is_stored_at_the_next_try(tmp_path, monkeypatch):
+    storage = LocalStorage(str(tmp_path))
+    put(storage, f"{name(7)}.partial", padded(300_000))
+    with monkeypatch.context() as faults:
+        fail(faults, "fsync", errno.EIO, times=1, when=lambda fd: "tmp" in os.readlink(f"/proc/self/fd/{fd}"))
+        with pytest.raises(StorageError):
+            put(storage, f"{name(7)}.partial", padded(500_000))
+    assert put(storage, f"{name(7)}.partial", padded(500_000)) is True
+    assert raw(storage, f"{name(7)}.partial") == padded(500_000)
 
 
 def test_what_was_opened_is_closed_however_it_ends(storage):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from catalog import coverage, layout
 from catalog.errors import Absent, WalstreamError
+from catalog.gaps import open_gaps, read_gaps
 from catalog.inventory import Inventory, Run
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import is_held
@@ -163,7 +164,10 @@ def _refused_files(label: str, errors: str) -> Item:
 
 
 def _wal_archive(label: str, settings: ServerSettings, repository: Repository, spool: str) -> Item:
-    """Gaps behind the oldest backup, along every path of timelines that a backup can be recovered on."""
+    """Gaps behind the oldest backup, along every path of timelines that a backup can be recovered on.
+
+    And those that the receiver had to accept: behind them there may be no complete segment yet.
+    """
     holdings = stored_holdings(repository)
     inventory = holdings.inventory
     if os.path.isdir(spool):
@@ -185,6 +189,8 @@ def _wal_archive(label: str, settings: ServerSettings, repository: Repository, s
             each for record in records for each in holdings.own.get(record.id, ())
         )
         gaps.update(coverage.missing(path, held, first, last, holdings.size))
+    for gap in open_gaps(read_gaps(settings.home, holdings.size), holdings):
+        gaps.update(inventory.missing(gap.run.timeline, gap.run.first, gap.run.last))
     if gaps:
         named = coverage.names(tuple(sorted(gaps)), holdings.size)
         return failure(
