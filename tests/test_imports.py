@@ -15,6 +15,7 @@ from support.modules import MODULES, ROOT, is_below
 OFFLINE = (
     *("catalog", "backup", "walstream.settings", "walstream.api", "walstream.cli"),
     *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details", "walstream.ops.restore"),
+    *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
 )
 ONLINE = (
     "backup.take",
