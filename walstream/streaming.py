@@ -125,6 +125,7 @@ class Streaming:
         self._look_around()
         self._report(time.monotonic())
         while True:
+            self._control.wakeup.clear()  # what happens from here on is seen in this turn, or ends its sleep
             count, ended = self._receive_some() if destination.has_room else (0, False)
             idle = count < MESSAGES_PER_TURN
             if not ended:
@@ -144,8 +145,7 @@ class Streaming:
                 self._sleep(moved)
 
     def _look_around(self) -> None:
-        """See what others did meanwhile, and let them see where we are; what they do from here on wakes us."""
-        self._control.wakeup.clear()
+        """See what others did meanwhile, and let them see where we are."""
         self._listener.raise_error()
         self._listener.require_room()
         self._standing.synchronous = self._watch.is_synchronous
@@ -191,8 +191,6 @@ class Streaming:
 
     def _sleep(self, moved: bool) -> None:
         """Until the server says something, a sync has ended, or the next moment at which something is due."""
-        if self._destination.flushed > self._session.flushed:
-            return  # a sync has ended since the report, and its call was forgotten before we looked around
         now = time.monotonic()
         timeout = self._session.deadline(now)
         if moved:
