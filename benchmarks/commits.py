@@ -21,6 +21,7 @@ from benchmarks.service import Service
 from walstream.ops.throwaway import ThrowawayServer
 
 CLIENTS = (1, 8, 32)
+WARM_UP = 1  # seconds, in which ours makes the first blank segments; theirs has done so before it streams
 OURS, THEIRS = "walstream_receive_wal", "pg_receivewal"
 SETTINGS = {
     "synchronous_standby_names": f"{OURS}, {THEIRS}",
@@ -75,11 +76,11 @@ class Commits:
         )
         return found == "1"
 
-    def load(self, clients: int) -> tuple[int, float]:
+    def load(self, clients: int, duration: int) -> tuple[int, float]:
         """Commit for some seconds; how many were made, in how many seconds."""
         argv = [
             *(str(self.scene.bin / "pgbench"), "-n", "-M", "prepared", "-f", str(self.scene.disk / "insert.sql")),
-            *("-c", str(clients), "-j", str(min(clients, 2)), "-T", str(self.seconds)),
+            *("-c", str(clients), "-j", str(min(clients, 2)), "-T", str(duration)),
             self.server.conninfo(),
         ]  # fmt: skip
         ended = subprocess.run(argv, env=environment(), capture_output=True, text=True)
@@ -106,8 +107,9 @@ class Standby:
         try:
             with Service(self._command(place, slot)) as receiver:
                 receiver.wait_for(lambda: commits.waits_for(self.name), "be the synchronous standby")
+                commits.load(self.clients, WARM_UP)
                 cpu = receiver.cpu()
-                made, seconds = commits.load(self.clients)
+                made, seconds = commits.load(self.clients, commits.seconds)
                 run = Run(seconds, receiver.cpu() - cpu, receiver.peak(), made, seconds * self.clients / made)
                 if not commits.waits_for(self.name):
                     raise Failed(f"{self.name} was not the synchronous standby at the end")

@@ -30,6 +30,7 @@ class Publisher:
         self._published = 0.0
         self._known: tuple[str, LSN | None] = ("", None)
         self._flushed: LSN | None = None
+        self._moved = 0.0
         self._failing = False
 
     def publish(self, standing: Standing) -> None:
@@ -41,9 +42,10 @@ class Publisher:
         now = time.monotonic()
         session = standing.session
         flushed = session.flushed if session else None
-        at_rest, self._flushed = flushed == self._flushed, flushed
+        if flushed != self._flushed:
+            self._flushed, self._moved = flushed, now
         known = (standing.phase, flushed)
-        news = at_rest and known != self._known
+        news = known != self._known and now - self._moved >= AT_REST
         if known[0] == self._known[0] and now - self._published < (AT_REST if news else EVERY):
             return
         self._published, self._known = now, known

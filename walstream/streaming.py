@@ -24,6 +24,7 @@ from walstream.standing import Standing
 log = logging.getLogger("walstream.receiver")
 
 MESSAGES_PER_TURN = 64
+SMALL_BATCH = 4
 SETTLING = 0.05
 GOODBYE = 5.0
 
@@ -118,13 +119,13 @@ class Streaming:
         self._look_around()
         self._report(time.monotonic())
         while True:
+            self._control.wakeup.clear()  # what happens from here on is seen in this turn, or ends its sleep
             count, ended = self._receive_some() if destination.has_room else (0, False)
             idle = count < MESSAGES_PER_TURN
             if not ended:
                 now = time.monotonic()
                 self._sync_if_due(idle, now)
                 self._report(now)
-            moved, noted = session.flushed != noted, session.flushed
             self._look_around()
             if count and not self._control.streaming.is_set():
                 self._control.streaming.set()
@@ -133,12 +134,12 @@ class Streaming:
             if self._control.stopping or self._reached_end():
                 self._end()
                 return True
-            if idle:
+            if idle and not (count and self._watch.is_synchronous):  # else there may be more
+                moved, noted = session.flushed != noted, session.flushed
                 self._sleep(moved)
 
     def _look_around(self) -> None:
-        """See what others did meanwhile, and let them see where we are; what they do from here on wakes us."""
-        self._control.wakeup.clear()
+        """See what others did meanwhile, and let them see where we are."""
         self._listener.raise_error()
         self._listener.require_room()
         self._standing.synchronous = self._watch.is_synchronous
@@ -148,10 +149,14 @@ class Streaming:
         self._guard.look(time.monotonic())
 
     def _receive_some(self) -> tuple[int, bool]:
-        """Take in what has arrived, up to a bound; how many messages, and whether the copy ended."""
+        """Take in what has arrived, up to a bound; how many messages, and whether the copy ended.
+
+        The first few messages that commits wait for are not held up by another look at the socket.
+        """
+        few = SMALL_BATCH if self._watch.is_synchronous else 0
         for count in range(MESSAGES_PER_TURN):
             try:
-                message = self._connection.copied()
+                message = self._connection.copied(look=not 0 < count < few)
             except EndOfCopy:
                 return count, True
             if message is None:
@@ -181,8 +186,6 @@ class Streaming:
 
     def _sleep(self, moved: bool) -> None:
         """Until the server says something, a sync has ended, or the next moment at which something is due."""
-        if self._destination.flushed > self._session.flushed:
-            return  # a sync has ended since the report, and its call was forgotten before we looked around
         now = time.monotonic()
         timeout = self._session.deadline(now)
         if moved:

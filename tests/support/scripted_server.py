@@ -236,7 +236,7 @@ class _Connection:
         (row,) = self.query(command)
         return row
 
-    def copied(self) -> memoryview | None:
+    def copied(self, *, look: bool = True) -> memoryview | None:
         assert self._stream is not None
         while self._script:
             step = self._script[0]

@@ -232,14 +232,16 @@ def test_progress_that_moves_all_the_time_is_published_now_and_then_and_when_it_
     tmp_path, intake, monkeypatch
 ):
     monkeypatch.setattr("walstream.publisher.EVERY", 3600)
-    monkeypatch.setattr("walstream.publisher.AT_REST", 0)
+    monkeypatch.setattr("walstream.publisher.AT_REST", 3600)
     made = intake()
     session = Session(at(7), SessionOptions(), 0.0)
     made.note(standing(session))
     for megabytes in (7.25, 7.5):
         session.advance(at(megabytes), at(megabytes))
         made.note(standing(session))
+        made.note(standing(session))
         assert read_receiver_state(str(tmp_path)).flushed == at(7)
+    monkeypatch.setattr("walstream.publisher.AT_REST", 0)
     made.note(standing(session))
     assert read_receiver_state(str(tmp_path)).flushed == at(7.5)
 
