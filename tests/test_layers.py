@@ -144,6 +144,8 @@ ROWS = {
     "walstream.settings": "catalog walstream.settings",
     "walstream.ops.listing": OFFLINE_OPS,
     "walstream.ops.details": OFFLINE_OPS,
+    "walstream.ops.held_wal": OFFLINE_OPS,
+    "walstream.ops.receiver_facts": f"{OFFLINE_OPS} walstream.archiver",
     "walstream.ops": f"{LIBRARY} walstream.settings",
     # What serves the library as well takes plain values; whoever imports wiring knows the settings.
     "walstream.ops.place": LIBRARY_ONLY,

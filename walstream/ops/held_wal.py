@@ -1,0 +1,60 @@
+"""All WAL that is held of a server, repository and spool together, with the gaps that are known. Offline."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from catalog import layout
+from catalog.coverage import Holdings, holds_wal_of
+from catalog.gaps import Gap, open_gaps, read_gaps
+from catalog.inventory import Inventory
+from catalog.repository import Repository, stored_holdings
+from catalog.timeline import Path
+from catalog.walname import kind_of
+
+
+@dataclass(frozen=True)
+class HeldWal:
+    """``stored`` is what the repository alone has, ``all`` with the spool; ``gaps`` are recorded ones."""
+
+    stored: Holdings
+    all: Holdings
+    gaps: tuple[Gap, ...]
+
+    @cached_property
+    def open_gaps(self) -> tuple[Gap, ...]:
+        """The gaps behind which no restorable backup begins yet."""
+        return tuple(open_gaps(self.gaps, self.stored))
+
+    def newest_path(self, timeline: int | None = None) -> Path:
+        """The path to a timeline, or else to the newest of which there is WAL or a backup."""
+        paths = self.all.paths()
+        if timeline in paths:
+            return paths[timeline]
+        with_backup = {record.end.timeline for record in self.all.records}
+        known = (
+            path
+            for number, path in paths.items()
+            if number in with_backup or holds_wal_of(number, self.all.inventory)
+        )
+        return next(known, paths[1])
+
+
+def held_wal(repository: Repository, home: str) -> HeldWal:
+    """Look at what there is; ``home`` has the spool and the recorded gaps."""
+    size = repository.identity.wal_segment_size
+    # The spool first, because segments travel from there to the repository.
+    spooled = Inventory.from_names(_spooled(os.path.join(home, layout.STREAMING)), size)
+    stored = stored_holdings(repository)
+    everything = replace(stored, inventory=spooled | stored.inventory)
+    return HeldWal(stored, everything, read_gaps(home, size))
+
+
+def _spooled(directory: str) -> Iterable[str]:
+    try:
+        return [name for name in os.listdir(directory) if kind_of(name) is not None]
+    except FileNotFoundError:
+        return []
