@@ -35,6 +35,8 @@ COMMANDS = (
     Command("backup", PROTECT, "take a base backup"),
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),
+    Command("status", PROTECT, "show the server, the receiver, the slot, and what can be recovered"),
+    Command("replication-status", PROTECT, "show who streams from a server, and how far each of them is"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
     Command("restore", RECOVER, "bring a cluster back, to the newest or a chosen moment", "recover"),
     Command("get-wal", RECOVER, "hand out one WAL file", light=True),

@@ -7,9 +7,6 @@ backups before it from being recovered further.
 from __future__ import annotations
 
 from catalog import coverage
-from catalog.gaps import as_inventory
-from catalog.inventory import Inventory, Run
-from catalog.timeline import Path
 from walstream.ops.held_wal import HeldWal
 from walstream.ops.items import Item, at_local_time, failure, fine
 from walstream.settings.server import ServerSettings
@@ -20,9 +17,12 @@ WAL_GAPS = "WAL gaps"
 
 def archive_item(settings: ServerSettings, held: HeldWal) -> Item:
     """What is missing behind the oldest backup, less the recorded gaps, which are another item."""
-    missing = missing_wal(held)
+    if held.problems:
+        remedy = "bring the file back from another copy of the repository, or take a new backup and delete this one"
+        return failure(WAL_ARCHIVE, "; ".join(held.problems[:3]), remedy)
+    missing = held.missing
     if missing:
-        named = coverage.names(tuple(sorted(missing)), held.all.size)
+        named = coverage.names(missing, held.all.size)
         return failure(
             WAL_ARCHIVE,
             f"missing since the oldest backup: {named}",
@@ -52,29 +52,3 @@ def gaps_item(settings: ServerSettings, held: HeldWal) -> Item:
         f"nothing behind these segments can be recovered: {'; '.join(told)}{more}",
         f"take a new backup: walstream backup {settings.name}",
     )
-
-
-def missing_wal(held: HeldWal) -> set[Run]:
-    """The holes behind the oldest backup, along every path that a backup can be recovered on."""
-    holdings = held.all
-    inventory = holdings.inventory | as_inventory(held.gaps)
-    followed: set[str] = set()
-    gaps: set[Run] = set()
-    for timeline, path in holdings.paths().items():
-        records = [record for record in holdings.records if coverage.carries(path, record)]
-        if not coverage.holds_wal_of(timeline, holdings.inventory):
-            records = [record for record in records if record.end.timeline == timeline]
-        records = [record for record in records if record.id not in followed]
-        if not records:
-            continue
-        followed |= {record.id for record in records}
-        first = min(record.first_segment.number for record in records)
-        own = Inventory.of(each for record in records for each in holdings.own.get(record.id, ()))
-        last = max(*(record.last_segment.number for record in records), _newest(held, path))
-        gaps.update(coverage.missing(path, inventory | own, first, last, holdings.size))
-    return gaps
-
-
-def _newest(held: HeldWal, path: Path) -> int:
-    newest = coverage.newest(path, held.all.inventory, held.all.size)
-    return newest.number if newest else 0

@@ -8,26 +8,54 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from catalog import layout
-from catalog.coverage import Holdings, holds_wal_of
-from catalog.gaps import Gap, open_gaps, read_gaps
-from catalog.inventory import Inventory
-from catalog.repository import Repository, stored_holdings
+from catalog.coverage import Holdings, carries, holds_wal_of, missing, newest
+from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps
+from catalog.inventory import Inventory, Run
+from catalog.repository import Repository, readable_holdings
 from catalog.timeline import Path
 from catalog.walname import kind_of
 
 
 @dataclass(frozen=True)
 class HeldWal:
-    """``stored`` is what the repository alone has, ``all`` with the spool; ``gaps`` are recorded ones."""
+    """``stored`` is what the repository alone has, ``all`` with the spool; ``gaps`` are recorded ones.
+
+    ``problems`` say which documents could not be read, and so do not count.
+    """
 
     stored: Holdings
     all: Holdings
     gaps: tuple[Gap, ...]
+    problems: tuple[str, ...] = ()
 
     @cached_property
     def open_gaps(self) -> tuple[Gap, ...]:
         """The gaps behind which no restorable backup begins yet."""
         return tuple(open_gaps(self.gaps, self.stored))
+
+    @cached_property
+    def missing(self) -> tuple[Run, ...]:
+        """The holes behind the oldest backup, along every path that a backup can be recovered on.
+
+        Recorded gaps are not among them.
+        """
+        holdings, known = self.all, self.all.inventory | as_inventory(self.gaps)
+        followed: set[str] = set()
+        holes: set[Run] = set()
+        for timeline, path in holdings.paths().items():
+            records = [record for record in holdings.records if carries(path, record)]
+            if not holds_wal_of(timeline, holdings.inventory):
+                records = [record for record in records if record.end.timeline == timeline]
+            records = [record for record in records if record.id not in followed]
+            if not records:
+                continue
+            followed |= {record.id for record in records}
+            first = min(record.first_segment.number for record in records)
+            end = newest(path, holdings.inventory, holdings.size)
+            last = max(*(record.last_segment.number for record in records), end.number if end else 0)
+            own = Inventory.of(each for record in records for each in holdings.own.get(record.id, ()))
+            holes.update(missing(path, known | own, first, last, holdings.size))
+        return tuple(sorted(holes))
 
     def newest_path(self, timeline: int | None = None) -> Path:
         """The path to a timeline, or else to the newest of which there is WAL or a backup."""
@@ -48,9 +76,9 @@ def held_wal(repository: Repository, home: str) -> HeldWal:
     size = repository.identity.wal_segment_size
     # The spool first, because segments travel from there to the repository.
     spooled = Inventory.from_names(_spooled(os.path.join(home, layout.STREAMING)), size)
-    stored = stored_holdings(repository)
+    stored, problems = readable_holdings(repository)
     everything = replace(stored, inventory=spooled | stored.inventory)
-    return HeldWal(stored, everything, read_gaps(home, size))
+    return HeldWal(stored, everything, read_gaps(home, size), tuple(problems))
 
 
 def _spooled(directory: str) -> Iterable[str]:

@@ -1,0 +1,190 @@
+"""What ``status`` says of receiving: the receiver, positions and lag, archiving, the slot. Pure."""
+
+from __future__ import annotations
+
+from catalog.lsn import LSN
+from catalog.state import ReceiverState
+from walstream.cli.status_entries import NOT_KNOWN, Entry, moment, timestamp
+from walstream.cli.units import duration, size
+from walstream.ops.receiver_facts import lag_of
+from walstream.ops.status_facts import ServerStatus
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # What asks a server loads psycopg.
+    from walstream.slots import SlotFacts
+
+
+def receiving_entries(status: ServerStatus, now: float) -> list[Entry]:
+    """All of it; what has never run says so in one line."""
+    if status.receiver is None:
+        return []
+    entries = [_receiver(status)]
+    if status.settings is not None:
+        entries.append(_synchronous(status))
+    state = status.receiver.state
+    if state is not None and state.timeline:
+        entries += _positions(status, state, now)
+    return [*entries, *_archiving(status), *_slot(status)]
+
+
+def _receiver(status: ServerStatus) -> Entry:
+    receiver = status.receiver
+    state = receiver.live if receiver is not None else None
+    if receiver is None or not receiver.running:
+        return Entry("receiver", "Receiver", "not running", {"running": False})
+    if state is None:
+        return Entry("receiver", "Receiver", "has just been started", {"running": True})
+    message = f"{state.phase} since {moment(state.since)}"
+    if state.phase == "streaming":
+        message += f" from host {state.host}" if state.host else ""
+    elif state.trouble:
+        message += f" because {state.trouble}"
+    facts = {
+        "running": True,
+        "pid": state.pid,
+        "phase": state.phase,
+        "since": moment(state.since),
+        "since_timestamp": timestamp(state.since),
+        "host": state.host,
+        "trouble": state.trouble,
+    }
+    return Entry("receiver", "Receiver", f"{message} (process {state.pid})", facts)
+
+
+def _synchronous(status: ServerStatus) -> Entry:
+    """Whether every batch is synced at once, and whether commits wait for that."""
+    state = status.receiver.live if status.receiver is not None else None
+    named = status.named if status.named is not None else state.named if state is not None else None
+    synchronous = state is not None and state.synchronous
+    facts = {"synchronous": synchronous, "named": named, "withheld": state is not None and state.withheld}
+    if named is None:
+        message = NOT_KNOWN
+    elif named and state is None:
+        message = "commits may wait for this receiver, which does not run"
+    elif named and state is not None and state.withheld:
+        message = "commits may wait for this receiver, and none is acknowledged while a gap is open"
+    elif named:
+        message = "yes, commits may wait for this receiver"
+        message = message if synchronous else "no, although commits may wait for this receiver"
+    elif synchronous:
+        message = "yes, although no commit waits for this receiver"
+    else:
+        message = "no"
+    return Entry("synchronous", "Synchronous", message, facts)
+
+
+def _positions(status: ServerStatus, state: ReceiverState, now: float) -> list[Entry]:
+    """Where the receiver is, or was when it ended, and how far that is behind."""
+    known = status.wal.position if status.wal is not None else None
+    timeline, server = known if known is not None else (state.timeline, state.server)
+    shown = (
+        str(state.timeline)
+        if timeline == state.timeline
+        else f"{state.timeline}; the server is on {timeline}"
+    )
+    entries = [
+        Entry(
+            "timeline", "Timeline", shown, {"receiver_timeline": state.timeline, "server_timeline": timeline}
+        ),
+        _position(
+            "server_lsn", "Server position", server, "" if known is not None else " when last heard of"
+        ),
+        _position("written_lsn", "Written position", state.written),
+        _position("flushed_lsn", "Flushed position", state.flushed),
+    ]
+    if timeline != state.timeline:
+        return entries
+    lag = lag_of(state, known, now)
+    live = status.receiver is not None and status.receiver.running
+    message, facts = size(lag.nbytes), {"lag_bytes": lag.nbytes}
+    if live:
+        message += f", {duration(lag.seconds)}"
+        facts |= {"lag_seconds": round(lag.seconds, 3)}  # type: ignore[dict-item]
+    return [*entries, Entry("receiver_lag", "Receiver lag", message, facts)]
+
+
+def _position(key: str, description: str, position: LSN, more: str = "") -> Entry:
+    return Entry(key, description, f"{position}{more}", {"lsn": str(position)})
+
+
+def _archiving(status: ServerStatus) -> list[Entry]:
+    receiver, entries = status.receiver, []
+    if receiver is None:
+        return []
+    state, stored = receiver.state, status.stored
+    name = at = None
+    if state is not None and state.last_archived is not None:
+        name, at = state.last_archived, state.last_archived_at
+    elif stored is not None and stored.last is not None:
+        name, at = stored.last.name, stored.last.since
+    when = {"at": moment(at), "at_timestamp": timestamp(at)} if at is not None else {}
+    message = f"{name}, at {moment(at)}" if at is not None else name or "none yet"
+    entries.append(
+        Entry("last_archived_segment", "Last archived segment", message, {"segment": name, **when})
+    )
+    spool, limit = receiver.spool, status.settings.spool_limit if status.settings is not None else None
+    message = f"{spool.segments} segments, {size(spool.nbytes)}"
+    message += f", the oldest since {moment(spool.since)}" if spool.since is not None else ""
+    message += f" (limit {size(limit)})" if limit is not None else ""
+    facts = {"segments": spool.segments, "spool_bytes": spool.nbytes, "spool_limit_bytes": limit}
+    entries.append(Entry("spool", "Segments waiting to be archived", message, facts))
+    if receiver.live is not None and receiver.live.archive_trouble is not None:
+        trouble = receiver.live.archive_trouble
+        entries.append(Entry("archive_trouble", "Archiving has to wait", trouble))
+    return entries
+
+
+def _slot(status: ServerStatus) -> list[Entry]:
+    settings, wal = status.settings, status.wal
+    if settings is None or wal is None:
+        return []
+    key, description = "replication_slot", "Replication slot"
+    if settings.slot_name is None:
+        return [Entry(key, description, "none is configured")]
+    if wal.cluster is None:
+        return [
+            Entry(key, description, f"{settings.slot_name}, {NOT_KNOWN}", {"slot_name": settings.slot_name})
+        ]
+    if wal.slot is None:
+        message = f"{settings.slot_name} is not on the server"
+        return [Entry(key, description, message, {"slot_name": settings.slot_name})]
+    return [
+        Entry(
+            key,
+            description,
+            _slot_message(settings.slot_name, wal.slot),
+            _slot_facts(settings.slot_name, wal.slot),
+        )
+    ]
+
+
+def _slot_message(name: str, slot: SlotFacts) -> str:
+    words = [name, "active" if slot.active else "not active"]
+    if slot.inactive_since is not None and not slot.active:
+        words[1] += f" since {moment(slot.inactive_since)}"
+    words.append(slot.wal_status or "no WAL status")
+    if slot.invalidated is not None:
+        words.append(f"invalidated ({slot.invalidated})")
+    words.append(
+        f"keeps {size(slot.retained or 0)} of WAL from {slot.restart} on" if slot.restart else "keeps no WAL"
+    )
+    words.append("no limit" if slot.safe is None and slot.restart else "")
+    if slot.safe is not None:
+        words.append(f"may lose it after {size(max(slot.safe, 0))} more")
+    return ", ".join(word for word in words if word)
+
+
+def _slot_facts(name: str, slot: SlotFacts) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "slot_name": name,
+        "active": slot.active,
+        "wal_status": slot.wal_status,
+        "restart_lsn": str(slot.restart) if slot.restart else None,
+        "retained_bytes": slot.retained,
+        "safe_wal_size_bytes": slot.safe,
+        "invalidation_reason": slot.invalidated,
+    }
+    if slot.inactive_since is not None:
+        facts["inactive_since_timestamp"] = timestamp(slot.inactive_since)
+    return facts
