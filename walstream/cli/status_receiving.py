@@ -32,7 +32,9 @@ def _receiver(status: ServerStatus) -> Entry:
     receiver = status.receiver
     state = receiver.live if receiver is not None else None
     if receiver is None or not receiver.running:
-        return Entry("receiver", "Receiver", "not running", {"running": False})
+        wanted = status.settings is None or status.settings.streaming_archiver
+        message = "not running" if wanted else "not running, as streaming_archiver is off"
+        return Entry("receiver", "Receiver", message, {"running": False})
     if state is None:
         return Entry("receiver", "Receiver", "has just been started", {"running": True})
     message = f"{state.phase} since {moment(state.since)}"
@@ -93,14 +95,16 @@ def _positions(status: ServerStatus, state: ReceiverState, now: float) -> list[E
         _position("written_lsn", "Written position", state.written),
         _position("flushed_lsn", "Flushed position", state.flushed),
     ]
-    if timeline != state.timeline:
+    live = status.receiver is not None and status.receiver.running
+    if timeline != state.timeline or (known is None and not live):
         return entries
     lag = lag_of(state, known, now)
-    live = status.receiver is not None and status.receiver.running
-    message, facts = size(lag.nbytes), {"lag_bytes": lag.nbytes}
+    facts: dict[str, object] = {"lag_bytes": lag.nbytes}
+    message = size(lag.nbytes)
     if live:
+        facts["lag_seconds"] = round(lag.seconds, 3)
         message += f", {duration(lag.seconds)}"
-        facts |= {"lag_seconds": round(lag.seconds, 3)}  # type: ignore[dict-item]
+    message += "" if known is not None else ", behind what was last heard of"
     return [*entries, Entry("receiver_lag", "Receiver lag", message, facts)]
 
 
@@ -124,7 +128,7 @@ def _archiving(status: ServerStatus) -> list[Entry]:
         Entry("last_archived_segment", "Last archived segment", message, {"segment": name, **when})
     )
     spool, limit = receiver.spool, status.settings.spool_limit if status.settings is not None else None
-    message = f"{spool.segments} segments, {size(spool.nbytes)}"
+    message = f"{spool.segments}, {size(spool.nbytes)}"
     message += f", the oldest since {moment(spool.since)}" if spool.since is not None else ""
     message += f" (limit {size(limit)})" if limit is not None else ""
     facts = {"segments": spool.segments, "spool_bytes": spool.nbytes, "spool_limit_bytes": limit}

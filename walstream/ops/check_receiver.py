@@ -83,19 +83,16 @@ def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> It
 def lag_items(
     settings: ServerSettings, state: ReceiverState | None, server: tuple[int, LSN] | None, now: float
 ) -> list[Item]:
-    """How far a running receiver is behind; ``server`` is the server's timeline and position."""
+    """How far a running receiver is behind; ``server`` is the server's timeline and position, if it told them."""
     if state is None or not state.timeline:
+        return []
+    if state.withheld:
+        about = "no commit that waits for this receiver is acknowledged, because of an open gap"
+        return [failure(LAG, about, f"take a new backup: walstream backup {settings.name}")]
+    if server is None:
         return []
     lag = lag_of(state, server, now)
     hint = f"{in_units(lag.nbytes)}, {lag.seconds:.1f} s behind the server"
-    if state.withheld:
-        return [
-            failure(
-                LAG,
-                f"{hint}; nothing is acknowledged to commits that wait for this receiver, because of an open gap",
-                f"take a new backup: walstream backup {settings.name}",
-            )
-        ]
     if lag.seconds > NOTABLE_LAG:
         return [warned(LAG, hint, "see whether the network or the disk of the spool is too slow")]
     return [fine(LAG, hint)]
