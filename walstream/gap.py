@@ -16,7 +16,7 @@ from walstream.session import Session
 
 log = logging.getLogger("walstream.receiver")
 
-GAP_CHECK_INTERVAL = 30.0
+GAP_CHECK_INTERVAL = 3.0
 UNDEFINED_FILE = "58P01"
 _SEGMENT_NAME = re.compile(r"(?<![0-9A-F])[0-9A-F]{24}(?![0-9A-F])")
 

@@ -19,7 +19,7 @@ from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.inventory import Inventory
 from catalog.local_storage import failed
 from catalog.lsn import LSN
-from catalog.repository import Repository, stored_holdings
+from catalog.repository import Repository, span_holdings
 from catalog.sink import Reader
 from catalog.timeline import History, Path, contradicts
 from catalog.walname import Segment, history_name, timeline_in
@@ -151,7 +151,12 @@ class Intake:
     def has_open_gap(self) -> bool:
         """Whether there is a gap behind which no restorable backup begins yet."""
         gaps = read_gaps(self._options.home, self._repository.identity.wal_segment_size)
-        return bool(gaps) and bool(open_gaps(gaps, stored_holdings(self._repository)))
+        if not gaps:
+            return False
+        first = min(gap.run.last for gap in gaps)
+        # Only their own WAL is listed: this is asked every few seconds, and a year of WAL is half a million files.
+        behind = [each for each in self._repository.backups.records() if each.first_segment.number > first]
+        return bool(open_gaps(gaps, span_holdings(self._repository, behind)))
 
     def raise_error(self) -> None:
         """Raise what ended the archiver, if anything did."""
@@ -214,10 +219,13 @@ class Intake:
         durable.sync_directory(self._directory)
 
     def _retire_partials(self, start: Start, history: History) -> None:
-        """Store the partial segments of timelines that will not be streamed now: ancestors, and other branches."""
+        """Store the partial segments that the stream will not come to: behind it, or of other timelines."""
+        size = self._repository.identity.wal_segment_size
         ahead = {leg.timeline for leg in Path.of(history).legs if leg.timeline >= start.timeline}
         for name in partials_in(self._directory):
-            if timeline_in(name) not in ahead:
+            segment = Segment.parse(name, size)
+            passed = segment.timeline == start.timeline and segment.number < size.number_at(start.position)
+            if passed or segment.timeline not in ahead:
                 self._retire(name)
 
     def _retire(self, name: str) -> None:

@@ -228,6 +228,7 @@ class Receiver:
             start.position,
             SessionOptions(
                 status_interval=options.status_interval,
+                timeout=options.timeout,
                 report_flush=self._target.durable,
                 whole_segments=self._target.whole_segments,
                 report_applied=options.report_applied,

@@ -62,6 +62,7 @@ class Target(Protocol):
 class ReceiveOptions:
     """How to receive; times in seconds.
 
+    A server that is silent for ``timeout`` counts as lost; it is asked for a sign of life at half of that.
     ``synchronous`` None asks the server whether its ``synchronous_standby_names`` names us.
     Without ``slot``, ``temporary_slot`` keeps the server from removing WAL for as long as a connection lasts.
     ``end_position``: stop once everything before it is flushed. Without ``reconnect`` the first lost
@@ -79,6 +80,7 @@ class ReceiveOptions:
     synchronous: bool | None = None
     flush_interval: float = 1.0
     status_interval: float = 10.0
+    timeout: float = 60.0
     report_applied: bool = False
     end_position: LSN | None = None
     reconnect: bool = True

@@ -197,6 +197,15 @@ def standing(session):
     return made
 
 
+def test_a_partial_before_a_gap_is_retired(tmp_path, intake, repository):
+    made = intake()
+    leave(tmp_path, f"{name(7)}.partial", 7)
+    made.accept_gap(Path.of(history(1)), at(7), at(9))
+    assert begin(made, facts(), at(7)) == (1, 9)
+    assert stored(repository, f"{name(7)}.partial") == segment_bytes(7)
+    assert os.listdir(tmp_path / "streaming") == []
+
+
 def test_progress_is_published_for_others_to_see(tmp_path, intake):
     session = Session(LSN(7 << 20), SessionOptions(), 0.0)
     session.receive(wal(at(7), bytes(1 << 19)), 0.0)
