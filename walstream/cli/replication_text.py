@@ -72,7 +72,8 @@ def minimal_line(client: Client, settings: ServerSettings) -> str:
         positions += [("F", client.flushed), ("R", client.replayed)]
     told = " ".join(f"{word}:{'-' if position is None else position}" for word, position in positions)
     priority = "-" if client.sync_priority is None else client.sync_priority
-    line = f"{letter}) {client.user or '-'}@{client.hostname or client.address or 'socket'} {told}"
+    host = client.hostname or client.address or ("-" if client.port is None else "socket")
+    line = f"{letter}) {client.user or '-'}@{host} {told}"
     mark = " (the receiver of this server)" if is_ours(client, settings) else ""
     return f"{line} P:{priority} AN:{client.application_name or '-'}{mark}"
 
