@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support.modules import ROOT
 from support.receiving import receiving
 
 from walstream.ops import wiring
@@ -63,6 +64,17 @@ def test_all_is_well_while_a_receiver_runs(cluster_factory, protected, items, co
     labels = [line.split(":")[0].strip() for line in shown.splitlines()[1:5]]
     assert labels[0] == "PostgreSQL" and labels[2:] == ["PostgreSQL streaming", "wal_level"]
     assert "\treceive-wal running: OK\n" in shown and "remedy" not in shown
+
+
+def test_every_item_is_documented(cluster_factory, protected, commands):
+    cluster = cluster_factory()
+    settings = protected(cluster)
+    with receiving(settings):
+        shown = commands("check", "main").out
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    labels = [line.split(":")[0].strip() for line in shown.splitlines()[1:] if not line.startswith("\t  ")]
+    assert len(labels) > 20
+    assert [label for label in labels if f"| `{label}` |" not in page] == []
 
 
 def test_without_a_receiver_it_says_how_to_start_one(server, protected, items):
