@@ -43,7 +43,7 @@ FIRST, SECOND = record(2.25, 3.5), record(8.25, 8.5)
 STORED = StoredStatus(
     size=MB,
     backups=(FIRST,),
-    last=LastSegment("000000010000000000000004", NOW),
+    last=LastSegment("000000010000000000000004", NOW - 120),
     gaps=(),
     open_gaps=(),
     missing=(),
@@ -154,7 +154,13 @@ def test_one_that_does_not_run_leaves_its_positions(said):
 def test_one_that_never_ran_has_no_positions(said):
     found = said(receiver=ReceiverFacts(False, None, EMPTY))
     assert "flushed_lsn" not in found
-    assert found["last_archived_segment"].message == "000000010000000000000004, at 2027-01-15 08:00:00+00:00"
+    assert found["last_archived_segment"].message == "000000010000000000000004, at 2027-01-15 07:58:00+00:00"
+
+
+def test_what_somebody_else_archived_later_is_the_last(said):
+    newer = replace(STORED, last=LastSegment("000000010000000000000004", NOW - 30))
+    assert said(stored=newer)["last_archived_segment"].facts["segment"] == "000000010000000000000004"
+    assert said(stored=None)["last_archived_segment"].facts["segment"] == "000000010000000000000002"
 
 
 def test_a_server_on_another_timeline_has_no_lag(said):

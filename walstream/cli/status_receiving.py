@@ -6,8 +6,9 @@ from catalog.lsn import LSN
 from catalog.state import ReceiverState
 from walstream.cli.status_entries import NOT_KNOWN, Entry, moment, timestamp
 from walstream.cli.units import duration, size
-from walstream.ops.receiver_facts import lag_of
+from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts, lag_of
 from walstream.ops.status_facts import ServerStatus
+from walstream.standing import STREAMING
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,28 +18,27 @@ if TYPE_CHECKING:
 
 def receiving_entries(status: ServerStatus, now: float) -> list[Entry]:
     """All of it; what has never run says so in one line."""
-    if status.receiver is None:
-        return []
-    entries = [_receiver(status)]
-    if status.settings is not None:
-        entries.append(_synchronous(status))
-    state = status.receiver.state
-    if state is not None and state.timeline:
-        entries += _positions(status, state, now)
-    return [*entries, *_archiving(status), *_slot(status)]
-
-
-def _receiver(status: ServerStatus) -> Entry:
     receiver = status.receiver
-    state = receiver.live if receiver is not None else None
-    if receiver is None or not receiver.running:
+    if receiver is None:
+        return []
+    entries = [_receiver(status, receiver)]
+    if status.settings is not None:
+        entries.append(_synchronous(status, receiver))
+    if receiver.state is not None and receiver.state.timeline:
+        entries += _positions(status, receiver.state, now)
+    return [*entries, *_archiving(status, receiver), *_slot(status)]
+
+
+def _receiver(status: ServerStatus, receiver: ReceiverFacts) -> Entry:
+    state = receiver.live
+    if not receiver.running:
         wanted = status.settings is None or status.settings.streaming_archiver
         message = "not running" if wanted else "not running, as streaming_archiver is off"
         return Entry("receiver", "Receiver", message, {"running": False})
     if state is None:
         return Entry("receiver", "Receiver", "has just been started", {"running": True})
     message = f"{state.phase} since {moment(state.since)}"
-    if state.phase == "streaming":
+    if state.phase == STREAMING:
         message += f" from host {state.host}" if state.host else ""
     elif state.trouble:
         message += f" because {state.trouble}"
@@ -54,25 +54,22 @@ def _receiver(status: ServerStatus) -> Entry:
     return Entry("receiver", "Receiver", f"{message} (process {state.pid})", facts)
 
 
-def _synchronous(status: ServerStatus) -> Entry:
+def _synchronous(status: ServerStatus, receiver: ReceiverFacts) -> Entry:
     """Whether every batch is synced at once, and whether commits wait for that."""
-    state = status.receiver.live if status.receiver is not None else None
+    state = receiver.live
     named = status.named if status.named is not None else state.named if state is not None else None
     synchronous = state is not None and state.synchronous
     facts = {"synchronous": synchronous, "named": named, "withheld": state is not None and state.withheld}
     if named is None:
         message = NOT_KNOWN
-    elif named and state is None:
+    elif named and not receiver.running:
         message = "commits may wait for this receiver, which does not run"
     elif named and state is not None and state.withheld:
         message = "commits may wait for this receiver, and none is acknowledged while a gap is open"
     elif named:
-        message = "yes, commits may wait for this receiver"
-        message = message if synchronous else "no, although commits may wait for this receiver"
-    elif synchronous:
-        message = "yes, although no commit waits for this receiver"
+        message = f"{'yes,' if synchronous else 'no, although'} commits may wait for this receiver"
     else:
-        message = "no"
+        message = "yes, although no commit waits for this receiver" if synchronous else "no"
     return Entry("synchronous", "Synchronous", message, facts)
 
 
@@ -80,18 +77,12 @@ def _positions(status: ServerStatus, state: ReceiverState, now: float) -> list[E
     """Where the receiver is, or was when it ended, and how far that is behind."""
     known = status.wal.position if status.wal is not None else None
     timeline, server = known if known is not None else (state.timeline, state.server)
-    shown = (
-        str(state.timeline)
-        if timeline == state.timeline
-        else f"{state.timeline}; the server is on {timeline}"
-    )
+    elsewhere = "" if timeline == state.timeline else f"; the server is on {timeline}"
+    timelines = {"receiver_timeline": state.timeline, "server_timeline": timeline}
+    heard = "" if known is not None else " when last heard of"
     entries = [
-        Entry(
-            "timeline", "Timeline", shown, {"receiver_timeline": state.timeline, "server_timeline": timeline}
-        ),
-        _position(
-            "server_lsn", "Server position", server, "" if known is not None else " when last heard of"
-        ),
+        Entry("timeline", "Timeline", f"{state.timeline}{elsewhere}", timelines),
+        _position("server_lsn", "Server position", server, heard),
         _position("written_lsn", "Written position", state.written),
         _position("flushed_lsn", "Flushed position", state.flushed),
     ]
@@ -112,31 +103,34 @@ def _position(key: str, description: str, position: LSN, more: str = "") -> Entr
     return Entry(key, description, f"{position}{more}", {"lsn": str(position)})
 
 
-def _archiving(status: ServerStatus) -> list[Entry]:
-    receiver, entries = status.receiver, []
-    if receiver is None:
-        return []
-    state, stored = receiver.state, status.stored
-    name = at = None
-    if state is not None and state.last_archived is not None:
-        name, at = state.last_archived, state.last_archived_at
-    elif stored is not None and stored.last is not None:
-        name, at = stored.last.name, stored.last.since
+def _archiving(status: ServerStatus, receiver: ReceiverFacts) -> list[Entry]:
+    name, at = _last_archived(status)
     when = {"at": moment(at), "at_timestamp": timestamp(at)} if at is not None else {}
     message = f"{name}, at {moment(at)}" if at is not None else name or "none yet"
-    entries.append(
-        Entry("last_archived_segment", "Last archived segment", message, {"segment": name, **when})
+    last = Entry("last_archived_segment", "Last archived segment", message, {"segment": name, **when})
+    limit = status.settings.spool_limit if status.settings is not None else None
+    trouble = receiver.live.archive_trouble if receiver.live is not None else None
+    entries = [last, _spool(receiver.spool, limit)]
+    return (
+        entries if trouble is None else [*entries, Entry("archive_trouble", "Archiving has to wait", trouble)]
     )
-    spool, limit = receiver.spool, status.settings.spool_limit if status.settings is not None else None
+
+
+def _spool(spool: SpoolFacts, limit: int | None) -> Entry:
     message = f"{spool.segments}, {size(spool.nbytes)}"
     message += f", the oldest since {moment(spool.since)}" if spool.since is not None else ""
     message += f" (limit {size(limit)})" if limit is not None else ""
     facts = {"segments": spool.segments, "spool_bytes": spool.nbytes, "spool_limit_bytes": limit}
-    entries.append(Entry("spool", "Segments waiting to be archived", message, facts))
-    if receiver.live is not None and receiver.live.archive_trouble is not None:
-        trouble = receiver.live.archive_trouble
-        entries.append(Entry("archive_trouble", "Archiving has to wait", trouble))
-    return entries
+    return Entry("spool", "Segments waiting to be archived", message, facts)
+
+
+def _last_archived(status: ServerStatus) -> tuple[str | None, float | None]:
+    """What the receiver archived last, or what is newest in the repository, whichever came later."""
+    state = status.receiver.state if status.receiver is not None else None
+    stored = status.stored.last if status.stored is not None else None
+    told = (state.last_archived, state.last_archived_at) if state is not None else (None, None)
+    seen = (stored.name, stored.since) if stored is not None else (None, None)
+    return told if told[0] is not None and (told[1] or 0) >= (seen[1] or 0) else seen
 
 
 def _slot(status: ServerStatus) -> list[Entry]:
