@@ -6,12 +6,15 @@ BIN := $(VENV)/bin
 UV := .boot/bin/uv
 ARGS ?=
 REQUIRED := 15,16,17,18
+# What receives WAL from a real server.
+RECEIVING := $(addprefix tests/server/,$(addsuffix .py,test_receive test_network test_promotions test_standbys \
+  test_segment_sizes test_tls test_refusals test_gaps)) tests/faults
 # On CI a missing server is a failure, so that no version goes untested without a word.
 REQUIRE := $(if $(filter true,$(CI)),--require-servers=$(REQUIRED))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test lint pytest test-faults bench servers test-servers lock clean
+.PHONY: help venv demo test lint pytest test-faults test-matrix bench servers test-servers lock clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1 /p' Makefile | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -37,8 +40,12 @@ pytest: venv  ## the tests alone; ARGS="-k segment --pg-versions=17"
 	@$(if $(ARGS),,echo "==> pytest: backup and restore on PostgreSQL 16 and 17, too")
 	@$(if $(ARGS),,$(BIN)/python -m pytest -n 2 $(REQUIRE) --pg-versions=16,17 tests/server/test_restore_matrix.py)
 
-test-faults: venv test-servers  ## kill receivers, backups and restores, twenty times each; ARGS="--rounds 100"
+test-faults: venv test-servers  ## kill processes and cut networks at twenty moments; ARGS="--rounds 200"
 	@$(BIN)/python -m pytest tests/faults -n 2 --rounds 20 $(REQUIRE) $(ARGS)
+
+test-matrix: venv servers  ## all that receives WAL, on each of PostgreSQL 13 to 18; ARGS="-k network"
+	@echo "==> pytest: receiving from PostgreSQL 13, 14, 15, 16, 17 and 18"
+	@$(BIN)/python -m pytest -n 2 -rs $(REQUIRE) --pg-versions=13,14,15,16,17,18 $(RECEIVING) $(ARGS)
 
 bench: venv  ## the benchmarks, against PostgreSQL's own tools
 	@$(BIN)/python -m benchmarks $(ARGS)

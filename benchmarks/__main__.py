@@ -30,7 +30,7 @@ def main() -> int:
         signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
     )  # so that the server is stopped
     if options.quick:
-        options.size, options.runs = min(options.size, 0.1), 1
+        options.size, options.runs, options.seconds = min(options.size, 0.1), 1, 1
     try:
         with scene(round(options.size * GIGABYTE), options.pg, options.memory, options.directory) as place:
             return _measure(place, options)
@@ -47,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--size", type=float, default=1.0, help="GB of cluster and of WAL (default: 1)")
     parser.add_argument("--runs", type=int, default=5, help="pairs for each row (default: 5)")
+    parser.add_argument(
+        "--seconds", type=int, default=10, help="how long each run commits (rows commits-…; default: 10)"
+    )
     parser.add_argument("--pg", type=int, default=17, help="version of server and tools (default: 17)")
     parser.add_argument(
         "--memory", type=Path, default=Path("/dev/shm"), help="where nothing is synced (default: /dev/shm)"
@@ -59,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(place: Scene, options: argparse.Namespace) -> int:
-    rows = [row for row in all_rows(place) if not options.rows or row.key.startswith(tuple(options.rows))]
+    rows = all_rows(place, options.seconds)
+    if options.rows:
+        rows = [row for row in rows if row.key.startswith(tuple(options.rows))]
     found: list[tuple[Row, Comparison]] = []
     for number, row in enumerate(rows, 1):
         print(f"\r{number}/{len(rows)} {row.what:40}", end="", file=sys.stderr, flush=True)
@@ -103,6 +108,8 @@ def _cells(row: Row, comparison: Comparison) -> tuple[str, ...]:
 
 
 def _speed(row: Row, runs: Sequence[Run]) -> str:
+    if not row.nbytes:
+        return f"{_median(runs, 'speed'):.0f} /s"
     seconds = _median(runs, "seconds")
     return f"{seconds * 1000:.0f} ms" if seconds < 0.2 else f"{row.nbytes / seconds / MEGABYTE:.0f} MB/s"
 
@@ -113,7 +120,11 @@ def _median(runs: Sequence[Run], name: str) -> float:
 
 def _facts(row: Row, comparison: Comparison) -> dict[str, object]:
     def side(runs: Sequence[Run]) -> list[dict[str, float]]:
-        return [{"seconds": run.seconds, "cpu_seconds": run.cpu, "peak_bytes": run.rss} for run in runs]
+        return [
+            {"seconds": run.seconds, "cpu_seconds": run.cpu, "peak_bytes": run.rss}
+            | ({} if run.latency is None else {"work": run.work, "latency_seconds": run.latency})
+            for run in runs
+        ]
 
     return {
         "key": row.key,

@@ -1,4 +1,4 @@
-"""Programs timed in pairs: command lines in; seconds, CPU seconds and peak memory out.
+"""Programs timed in pairs: command lines in; speed, CPU seconds and peak memory out.
 
 Both sides of a comparison run as fresh processes, alternating (theirs, ours, theirs, ours, …), so that whatever
 else the machine does falls on both; the ratio is the median over the pairs. Knows nothing of what runs.
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Protocol
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,16 +25,32 @@ class Failed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of one program: its children count, the server does not. ``rss`` in bytes."""
+    """One run of one program: its children count, the server does not. ``rss`` in bytes.
+
+    ``work`` is what was done in that time: the whole of a job, or so many pieces; ``latency`` how long one
+    piece took on the average, in seconds, where several are done at a time.
+    """
 
     seconds: float
     cpu: float
     rss: int
+    work: float = 1
+    latency: float | None = None
+
+    @property
+    def speed(self) -> float:
+        return self.work / self.seconds
+
+
+class Contender(Protocol):
+    """Whatever can be run once from a fresh start; raises ``Failed`` when it did not do its work."""
+
+    def run(self) -> Run: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One side of a comparison.
+    """A program as one side of a comparison.
 
     ``prepare`` makes everything fresh and returns the command line; ``check`` says what is wrong with what
     the program left, or nothing; ``clear`` removes it. Neither of the three is timed.
@@ -43,6 +60,17 @@ class Side:
     prepare: Callable[[], Sequence[str]]
     check: Callable[[], str | None] = lambda: None
     clear: Callable[[], None] = lambda: None
+
+    def run(self) -> Run:
+        argv = self.prepare()
+        try:
+            run = run_program(argv)
+            complaint = self.check()
+            if complaint:
+                raise Failed(f"{self.name}: {complaint}")
+        finally:
+            self.clear()
+        return run
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +82,8 @@ class Comparison:
 
     @property
     def ratios(self) -> list[float]:
-        """Their time by ours, pair by pair: above 1, ours is faster."""
-        return [b.seconds / a.seconds for a, b in zip(self.ours, self.theirs, strict=True)]
+        """Our speed by theirs, pair by pair: above 1, ours is faster."""
+        return [a.speed / b.speed for a, b in zip(self.ours, self.theirs, strict=True)]
 
     @property
     def ratio(self) -> float:
@@ -79,25 +107,13 @@ def run_program(argv: Sequence[str]) -> Run:
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def compare(ours: Side, theirs: Side, times: int) -> Comparison:
+def compare(ours: Contender, theirs: Contender, times: int) -> Comparison:
     """Run both sides ``times`` times, alternating."""
     found: dict[str, list[Run]] = {"ours": [], "theirs": []}
     for _ in range(times):
-        found["theirs"].append(_once(theirs))
-        found["ours"].append(_once(ours))
+        found["theirs"].append(theirs.run())
+        found["ours"].append(ours.run())
     return Comparison(tuple(found["ours"]), tuple(found["theirs"]))
-
-
-def _once(side: Side) -> Run:
-    argv = side.prepare()
-    try:
-        run = run_program(argv)
-        complaint = side.check()
-        if complaint:
-            raise Failed(f"{side.name}: {complaint}")
-    finally:
-        side.clear()
-    return run
 
 
 def environment() -> dict[str, str]:

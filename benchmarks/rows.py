@@ -8,7 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.measure import Side, run_program
+from benchmarks.commits import CLIENTS, OURS, THEIRS, Commits, Standby
+from benchmarks.measure import Contender, Side, run_program
+from benchmarks.programs import configured, walstream
 from benchmarks.scene import Scene
 
 IN_MEMORY = "neither (memory)"
@@ -18,7 +20,10 @@ SEGMENT = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison; ``sync`` is who syncs, ``goal`` the ratio to reach, ``runs`` for one of the others."""
+    """One comparison; ``sync`` is who syncs, ``goal`` the ratio to reach, ``runs`` for one of the others.
+
+    ``nbytes`` is what one piece of work handles; 0 where the pieces themselves are counted.
+    """
 
     key: str
     what: str
@@ -26,13 +31,14 @@ class Row:
     sync: str
     goal: float
     nbytes: int
-    ours: Side
-    theirs: Side
+    ours: Contender
+    theirs: Contender
     runs: int = 1
 
 
-def all_rows(scene: Scene) -> list[Row]:
-    """Every row there is, in the order of the table."""
+def all_rows(scene: Scene, seconds: int) -> list[Row]:
+    """Every row there is, in the order of the table; ``seconds`` for each run under a load."""
+    commits = Commits(scene, seconds)
     return [
         _receive(scene, "receive-plain", "none", [], 1.0),
         _receive(scene, "receive-plain-sync", "none", [], 1.0, disk=True),
@@ -43,23 +49,8 @@ def all_rows(scene: Scene) -> list[Row]:
         _backup(scene, "backup-zstd", "zstd", ["--compress=client-zstd:1"], 1.2),
         _restore(scene),
         _get_wal(scene),
+        *(_commits(commits, clients) for clients in CLIENTS),
     ]
-
-
-def walstream(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "walstream", *arguments]
-
-
-def configured(scene: Scene, home: Path, codec: str, slot: str) -> list[str]:
-    """The words of a command that is to use a configuration of its own."""
-    home.mkdir()
-    path = home / "walstream.conf"
-    path.write_text(
-        f"[walstream]\nwalstream_home = {home}\n[main]\nconninfo = {scene.conninfo}\nslot_name = {slot}\n"
-        f"compression = {codec}\nbackup_compression = {codec}\n",
-        encoding="utf-8",
-    )
-    return walstream("-q", "-c", str(path))
 
 
 class _Place:
@@ -94,7 +85,7 @@ def _receive(scene: Scene, key: str, codec: str, options: list[str], goal: float
     sync = [] if disk else ["--no-sync"]
 
     def our_command() -> list[str]:
-        words = configured(scene, ours.renew(), codec, ours.new_slot())
+        words = configured(scene.conninfo, ours.renew(), ours.new_slot(), codec)
         return [*words, "receive-wal", "main", "--endpos", str(scene.end)]
 
     def their_command() -> list[str]:
@@ -126,7 +117,7 @@ def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float)
     ours, theirs = _Place(scene, scene.memory, "ours"), _Place(scene, scene.memory, "theirs")
 
     def our_command() -> list[str]:
-        words = configured(scene, ours.renew(), codec, "bench_backup")
+        words = configured(scene.conninfo, ours.renew(), "bench_backup", codec)
         return [*words, "backup", "main", "--immediate-checkpoint", "--no-wait"]
 
     def their_command() -> list[str]:
@@ -205,11 +196,24 @@ def _get_wal(scene: Scene) -> Row:
     )
 
 
+def _commits(commits: Commits, clients: int) -> Row:
+    return Row(
+        f"commits-{clients}",
+        f"commits, {clients} client{'s' if clients > 1 else ''}",
+        "pg_receivewal --synchronous",
+        ON_DISK,
+        1.0,
+        0,
+        Standby(commits, OURS, clients),
+        Standby(commits, THEIRS, clients),
+    )
+
+
 def _stored_backup(scene: Scene) -> Path:
     """A repository with one zstd backup and all the WAL that it needs; made once."""
     home = scene.memory / "stored"
     if not home.exists():
-        words = configured(scene, home, "zstd", "bench_stored")
+        words = configured(scene.conninfo, home, "bench_stored", "zstd")
         run_program([*words, "backup", "main", "--immediate-checkpoint"])
         scene.drop_slot("bench_stored")
     return home / "main"

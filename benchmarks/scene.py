@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 from benchmarks.measure import run_program
@@ -50,6 +50,7 @@ class Scene:
         self.begin = LSN(0)
         self.end = LSN(0)
         self._numbers = itertools.count(1)
+        self._stack = ExitStack()
 
     @property
     def conninfo(self) -> str:
@@ -60,10 +61,18 @@ class Scene:
         """How much WAL lies between the slot and the end."""
         return self.end - self.begin
 
-    def sql(self, *statements: str) -> str:
-        """Run statements; the first column of the last row of the last one."""
+    def at_end(self, call: Callable[[], None]) -> None:
+        """Have something called when the scene ends, before its directories are removed."""
+        self._stack.callback(call)
+
+    def close(self) -> None:
+        self._stack.close()
+
+    def sql(self, *statements: str, conninfo: str | None = None) -> str:
+        """Run statements, here or on another server; the first column of the last row of the last one."""
         value = None
-        with Connection.open(self.conninfo, application_name="benchmarks", replication=False) as connection:
+        where = conninfo or self.conninfo
+        with Connection.open(where, application_name="benchmarks", replication=False) as connection:
             for statement in statements:
                 rows = connection.query(statement)
                 value = rows[-1][0] if rows else None
@@ -129,10 +138,10 @@ def scene(nbytes: int, version: int, memory: Path, disk: Path) -> Iterator[Scene
         with ThrowawayServer(find_binaries(version), str(places[1] / "pg"), SETTINGS) as server:
             server.init(checksums=True)
             server.start()
-            made = Scene(server, *places)
-            made.fill(nbytes)
-            made.warm()
-            yield made
+            with closing(Scene(server, *places)) as made:
+                made.fill(nbytes)
+                made.warm()
+                yield made
     finally:
         for place in places:
             shutil.rmtree(place, ignore_errors=True)

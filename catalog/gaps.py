@@ -46,7 +46,7 @@ def read_gaps(home: str, size: SegmentSize) -> tuple[Gap, ...]:
             return tuple(_gap(entry, size) for entry in json.load(file)["gaps"])
     except FileNotFoundError:
         return ()
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "move it away: the receiver asks the server again for what is missing"
         raise Corrupt(f"{path!r} is damaged: {error}", hint) from None
     except OSError as error:
@@ -84,11 +84,15 @@ def as_inventory(gaps: Iterable[Gap]) -> Inventory:
 
 
 def open_gaps(gaps: Iterable[Gap], holdings: Holdings) -> list[Gap]:
-    """The gaps behind which no restorable backup begins yet: until then nothing behind them can be reached."""
+    """The gaps behind which no restorable backup begins yet: until then nothing behind them can be reached.
+
+    One that was filled since, with segments from elsewhere, is none.
+    """
     return [
         gap
         for gap in gaps
-        if not any(
+        if holdings.inventory.missing(gap.run.timeline, gap.run.first, gap.run.last)
+        and not any(
             record.first_segment.number > gap.run.last and restorable(record, holdings)
             for record in holdings.records
             if record.begin.timeline >= gap.run.timeline

@@ -175,6 +175,9 @@ class PageChecker:
     def feed(self, piece: BytesLike) -> None:
         """Check the headers in ``piece``; an object that raised ``Malformed`` is of no further use."""
         end = self._position + len(piece)
+        if end <= self._page:  # most pieces that one commit makes: all behind a header, before the next
+            self._position = end
+            return
         if self._held:
             begin = self._position - len(self._held)
             wanted = self._header_size() - len(self._held)

@@ -4,12 +4,14 @@
   what ``@pytest.mark.postgres(minimum=17)`` or ``(maximum=14)`` excludes; or for ``(versions=[13, 18])``.
 - ``server``: a running server of that version, shared by all tests of a worker: leave it as it was found.
 - ``cluster_factory``: makes servers of the test's own, to break; ``standby_factory``: standbys of those.
+- ``network``: a proxy in front of a cluster that stalls, cuts and refuses (``support.proxy``).
 - ``rounds`` and ``chance``: for tests of faults (``--rounds``, ``--seed``).
 - ``protect``: puts a cluster under walstream's protection, with commands that run as processes.
 
 A version that is not here is skipped, and named in the report's header; ``--require-servers`` forbids it.
 """
 
+import contextlib
 import itertools
 import os
 import random
@@ -20,6 +22,7 @@ from hypothesis import HealthCheck, settings
 from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
 from support.commands import Commands
 from support.protection import ROOT, Protection
+from support.proxy import Proxy
 
 from walstream.ops.installation import version_text
 
@@ -176,6 +179,19 @@ def protect(cluster_directory, this_tree):
         return Protection(place, cluster, {"main": options})
 
     return make
+
+
+@pytest.fixture
+def network():
+    """``network(cluster)``: a proxy in front of a cluster, whose network then fails as it is told."""
+    with contextlib.ExitStack() as made:
+
+        def make(cluster):
+            proxy = Proxy(cluster)
+            made.callback(proxy.close)
+            return proxy
+
+        yield make
 
 
 @pytest.fixture

@@ -29,11 +29,12 @@ CONVERSATION = f"{POSITIONS} catalog.timeline walstream.commands walstream.messa
 NETWORK = f"{CONVERSATION} walstream.connection walstream.slots walstream.server"
 STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstream.session walstream.control
     walstream.standing"""
-RECEIVING = """catalog walstream.archiver walstream.commands walstream.connecting walstream.connection
-    walstream.control walstream.elsewhere walstream.intake walstream.facts walstream.synchronous walstream.gap
-    walstream.messages walstream.publisher walstream.receiver walstream.receiving walstream.replication
-    walstream.resume walstream.segment walstream.server walstream.session walstream.slots walstream.spool
-    walstream.standing walstream.streaming walstream.wakeup"""
+RECEIVING = """catalog
+    walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
+    walstream.control walstream.elsewhere walstream.facts walstream.gap walstream.intake walstream.messages
+    walstream.publisher walstream.receiver walstream.receiving walstream.replication walstream.resume
+    walstream.segment walstream.server walstream.session walstream.slots walstream.spool walstream.standing
+    walstream.streaming walstream.synchronous walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -130,7 +131,8 @@ ROWS = {
     "walstream.replication": NETWORK,
     "walstream.resume": f"{CONVERSATION} catalog.inventory walstream.facts",
     "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.walpage",
-    "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.segment",
+    "walstream.blanks": f"{STORES} {POSITIONS} walstream.segment",
+    "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.blanks walstream.segment",
     "walstream.archiver": "catalog walstream.segment",
     "walstream.facts": f"{NETWORK} catalog.walpage",
     "walstream.synchronous": f"{NETWORK} walstream.facts",

@@ -72,9 +72,8 @@ class Archiver:
 
     def raise_error(self) -> None:
         """Raise what ended the archiver, if anything did."""
-        with self._changed:
-            if self._error is not None:
-                raise self._error
+        if self._error is not None:
+            raise self._error
 
     def close(self, patience: float = 60.0) -> None:
         """Archive what is waiting, for at most ``patience`` seconds, then end; the rest stays."""

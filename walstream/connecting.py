@@ -31,6 +31,12 @@ _CHOOSING = ("target_session_attrs", "load_balance_hosts")
 _OF_HOST = ("host", "hostaddr", "port")
 _LOOK = 0.1
 
+# PostgreSQL 13 does not say by itself whether it is a standby: libpq asks by a query, which a replication
+# connection cannot answer. There we ask for what tells the two apart as well, unless a primary is told to be
+# read-only.
+_QUERY = "pg_is_in_recovery()"
+_WITHOUT_QUERY = {"primary": "read-write", "standby": "read-only"}
+
 # Sentences of the server and of libpq (in English; others get no hint), and what to do about them.
 _HINTS = (
     ("password authentication failed", "check user and password (best kept in a passfile, ~/.pgpass)"),
@@ -44,6 +50,14 @@ _HINTS = (
     ("could not translate host name", "check the host in the connection string"),
     ("failed to resolve host", "check the host in the connection string"),
     ("timeout expired", "check that the server can be reached from this host"),
+    ("certificate verify failed", "check sslrootcert: it names the certificate of the authority that signed "
+     "the server's"),
+    ("root certificate file", "check sslrootcert, or put the authority's certificate where libpq looks for it"),
+    ("does not match host name", "give as host a name that is in the server's certificate (an address to "
+     "connect to goes into hostaddr)"),
+    ("server does not support SSL", "turn ssl on on the server, or do not ask for it with sslmode"),
+    ("channel binding", "channel_binding = require needs TLS and a password by scram-sha-256: check sslmode, "
+     "and the server's pg_hba.conf"),
     ("to start walsender", "give the role the privilege: ALTER ROLE … REPLICATION"),
     ("to start WAL sender", "give the role the privilege: ALTER ROLE … REPLICATION"),
     ("max_wal_senders", "raise max_wal_senders on the server (needs a restart)"),
@@ -74,7 +88,7 @@ def connected(
         extra |= {"replication": "true", "dbname": "replication"}
     else:
         given.pop("replication", None)
-    attempt = _Attempt(make_conninfo("", **(given | extra)))
+    attempt = _Attempt(given | extra)
     try:
         return attempt.here() if unless is None else attempt.beside(unless)
     except psycopg.Error as error:
@@ -85,8 +99,8 @@ def connected(
 class _Attempt:
     """One try to connect: in this thread, or in another that may be left behind."""
 
-    def __init__(self, conninfo: str) -> None:
-        self._conninfo = conninfo
+    def __init__(self, options: Options) -> None:
+        self._options = options
         self._made: Libpq | None = None
         self._error: BaseException | None = None
         self._abandoned = False
@@ -95,7 +109,25 @@ class _Attempt:
 
     def here(self) -> Libpq:
         """Connect, however long it takes."""
-        return psycopg.Connection.connect(self._conninfo, autocommit=True)
+        if self._options.get("target_session_attrs") != "prefer-standby":
+            return self._choose({})
+        try:
+            return self._choose({"target_session_attrs": "standby"})
+        except psycopg.OperationalError:
+            return self._choose({"target_session_attrs": "any"})
+
+    def _choose(self, other: Options) -> Libpq:
+        """Connect to the first host that is as asked for."""
+        options = self._options | other
+        try:
+            return psycopg.Connection.connect(make_conninfo("", **options), autocommit=True)
+        except psycopg.OperationalError as error:
+            equal = _WITHOUT_QUERY.get(str(options.get("target_session_attrs")))
+            if equal is None or _QUERY not in str(error):
+                raise
+        return psycopg.Connection.connect(
+            make_conninfo("", **options | {"target_session_attrs": equal}), autocommit=True
+        )
 
     def beside(self, unless: Callable[[], bool]) -> Libpq:
         """Connect on a thread of its own; ``ConnectionFailed`` as soon as ``unless`` says so.

@@ -13,6 +13,7 @@ import select
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import TracebackType
 
 import psycopg
 from psycopg import pq
@@ -150,7 +151,7 @@ class Connection:
 
     def send(self, command: str) -> None:
         """Send a command (simple query protocol) without waiting for its results."""
-        with self._lost_on_error():
+        with _LOST_ON_ERROR:
             self._pg.send_query(command.encode())
             self._flush()
 
@@ -160,7 +161,7 @@ class Connection:
         A result that is an error raises ``ServerRefused``; the connection can be used again once
         the remaining results have been read, which this does. Raises ``ConnectionLost``.
         """
-        with self._lost_on_error():
+        with _LOST_ON_ERROR:
             while self._pg.is_busy():
                 self._wait_for_server()
             result = self._pg.get_result()
@@ -204,20 +205,22 @@ class Connection:
             except EndOfCopy:
                 return
             if message is None:
-                with self._lost_on_error():
+                with _LOST_ON_ERROR:
                     self._wait_for_server()
             else:
                 yield message
 
     def put(self, data: bytes) -> None:
         """Send one message of a copy."""
-        with self._lost_on_error():
+        try:
             self._pg.put_copy_data(data)
             self._flush()
+        except psycopg.Error as error:
+            raise _lost(error) from None
 
     def end_copy(self) -> None:
         """Tell the server that our side of the copy is over."""
-        with self._lost_on_error():
+        with _LOST_ON_ERROR:
             self._pg.put_copy_end()
             self._flush()
 
@@ -227,10 +230,12 @@ class Connection:
         True when there is something from the server; what has arrived is taken in. Seconds.
         """
         ready = self._poll.poll(None if timeout is None else max(0.0, timeout) * 1000)
-        heard = any(fd == self._socket for fd, _ in ready)
+        heard = self._socket in dict(ready)
         if heard:
-            with self._lost_on_error():
+            try:
                 self._pg.consume_input()
+            except psycopg.Error as error:
+                raise _lost(error) from None
         return heard
 
     # inside
@@ -250,13 +255,6 @@ class Connection:
                         self._pg.consume_input()
             finally:
                 self._server_only.modify(self._socket, select.POLLIN)
-
-    @contextlib.contextmanager
-    def _lost_on_error(self) -> Iterator[None]:
-        try:
-            yield
-        except psycopg.Error as error:
-            raise _lost(error) from None
 
     def _raise_refusal(self, result: pq.abc.PGresult) -> None:
         def field(which: pq.DiagnosticField) -> str:
@@ -295,6 +293,22 @@ class Connection:
 
 class EndOfCopy(Exception):
     """The server ended the copy; what comes next is read with ``Connection.result``."""
+
+
+class _LostOnError:
+    """Turns libpq's errors into ``ConnectionLost``; a class, because a generator costs more than some calls."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, psycopg.Error):
+            raise _lost(error) from None
+
+
+_LOST_ON_ERROR = _LostOnError()
 
 
 def _lost(error: psycopg.Error) -> ConnectionLost:

@@ -15,7 +15,7 @@ from walstream.standing import Standing
 log = logging.getLogger("walstream.receiver")
 
 EVERY = 0.25
-AT_ONCE = 0.02
+AT_REST = 0.02
 
 
 class Publisher:
@@ -28,14 +28,21 @@ class Publisher:
         self._started = time.time()
         self._published = 0.0
         self._known: tuple[str, LSN | None] = ("", None)
+        self._flushed: LSN | None = None
 
     def publish(self, standing: Standing) -> None:
-        """Publish, unless that was done a moment ago: sooner when the phase or the flushed position has changed."""
+        """Publish, unless that was done a moment ago.
+
+        Sooner when the phase has changed, or the flushed position and come to rest: while it moves with every
+        commit, publishing each would take as long as the commits do.
+        """
         now = time.monotonic()
         session = standing.session
-        known = (standing.phase, session.flushed if session else None)
-        passed = now - self._published
-        if passed < EVERY and known[0] == self._known[0] and (known == self._known or passed <= AT_ONCE):
+        flushed = session.flushed if session else None
+        at_rest, self._flushed = flushed == self._flushed, flushed
+        known = (standing.phase, flushed)
+        news = at_rest and known != self._known
+        if known[0] == self._known[0] and now - self._published < (AT_REST if news else EVERY):
             return
         self._published, self._known = now, known
         try:

@@ -72,13 +72,13 @@ class Session:
                 self._owed_position = self.received
                 self._owed_since = now if self._owed_since is None else self._owed_since
             return None
-        if parsed.start != self.received:
+        if parsed.start.value != self.received.value:
             raise ProtocolError(
                 f"the server sent WAL from {parsed.start} where {self.received} was due",
                 "the connection is dropped and the stream is started again",
             )
-        self.received = parsed.end
-        self._note_server_end(max(parsed.server_end, parsed.end), now)
+        self.received = end = parsed.end
+        self._note_server_end(max(parsed.server_end, end), now)
         return parsed
 
     def not_listening(self, now: float) -> None:

@@ -147,7 +147,7 @@ class _Segments:
                 self.flushed = self.written
                 self._on_finish(segment)
 
-    def request_sync(self) -> None:
+    def request_sync(self, *, awaited: bool = False) -> None:
         """Nothing: a segment is durable when its sink is finished, and not before."""
 
     def close(self) -> None:

@@ -1,32 +1,37 @@
 """The spool: received bytes at positions in, synced and completed segments out.
 
-Three threads share the work. The receiver's own thread calls ``write`` and never waits for the disk;
-a syncing thread makes bytes durable, moves ``flushed`` forward, and completes segments; a third
-keeps one blank file ready, so that opening the next segment is a rename. ``flushed`` is only ever set
-behind a successful fsync of everything before it, directory entries included. A failed sync is final
-for this spool: it is raised from the next call, nothing more is reported, and the stream has to begin
-again, which writes the bytes anew.
+Three threads share the work. The receiver's own thread calls ``write``; a syncing thread makes bytes
+durable, moves ``flushed`` forward, and completes segments; a third keeps one blank file ready
+(``Blanks``). A sync that commits wait for is made by the receiver's thread itself, because handing it
+over takes as long as a fast disk does; but not when the last sync was slow, so that the receiver goes on
+receiving and answering while a slow disk works. ``flushed`` is only ever set behind a successful fsync
+of everything before it, directory entries included. A failed sync is final for this spool: it is raised
+from that call or the next one, nothing is synced or reported any more, and the stream has to begin again,
+which writes the bytes anew.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from catalog import durable
-from catalog.errors import StorageError, WalstreamError
 from catalog.local_storage import failed
 from catalog.lsn import LSN, SegmentSize
 from catalog.walname import Segment
 from catalog.walpage import PageChecker
-from walstream.segment import PartialSegment, blank_file
+from walstream.blanks import Blanks
+from walstream.segment import PartialSegment
+
+SLOW_SYNC = 0.02
+"""Seconds. Behind a sync that took longer, the next one is the syncing thread's."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpoolOptions:
-    """Where and how; ``unsynced_limit`` in bytes."""
+    """Where and how; ``unsynced_limit`` in bytes, ``synchronous`` when commits will wait for us."""
 
     directory: str
     size: SegmentSize
@@ -39,7 +44,7 @@ class Spool:
     """Writes one timeline's stream from ``start`` into ``options.directory``.
 
     ``on_complete`` is called from the syncing thread with the name of each completed segment, and
-    ``on_flush`` whenever ``flushed`` has moved or an error waits.
+    ``on_flush`` whenever that thread has moved ``flushed`` or an error waits.
     """
 
     def __init__(
@@ -61,9 +66,12 @@ class Spool:
         self._flushed = start
         self._error: BaseException | None = None
         self._sync_requested = False
+        self._syncing = False
+        self._last_sync_took = 0.0
         self._closing = False
-        self._changed = threading.Condition()
-        self._blanks = _Blanks(options.directory, options.size, options.synchronous)
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._blanks = Blanks(options.directory, options.size, options.synchronous)
         self._syncer = threading.Thread(target=self._sync_loop, name="walstream-sync", daemon=True)
         self._syncer.start()
 
@@ -75,50 +83,51 @@ class Spool:
     @property
     def flushed(self) -> LSN:
         """Everything before this position survives a power loss."""
-        with self._changed:
-            return self._flushed
+        return self._flushed
 
     @property
     def has_room(self) -> bool:
         """Whether more may be written before the next sync has ended."""
-        with self._changed:
-            return self._written - self._flushed < self._options.unsynced_limit
+        return self._written - self._flushed < self._options.unsynced_limit
 
     def write(self, data: memoryview) -> None:
         """Take in the bytes at ``written``; they are checked, written, and not yet synced."""
-        self.raise_error()
+        if self._error is not None:
+            raise self._error
         self._checker.feed(data)
-        size = self._options.size
+        size = self._options.size.nbytes
         while data:
-            offset = size.offset(self._written)
-            piece = data[: size.nbytes - offset]
+            offset = self._written.value % size
+            piece = data if len(data) <= size - offset else data[: size - offset]
             try:
-                self._open_segment().write(offset, piece)
+                (self._current or self._open_segment()).write(offset, piece)
             except OSError as error:
                 raise failed("write", self._options.directory, error) from error
             data = data[len(piece) :]
-            with self._changed:
-                self._written = self._written + len(piece)
-                if offset + len(piece) == size.nbytes and self._current is not None:
-                    self._full.append(self._current)
-                    self._current = None
-                    self._changed.notify_all()
+            if offset + len(piece) == size:
+                self._hand_over(self._written + len(piece))
+            else:
+                self._written += len(piece)
 
-    def request_sync(self) -> None:
-        """Ask for everything written so far to be synced; returns at once.
+    def request_sync(self, *, awaited: bool = False) -> None:
+        """Ask for everything written so far to be synced.
 
+        Returns at once, or with the sync done when it is ``awaited`` (by commits) and likely to be quick.
         Raises what went wrong in the other threads: on an idle server no ``write`` would.
         """
         self.raise_error()
+        if awaited:
+            self._blanks.zero_fill = True
+            if self._sync_here():
+                return
         with self._changed:
             self._sync_requested = True
             self._changed.notify_all()
 
     def raise_error(self) -> None:
         """Raise what went wrong in the other threads, if anything did."""
-        with self._changed:
-            if self._error is not None:
-                raise self._error
+        if self._error is not None:
+            raise self._error
 
     def close(self) -> None:
         """Sync everything, end the threads, close the files; raises when the sync failed."""
@@ -132,16 +141,46 @@ class Spool:
             segment.close()
         self.raise_error()
 
+    def _hand_over(self, written: LSN) -> None:
+        """Leave the segment that is complete with this position to the syncing thread."""
+        with self._changed:
+            self._written = written
+            if self._current is not None:
+                self._full.append(self._current)
+                self._current = None
+            self._changed.notify_all()
+
+    def _sync_here(self) -> bool:
+        """Sync, unless the syncing thread is at work (only this one gives it any) or the disk is slow."""
+        with self._lock:
+            busy = self._syncing or self._sync_requested or self._full
+        if busy or self._current is None or self._last_sync_took >= SLOW_SYNC:
+            return False
+        try:
+            self._sync(self._current, self._written)
+        except OSError as error:
+            self._fail(failed("sync", self._options.directory, error))
+        except BaseException as error:
+            self._fail(error)
+        self.raise_error()
+        return True
+
+    def _sync(self, segment: PartialSegment, written: LSN) -> None:
+        """Sync the last segment begun, up to a position behind ``flushed``; only ever one thread is here."""
+        began = time.monotonic()
+        segment.sync()
+        self._last_sync_took = time.monotonic() - began
+        self._flushed = written
+
     def _open_segment(self) -> PartialSegment:
-        if self._current is None:
-            options = self._options
-            segment = Segment.at(self._timeline, self._written, options.size)
-            path = os.path.join(options.directory, f"{segment.name(options.size)}.partial")
-            blank = None if os.path.exists(path) else self._blanks.take()
-            opened = PartialSegment(options.directory, segment, options.size, blank)
-            with self._changed:
-                self._current = opened
-        return self._current
+        options = self._options
+        segment = Segment.at(self._timeline, self._written, options.size)
+        path = os.path.join(options.directory, f"{segment.name(options.size)}.partial")
+        blank = None if os.path.exists(path) else self._blanks.take()
+        opened = PartialSegment(options.directory, segment, options.size, blank)
+        with self._changed:
+            self._current = opened
+        return opened
 
     def _sync_loop(self) -> None:
         try:
@@ -155,7 +194,11 @@ class Spool:
     def _sync_once(self) -> bool:
         with self._changed:
             while not (self._sync_requested or self._full or self._closing):
+                self._syncing = False
                 self._changed.wait()
+            if self._error is not None:
+                return False  # a sync failed in the receiver's thread: it must not be tried again
+            self._syncing = True
             self._sync_requested = False
             closing = self._closing
             full = list(self._full)
@@ -163,15 +206,13 @@ class Spool:
         for segment in full:
             segment.sync()
             segment.complete()
+            self._flushed = max(self._flushed, segment.segment.end(self._options.size))
             with self._changed:
                 self._full.remove(segment)
-                self._flushed = max(self._flushed, segment.segment.end(self._options.size))
             self._on_complete(segment.name)
             self._on_flush()
         if current is not None and written > self._flushed:
-            current.sync()
-            with self._changed:
-                self._flushed = max(self._flushed, written)
+            self._sync(current, written)
             self._on_flush()
         return not closing
 
@@ -179,55 +220,3 @@ class Spool:
         with self._changed:
             self._error = error
         self._on_flush()
-
-
-class _Blanks:
-    """Keeps one blank file ready on a thread of its own."""
-
-    def __init__(self, directory: str, size: SegmentSize, zero_fill: bool) -> None:
-        self._directory = directory
-        self._size = size
-        self._zero_fill = zero_fill
-        self._ready: str | None = None
-        self._error: WalstreamError | None = None
-        self._closing = False
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._loop, name="walstream-blank", daemon=True)
-        self._thread.start()
-
-    def take(self) -> str:
-        """A blank file, waiting for it if need be; it is the caller's to rename."""
-        with self._changed:
-            while self._ready is None and self._error is None:
-                self._changed.wait()
-            if self._ready is None:
-                raise self._error or StorageError("no blank segment")
-            path, self._ready = self._ready, None
-            self._changed.notify_all()
-        return path
-
-    def close(self) -> None:
-        with self._changed:
-            self._closing = True
-            self._changed.notify_all()
-        self._thread.join()
-        if self._ready is not None:
-            durable.remove_if_present(self._ready)
-
-    def _loop(self) -> None:
-        while True:
-            with self._changed:
-                while self._ready is not None and not self._closing:
-                    self._changed.wait()
-                if self._closing:
-                    return
-            try:
-                path = blank_file(self._directory, self._size, zero_fill=self._zero_fill)
-            except OSError as error:
-                with self._changed:
-                    self._error = failed("write", self._directory, error)
-                    self._changed.notify_all()
-                return
-            with self._changed:
-                self._ready = path
-                self._changed.notify_all()

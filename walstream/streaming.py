@@ -50,7 +50,7 @@ class Destination(Protocol):
     @property
     def has_room(self) -> bool: ...
     def write(self, data: memoryview) -> None: ...
-    def request_sync(self) -> None: ...
+    def request_sync(self, *, awaited: bool = False) -> None: ...
     def close(self) -> None: ...
 
 
@@ -115,36 +115,42 @@ class Streaming:
         self._last_sync = time.monotonic()
 
     def run(self) -> bool:
-        """Receive until the server ends the copy (False), or we do (True)."""
+        """Receive until the server ends the copy (False), or we do (True).
+
+        A turn begins with what commits wait for, up to the report; everything else comes behind it.
+        """
         session, destination = self._session, self._destination
         noted = destination.flushed
-        ended = False
-        while not ended:
-            self._control.wakeup.clear()
-            self._listener.raise_error()
-            self._listener.require_room()
-            session.advance(destination.written, destination.flushed)
+        self._look_around()
+        self._report(time.monotonic())
+        while True:
+            count, ended = self._receive_some() if destination.has_room else (0, False)
+            idle = count < MESSAGES_PER_TURN
+            if not ended:
+                now = time.monotonic()
+                self._sync_if_due(idle, now)
+                self._report(now)
             moved, noted = session.flushed != noted, session.flushed
-            self._standing.synchronous = self._watch.is_synchronous
-            self._standing.names_us = self._watch.names_us
-            self._listener.note(self._standing)
-            self._guard.look(time.monotonic(), self._watch.names_us)
+            self._look_around()
+            if count and not self._control.streaming.is_set():
+                self._control.streaming.set()
+            if ended:
+                return False
             if self._control.stopping or self._reached_end():
                 self._end()
                 return True
-            update = session.due(time.monotonic(), time.time())
-            if update is not None:
-                self._connection.put(update)
-            count = 0
-            if destination.has_room:
-                count, ended = self._receive_some()
-            if count:
-                self._control.streaming.set()
-            idle = count < MESSAGES_PER_TURN
-            self._sync_if_due(idle)
-            if idle and not ended:
+            if idle:
                 self._sleep(moved)
-        return False
+
+    def _look_around(self) -> None:
+        """See what others did meanwhile, and let them see where we are; what they do from here on wakes us."""
+        self._control.wakeup.clear()
+        self._listener.raise_error()
+        self._listener.require_room()
+        self._standing.synchronous = self._watch.is_synchronous
+        self._standing.names_us = self._watch.names_us
+        self._listener.note(self._standing)
+        self._guard.look(time.monotonic(), self._watch.names_us)
 
     def _receive_some(self) -> tuple[int, bool]:
         """Take in what has arrived, up to a bound; how many messages, and whether the copy ended."""
@@ -160,16 +166,23 @@ class Streaming:
                 self._destination.write(data.payload)
         return MESSAGES_PER_TURN, False
 
-    def _sync_if_due(self, idle: bool) -> None:
+    def _sync_if_due(self, idle: bool, now: float) -> None:
         """Ask for a sync when one is due; a synchronous batch is first taken in as far as it has arrived."""
         destination, synchronous = self._destination, self._watch.is_synchronous
         if destination.written <= destination.flushed or (synchronous and not idle):
             return
-        now = time.monotonic()
         at_once = synchronous or self._session.sync_wanted or not destination.has_room
         if at_once or now >= self._last_sync + self._flush_interval:
-            destination.request_sync()
+            destination.request_sync(awaited=synchronous)
             self._last_sync = now
+
+    def _report(self, now: float) -> None:
+        """Send the status update that is due; ``now`` is when we last listened, before any sync that took long."""
+        destination = self._destination
+        self._session.advance(destination.written, destination.flushed)
+        update = self._session.due(now, time.time())
+        if update is not None:
+            self._connection.put(update)
 
     def _sleep(self, moved: bool) -> None:
         """Until the server says something, a sync has ended, or the next moment at which something is due."""

@@ -13,6 +13,7 @@ class Wakeup:
         self._closed = True  # until there is something to close
         self._read, self._write = os.pipe()
         self._closed = False
+        self._is_set = False
         os.set_blocking(self._read, False)
         os.set_blocking(self._write, False)
 
@@ -26,9 +27,13 @@ class Wakeup:
             os.write(self._write, b"!")
         except BlockingIOError:
             pass
+        self._is_set = True
 
     def clear(self) -> None:
         """Forget earlier calls."""
+        if not self._is_set:
+            return
+        self._is_set = False
         try:
             while os.read(self._read, 4096):
                 pass

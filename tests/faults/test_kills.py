@@ -4,16 +4,14 @@ Three rounds of each in an ordinary run; ``make test-faults`` takes twenty. Each
 at a moment drawn from the seed, which a failure shows (``--seed`` repeats it).
 """
 
-import contextlib
 import os
 import signal
-import threading
 import time
 from pathlib import Path
 
-import psycopg
 import pytest
 from support.clusters import Cluster, fingerprint
+from support.load import KEEPS_ITS_WAL, load_on
 from support.protection import (
     assert_same_wal,
     last_acknowledged,
@@ -26,30 +24,6 @@ from support.protection import (
 from walstream.ops import unprivileged
 
 pytestmark = pytest.mark.timeout(1800)
-
-KEEPS_ITS_WAL = {"wal_keep_size": "4GB", "max_wal_size": "1GB", "autovacuum": "off"}
-
-
-@contextlib.contextmanager
-def load_on(cluster):
-    """Rows are inserted, a few at a time, until the end of the block."""
-    done = threading.Event()
-    cluster.sql("CREATE TABLE IF NOT EXISTS busy (id bigserial, body text)")
-
-    def write():
-        with contextlib.suppress(psycopg.Error), cluster.connect() as connection:
-            while not done.wait(0.002):
-                connection.execute(
-                    "INSERT INTO busy (body) SELECT md5(i::text) FROM generate_series(1, 30) i"
-                )
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        yield
-    finally:
-        done.set()
-        writer.join()
 
 
 def test_a_killed_receiver_has_what_it_acknowledged(cluster_factory, protect, rounds, chance):

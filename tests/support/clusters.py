@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,6 +69,13 @@ class Cluster(ThrowawayServer):
         super().__init__(available()[version], directory, fast | dict(settings or {}))
         self.version = version
 
+    def listen(self) -> None:
+        """From the next start on, listen on 127.0.0.1 too, on a port that is free now."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.settings["listen_addresses"] = "127.0.0.1"
+
     def connect(self, dbname: str = "postgres", **extra: str) -> psycopg.Connection[tuple[Any, ...]]:
         """An autocommit connection; use it in a ``with``."""
         return psycopg.connect(self.conninfo(dbname, **extra), autocommit=True)
@@ -102,6 +110,15 @@ class Cluster(ThrowawayServer):
     def switch_wal(self) -> str:
         """End the current segment; the position where it ended."""
         return str(self.one("SELECT pg_switch_wal()"))
+
+
+def together(*clusters: Cluster, **extra: str) -> str:
+    """A connection string that names several clusters, in this order."""
+    hosts = {
+        "host": ",".join(str(cluster.socket_directory) for cluster in clusters),
+        "port": ",".join(str(cluster.port) for cluster in clusters),
+    }
+    return clusters[0].conninfo(**hosts | extra)
 
 
 def fingerprint(cluster: Cluster, dbname: str = "postgres") -> dict[str, tuple[int, str]]:

@@ -51,6 +51,14 @@ class Hanging:
         return self._real(*arguments)
 
 
+_open, _mkdir = os.open, os.mkdir
+
+
+def is_pipe(target: object) -> bool:
+    """Whether this is a descriptor of a pipe."""
+    return isinstance(target, int) and stat.S_ISFIFO(os.fstat(target).st_mode)
+
+
 class PowerLoss(BaseException):
     """The machine stops: nothing that follows is done, no clean-up either."""
 
@@ -93,10 +101,22 @@ class Disk:
 
     def _counting(self, real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any, **named: Any) -> Any:
-            self._count()
-            return real(*arguments, **named)
+            if not is_pipe(arguments[0]):  # what wakes a thread up is no matter of the disk
+                self._count()
+            found = real(*arguments, **named)
+            if real is _open and arguments[1] & os.O_EXCL:
+                self._forget(os.fstat(found).st_ino)
+            if real is _mkdir:
+                self._forget(os.stat(arguments[0]).st_ino)
+            return found
 
         return call
+
+    def _forget(self, inode: int) -> None:
+        """A new file may have the number of one that is gone."""
+        with self._lock:
+            self._contents.pop(inode, None)
+            self._entries.pop(inode, None)
 
     def _syncing(self, real: Callable[[int], None]) -> Callable[[int], None]:
         def call(fd: int) -> None:

@@ -92,10 +92,17 @@ class Protection:
         """Take a backup; its id."""
         return str(self.facts("backup", name, *words, name=name)["backup_id"])
 
-    def start(self, *words: str) -> subprocess.Popen[bytes]:
-        """Start a command in the background; what it says goes to the file ``log``."""
+    def start(self, *words: str, dies_at: int | None = None) -> subprocess.Popen[bytes]:
+        """Start a command in the background; what it says goes to the file ``log``.
+
+        ``dies_at``: it kills itself before the call of that number that changes a file.
+        """
+        extra = {}
+        if dies_at is not None:
+            path = f"{ROOT}/tests/support/killing{os.pathsep}{ROOT}"
+            extra = {"PYTHONPATH": path, "WALSTREAM_TEST_DIES_AT": str(dies_at)}
         with open(self.log, "ab") as log:
-            return subprocess.Popen(self._command(words), stdout=log, stderr=log, env=environment())
+            return subprocess.Popen(self._command(words), stdout=log, stderr=log, env=environment() | extra)
 
     @property
     def log(self) -> Path:
@@ -127,29 +134,31 @@ class Protection:
     # what there is
 
     def acknowledged(self, name: str = "main") -> LSN:
-        """The position up to which the server was told that WAL is safe: its slot's."""
-        found = self.cluster.one(
+        """The position up to which the server was told that WAL is safe; 0/0 while there is no receiver."""
+        found = self.cluster.sql(
             "SELECT flush_lsn::text FROM pg_stat_replication r JOIN pg_replication_slots s "
             "ON s.active_pid = r.pid WHERE s.slot_name = %s",
             name.replace("-", "_"),
         )
-        return LSN.parse(found or "0/0")
+        return LSN.parse((found[0][0] if found else None) or "0/0")
 
     def catch_up(self, name: str = "main") -> LSN:
         """Wait until all WAL that the server has now is acknowledged; its position."""
         self.cluster.sql("CHECKPOINT")  # without a commit the last records may not be written yet
         position = LSN.parse(self.cluster.one("SELECT pg_current_wal_flush_lsn()::text"))
-        wait_until(lambda: self.streams(name) and self.acknowledged(name) >= position)
+        wait_until(lambda: self.acknowledged(name) >= position)
         return position
 
     def streams(self, name: str = "main") -> bool:
         """Whether the server has a receiver on that slot."""
-        return bool(
-            self.cluster.one(
-                "SELECT count(*) FROM pg_replication_slots WHERE slot_name = %s AND active",
-                name.replace("-", "_"),
-            )
+        return self.walsender(name) is not None
+
+    def walsender(self, name: str = "main") -> int | None:
+        """The process of the server that serves the receiver on that slot, if there is one."""
+        found = self.cluster.sql(
+            "SELECT active_pid FROM pg_replication_slots WHERE slot_name = %s", name.replace("-", "_")
         )
+        return found[0][0] if found else None
 
     def stored(self, name: str = "main") -> dict[str, Path]:
         """The WAL files in the repository, by name without suffix."""
@@ -240,35 +249,45 @@ def decompressed(path: Path) -> bytes:
         raise
 
 
-def last_acknowledged(ours: Protection) -> LSN:
+def last_acknowledged(ours: Protection, server: str = "main") -> LSN:
     """What the receiver's last report said, whatever became of it: the slot's position.
 
     A receiver that begins again reports the start of its segment first, so it may be less than before.
     """
-    slot = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = 'main'"
-    return LSN.parse(ours.cluster.one(slot))
+    slot = "SELECT restart_lsn::text FROM pg_replication_slots WHERE slot_name = %s"
+    return LSN.parse(ours.cluster.one(slot, server.replace("-", "_")))
 
 
-def assert_same_wal(ours: Protection, position: LSN | None = None, first: int | None = None) -> None:
-    """All WAL up to ``position``, or what was acknowledged, is held, byte for byte what the server has.
+def assert_same_wal(
+    ours: Protection,
+    position: LSN | None = None,
+    first: int | None = None,
+    *,
+    timeline: int = 1,
+    server: str = "main",
+    size: SegmentSize | None = None,
+) -> None:
+    """All WAL up to ``position``, or what was acknowledged, is held, byte for byte what the cluster has.
 
-    From segment number ``first`` on, or from the oldest that is held.
+    From segment number ``first`` on, or from the oldest of that timeline that is held. A cluster that does not
+    run cannot be asked for position and ``size``.
     """
-    cluster, size = ours.cluster, segment_size(ours.cluster)
-    position = position or last_acknowledged(ours)
+    cluster, size = ours.cluster, size or segment_size(ours.cluster)
+    position = position or last_acknowledged(ours, server)
     if first is None:
-        names = (name for name in (*ours.stored(), *ours.spooled()) if not name.endswith(".history"))
-        first = min(Segment.parse(name[:24], size).number for name in names)
+        files = (*ours.stored(server), *ours.spooled(server))
+        segments = [Segment.parse(file[:24], size) for file in files if not file.endswith(".history")]
+        first = min(segment.number for segment in segments if segment.timeline == timeline)
     compared = 0
     for number in range(first, size.number_before(position) + 1):
-        name = Segment(1, number).name(size)
+        name = Segment(timeline, number).name(size)
         end = min(size.nbytes, position - size.start(number))
-        held = ours.held(name)
+        held = ours.held(name, server)
         assert held is not None, f"{name} is lost; {position} was acknowledged"
         assert len(held) == size.nbytes
         with contextlib.suppress(FileNotFoundError):  # the server keeps old segments only if told to
-            server = Path(cluster.directory, "pg_wal", name).read_bytes()
-            assert held[:end] == server[:end], f"{name} differs before {position}"
+            written = Path(cluster.directory, "pg_wal", name).read_bytes()
+            assert held[:end] == written[:end], f"{name} differs before {position}"
             compared += 1
     assert compared
 

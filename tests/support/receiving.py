@@ -6,6 +6,8 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from catalog.state import live_receiver_state
 from walstream.ops import wiring
@@ -13,10 +15,14 @@ from walstream.settings.server import ServerSettings
 
 
 @contextmanager
-def receiving(settings: ServerSettings) -> Iterator[None]:
-    """Receive, from the first published position on, until the end of the block."""
+def receiving(settings: ServerSettings, **changes: Any) -> Iterator[None]:
+    """Receive, from the first published position on, until the end of the block.
+
+    ``changes`` are to the options (``walstream.receiving.ReceiveOptions``).
+    """
     errors: list[BaseException] = []
-    with wiring.running_receiver(settings, wiring.receive_options(settings)) as (receiver, _):
+    options = replace(wiring.receive_options(settings), **changes)
+    with wiring.running_receiver(settings, options) as (receiver, _):
 
         def run() -> None:
             try:

@@ -227,6 +227,22 @@ def test_progress_is_not_published_at_every_turn(tmp_path, intake):
     assert (tmp_path / "state" / "receiver.json").stat().st_ino == first
 
 
+def test_progress_that_moves_all_the_time_is_published_now_and_then_and_when_it_has_come_to_rest(
+    tmp_path, intake, monkeypatch
+):
+    monkeypatch.setattr("walstream.publisher.EVERY", 3600)
+    monkeypatch.setattr("walstream.publisher.AT_REST", 0)
+    made = intake()
+    session = Session(at(7), SessionOptions(), 0.0)
+    made.note(standing(session))
+    for megabytes in (7.25, 7.5):
+        session.advance(at(megabytes), at(megabytes))
+        made.note(standing(session))
+        assert read_receiver_state(str(tmp_path)).flushed == at(7)
+    made.note(standing(session))
+    assert read_receiver_state(str(tmp_path)).flushed == at(7.5)
+
+
 def test_an_ancestor_that_contradicts_the_servers_history_is_refused_too(intake):
     made = intake()
     made.keep_history(2, history(2, (1, 3.25)).format())

@@ -7,7 +7,7 @@ import time
 from contextlib import contextmanager
 
 import pytest
-from support.faults import fail
+from support.faults import Hanging, fail
 from support.filed_wal import filing, name, new_repository, segment_bytes
 from support.scripted_server import (
     ScriptedServer,
@@ -342,8 +342,11 @@ def test_a_gap_within_the_stream_is_never_written(reception):
         assert not any((ours.spool / f"{name(7)}.partial").read_bytes()[1 << 19 :])
 
 
-def test_after_a_failed_sync_nothing_more_is_reported_and_the_bytes_are_written_anew(reception, monkeypatch):
-    with reception() as ours:
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_after_a_failed_sync_nothing_more_is_reported_and_the_bytes_are_written_anew(
+    reception, monkeypatch, synchronous
+):
+    with reception(synchronous=synchronous) as ours:
 
         def break_the_disk(stream):
             fail(
@@ -400,6 +403,53 @@ def test_in_synchronous_mode_every_batch_is_synced_and_reported_at_once(receptio
         ours.run([*steps, ours.then_stop()])
         reported = {update.flushed for update in ours.server.streams[0].updates}
         assert {at(7.125), at(7.25), at(8.5)} <= reported
+
+
+def test_commits_are_answered_before_anything_else_is_done(reception, monkeypatch):
+    with reception(synchronous=True, flush_interval=60.0, status_interval=0) as ours:
+        known = []
+        publish = ours.intake.note
+
+        def note(standing):
+            if ours.server.streams:
+                known.append((standing.session.flushed, ours.server.streams[0].flushed))
+            publish(standing)
+
+        monkeypatch.setattr(ours.intake, "note", note)
+        steps = [
+            step
+            for begin in (7, 7.25, 7.5)
+            for step in (*stretch(begin, begin + 0.25), flushed(begin + 0.25))
+        ]
+        ours.run([lambda stream: bool(stream.updates), *steps, ours.then_stop()])
+        moved = [pair for pair in known if pair[0] > START]
+        assert moved and all(ours == theirs for ours, theirs in moved)
+
+
+def test_while_a_slow_disk_syncs_for_commits_the_server_is_answered(reception, monkeypatch):
+    monkeypatch.setattr("walstream.spool.SLOW_SYNC", 0.0)
+    monkeypatch.setattr("walstream.session.REPLY_PATIENCE", 0.0)
+    with reception(synchronous=True, flush_interval=60.0, status_interval=0) as ours:
+        hanging = []
+
+        def hang(stream):
+            hanging.append(Hanging(monkeypatch, "fdatasync"))
+            return True
+
+        def answered(stream):
+            return stream.updates[-1][:2] == (at(7.25), at(7.125))
+
+        def let_go(stream):
+            hanging[0].let_go()
+            return True
+
+        ours.run(
+            [
+                *(*stretch(7, 7.125), flushed(7.125), hang, *stretch(7.125, 7.25)),
+                *(lambda stream: hanging[0].entered.is_set(), keepalive(at(7.25), reply=True)),
+                *(answered, let_go, flushed(7.25), ours.then_stop()),
+            ]
+        )
 
 
 def test_without_room_it_syncs_and_goes_on_before_the_interval_is_over(reception):

@@ -1,6 +1,8 @@
 """What the spool promises about its flushed position, on a disk that fails, hangs, or loses power."""
 
+import contextlib
 import errno
+import itertools
 import os
 import threading
 from pathlib import Path
@@ -8,12 +10,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.faults import Disk, Hanging, fail
+from support.faults import Disk, Hanging, PowerLoss, fail
 from support.values import MB, segment_names
 from support.wal_pages import SYSTEM_IDENTIFIER, make_pages
 
 from catalog.errors import Malformed, StorageError, StreamRefused
 from catalog.lsn import LSN
+from walstream import spool
 from walstream.spool import Spool, SpoolOptions
 
 START = LSN(7 << 20)
@@ -109,7 +112,9 @@ def test_after_a_sync_everything_before_flushed_survives_a_power_loss(spooling, 
 
 
 @settings(max_examples=15, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 900_000), st.booleans()), max_size=10))
+@given(
+    st.lists(st.tuples(st.integers(1, 900_000), st.sampled_from(["", "asked for", "awaited"])), max_size=10)
+)
 def test_the_flushed_position_never_passes_the_last_synced_byte(tmp_path_factory, steps):
     directory = tmp_path_factory.mktemp("spool")
     with pytest.MonkeyPatch.context() as monkeypatch:
@@ -122,7 +127,7 @@ def test_the_flushed_position_never_passes_the_last_synced_byte(tmp_path_factory
             flushed = ours.spool.flushed  # asked first: it may move while we look
             assert survives(disk, directory, flushed - START)
             if sync:
-                ours.spool.request_sync()
+                ours.spool.request_sync(awaited=sync == "awaited")
         ours.spool.close()
         assert ours.spool.flushed == START + upto
         assert survives(disk, directory, upto)
@@ -141,6 +146,101 @@ def test_while_a_sync_is_under_way_flushed_stays_and_writing_goes_on(spooling, m
     hanging.let_go()
     ours.wait_for(lambda: ours.spool.flushed >= START + 16384)
     assert ours.spool.written == START + 24576
+
+
+def test_a_sync_that_commits_wait_for_is_done_on_return(spooling, tmp_path, monkeypatch):
+    disk = Disk(monkeypatch)
+    ours = spooling(synchronous=True)
+    for upto in (100, 8192, 300_000):
+        ours.write(upto)
+        ours.spool.request_sync(awaited=True)
+        assert ours.spool.flushed == START + upto
+        assert survives(disk, tmp_path, upto)
+
+
+def test_behind_a_slow_sync_a_disk_that_hangs_does_not_hold_the_receiver_up(spooling, monkeypatch):
+    ours = spooling(synchronous=True)
+    ours.write(8192)
+    ours.spool.request_sync(awaited=True)
+    monkeypatch.setattr(spool, "SLOW_SYNC", 0.0)  # so that the last one was slow
+    hanging = Hanging(monkeypatch, "fdatasync")
+    ours.write(16384)
+    ours.spool.request_sync(awaited=True)
+    assert hanging.entered.wait(30)
+    ours.write(24576)
+    monkeypatch.setattr(spool, "SLOW_SYNC", 60.0)
+    ours.spool.request_sync(awaited=True)  # the syncing thread is at work, and goes on with this
+    assert ours.spool.flushed == START + 8192
+    hanging.let_go()
+    ours.wait_for(lambda: ours.spool.flushed == START + 24576)
+
+
+def test_behind_a_quick_sync_of_the_syncing_thread_commits_are_synced_at_once_again(spooling, monkeypatch):
+    ours = spooling(synchronous=True)
+    ours.write(8192)
+    ours.spool.request_sync(awaited=True)
+    monkeypatch.setattr(spool, "SLOW_SYNC", 0.0)
+    ours.write(16384)
+    ours.sync()
+    monkeypatch.setattr(spool, "SLOW_SYNC", 60.0)
+    ours.write(24576)
+    # The syncing thread may still be on its way to rest.
+    while ours.spool.flushed < START + 24576:
+        ours.spool.request_sync(awaited=True)
+    syncs = []
+    real = os.fdatasync
+    monkeypatch.setattr(os, "fdatasync", lambda fd: (syncs.append(threading.current_thread()), real(fd)))
+    ours.write(32768)
+    ours.spool.request_sync(awaited=True)
+    assert syncs == [threading.current_thread()]
+
+
+def test_while_a_segment_is_being_completed_no_sync_passes_it(spooling, monkeypatch):
+    ours = spooling(synchronous=True)
+    ours.write(8192)
+    ours.spool.request_sync(awaited=True)
+    hanging = Hanging(monkeypatch, "fdatasync")
+    ours.write((1 << 20) + 8192)
+    assert hanging.entered.wait(30)
+    ours.spool.request_sync(awaited=True)
+    assert ours.spool.flushed == START + 8192
+    hanging.let_go()
+    ours.wait_for(lambda: ours.spool.flushed == START + (1 << 20) + 8192)
+    assert ours.completed == NAMES[:1]
+
+
+def test_segments_are_filled_with_zeros_once_commits_wait_for_them(spooling, monkeypatch):
+    reserved = []
+    real = os.posix_fallocate
+    monkeypatch.setattr(os, "posix_fallocate", lambda *words: (reserved.append(words), real(*words)))
+    ours = spooling()
+    ours.write(10)
+    ours.spool.request_sync(awaited=True)
+    ours.write(4 << 20)
+    ours.spool.close()
+    assert ours.completed == NAMES
+    assert len(reserved) <= 2  # those that were made before
+
+
+def test_whenever_the_power_goes_everything_before_flushed_survives(tmp_path):
+    for calls in itertools.count():
+        directory = tmp_path / str(calls)
+        directory.mkdir()
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            disk = Disk(monkeypatch)
+            disk.stop_after(calls)
+            made = Spooling(directory, synchronous=True)
+            try:
+                for upto in (10, 500_000, 1_500_000, (2 << 20), (2 << 20) + 10):
+                    made.write(upto)
+                    made.spool.request_sync(awaited=True)
+                made.spool.close()
+                break
+            except PowerLoss:
+                with contextlib.suppress(PowerLoss):
+                    made.spool.close()
+                assert survives(disk, directory, made.spool.flushed - START)
+    assert calls > 20
 
 
 def test_there_is_no_room_while_too_much_is_unsynced(spooling, monkeypatch):
@@ -264,6 +364,35 @@ def test_a_failed_sync_is_final_and_raised_from_every_later_call(spooling, monke
         with pytest.raises(StorageError, match="input/output error"):
             later()
     assert ours.spool.flushed == flushed
+
+
+@pytest.mark.parametrize("call", ["fsync", "fdatasync"])
+def test_a_sync_that_failed_while_commits_waited_is_never_tried_again(spooling, monkeypatch, call):
+    ours = spooling(synchronous=True)
+    ours.write(8192)
+    if call == "fdatasync":
+        ours.spool.request_sync(awaited=True)
+    flushed = ours.spool.flushed
+    tries = []
+
+    def is_ours(fd):
+        if is_partial(fd):
+            tries.append(fd)
+        return is_partial(fd)
+
+    fail(monkeypatch, "fsync", errno.EIO, when=is_ours)
+    fail(monkeypatch, "fdatasync", errno.EIO, when=is_ours)
+    ours.write(16384)
+    for later in (
+        lambda: ours.spool.request_sync(awaited=True),
+        lambda: ours.write(24576),
+        ours.spool.request_sync,
+        ours.spool.close,
+    ):
+        with pytest.raises(StorageError, match="input/output error"):
+            later()
+    assert ours.spool.flushed == flushed
+    assert len(tries) == 1
 
 
 def test_when_the_directory_cannot_be_synced_nothing_is_flushed(spooling, tmp_path, monkeypatch):

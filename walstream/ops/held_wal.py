@@ -18,7 +18,7 @@ from catalog.walname import kind_of
 
 @dataclass(frozen=True)
 class HeldWal:
-    """``stored`` is what the repository alone has, ``all`` with the spool; ``gaps`` are recorded ones.
+    """``stored`` is what the repository alone has, ``all`` with the spool; ``gaps`` are recorded and not filled.
 
     ``problems`` say which documents could not be read, and so do not count.
     """
@@ -78,7 +78,12 @@ def held_wal(repository: Repository, home: str) -> HeldWal:
     spooled = Inventory.from_names(_spooled(os.path.join(home, layout.STREAMING)), size)
     stored, problems = readable_holdings(repository)
     everything = replace(stored, inventory=spooled | stored.inventory)
-    return HeldWal(stored, everything, read_gaps(home, size), tuple(problems))
+    gaps = tuple(gap for gap in read_gaps(home, size) if not _is_filled(gap, everything.inventory))
+    return HeldWal(stored, everything, gaps, tuple(problems))
+
+
+def _is_filled(gap: Gap, inventory: Inventory) -> bool:
+    return not inventory.missing(gap.run.timeline, gap.run.first, gap.run.last)
 
 
 def _spooled(directory: str) -> Iterable[str]:

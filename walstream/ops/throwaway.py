@@ -159,6 +159,9 @@ class ThrowawayServer:
         process = self._process
         if process is None:
             return
+        # Stopped first: between looking for its children and its end it could make another.
+        process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         family = postmaster.children(process.pid)
         process.kill()
         process.wait()

@@ -5,12 +5,17 @@ import os
 import shutil
 import signal
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from support.modules import ROOT
 from support.receiving import receiving
 
+from catalog.gaps import Gap, record_gap
+from catalog.inventory import Run
+from catalog.lsn import SegmentSize
+from catalog.walname import Segment
 from walstream.ops import wiring
 from walstream.ops.backup import BackupRequest, take_backup
 from walstream.settings.load import load
@@ -310,6 +315,20 @@ def test_a_gap_since_the_oldest_backup(cluster_factory, protected, items, comman
     stored[-2].unlink()
     found = items()["wal_archive"]
     assert stored[-2].name[:24] in found["hint"] and "new backup" in found["remedy"]
+
+
+def test_a_gap_that_was_accepted_and_has_no_complete_segment_behind_it_yet(cluster_factory, protected, items):
+    cluster = cluster_factory()
+    settings = protected(cluster)
+    with receiving(settings):
+        take_backup(wiring.backup_options(settings, BackupRequest(fast_checkpoint=True)))
+    size, number = SegmentSize(16 << 20), 40
+    record_gap(settings.home, Gap(Run(1, number, number), datetime.now(UTC), "removed"), size)
+    found = items()["wal_gaps"]
+    assert (
+        f"{Segment(1, number).name(size)}, since 20" in found["hint"] and "because removed" in found["hint"]
+    )
+    assert "new backup" in found["remedy"]
 
 
 def test_a_broken_section_disables_only_its_server(server, protected, commands):
