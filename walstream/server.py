@@ -19,6 +19,7 @@ _SETTINGS = (
     "max_wal_senders",
     "max_replication_slots",
     "max_slot_wal_keep_size",
+    "idle_replication_slot_timeout",
     "synchronous_standby_names",
     "synchronous_commit",
     "wal_segment_size",

@@ -295,6 +295,23 @@ def test_a_damaged_record_is_told_and_the_rest_is_shown(commands, tmp_path):
     assert "20200101T000000" in run.err and "does not count" in run.err
 
 
+def test_an_inactive_server_is_not_asked_and_a_broken_one_does_not_hide_the_others(commands, tmp_path):
+    lines = [
+        "[walstream]",
+        f"walstream_home = {tmp_path}",
+        "[shop]",
+        "conninfo = host=/nowhere",
+        "active = off",
+    ]
+    lines += ["[other]", "conninfo = host=/nowhere", "nonsense = 1"]
+    (tmp_path / "walstream.conf").write_text("\n".join([*lines, ""]))
+    backup = store_backup(new_repository(tmp_path / "shop"))
+    run = commands("status", "all")
+    assert run.code == 2 and "nonsense" in run.err and "cannot connect" not in run.err
+    assert "\tActive: False\n" in run.out and "PostgreSQL version" not in run.out
+    assert backup.id not in run.out  # its WAL is not stored, so it cannot be restored
+
+
 def test_no_repository_is_a_failure(commands, tmp_path):
     run = commands("status", str(tmp_path / "nowhere"))
     assert run.code == 1 and "no repository yet" in run.err

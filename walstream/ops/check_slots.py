@@ -18,6 +18,7 @@ from walstream.slots import SlotFacts
 
 SLOT = "replication slot"
 LIMIT = "max_slot_wal_keep_size"
+IDLE_TIMEOUT = "idle_replication_slot_timeout"
 UNLIMITED = "-1"
 LOST, UNRESERVED = "lost", "unreserved"
 
@@ -30,7 +31,18 @@ def slot_items(settings: ServerSettings, found: Survey, receiving: bool) -> list
     facts = found.cluster
     if facts is None or (settings.slot_name is None and not settings.streaming_archiver):
         return []
-    return [_slot(settings, found.slot, facts, receiving), _slot_limit(facts)]
+    items = [_slot(settings, found.slot, facts, receiving), _slot_limit(facts)]
+    idle = facts.settings.get(IDLE_TIMEOUT, "0")
+    if idle != "0" and settings.slot_name is not None:
+        items.append(
+            warned(
+                IDLE_TIMEOUT,
+                f"the server gives up a slot that nobody has read from for {idle} seconds, and its WAL with it",
+                f"let no receiver be away for so long, or run on the server: ALTER SYSTEM SET {IDLE_TIMEOUT} = 0; "
+                "SELECT pg_reload_conf();",
+            )
+        )
+    return items
 
 
 def left_behind_items(settings: ServerSettings, hosts: Iterable[HostSlot]) -> list[Item]:

@@ -7,7 +7,7 @@ are asked all the same.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from catalog.errors import ServerRefused, WalstreamError
 from catalog.lsn import LSN
@@ -35,7 +35,7 @@ class Survey:
     sql_error: WalstreamError | None = None
     stream: SystemFacts | None = None
     stream_error: WalstreamError | None = None
-    conninfo: str | None = None
+    conninfo: str | None = field(default=None, repr=False)
     size: int | None = None
 
     @property

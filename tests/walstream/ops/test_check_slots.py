@@ -13,12 +13,13 @@ from walstream.server import ClusterFacts
 GIB = 1 << 30
 
 
-def cluster(limit="10240"):
+def cluster(limit="10240", **more):
     settings = {
         "max_slot_wal_keep_size": limit,
         "wal_segment_size": "16777216",
         "max_replication_slots": "10",
     }
+    settings |= more
     return ClusterFacts(
         version=180000,
         in_recovery=False,
@@ -109,3 +110,14 @@ def test_a_host_that_cannot_be_asked_is_named(settings):
     error = ConnectionFailed("no route", "look")
     (found,) = left_behind_items(settings, [HostSlot("db2", error=error)])
     assert found.is_warning and "no route" in found.hint and found.remedy == "look"
+
+
+def test_a_server_that_gives_up_idle_slots_is_a_warning(settings):
+    def labels(**more):
+        found = slot_items(settings, Survey(cluster=cluster(**more), slot=slot()), True)
+        return {each.label: each for each in found}
+
+    found = labels(idle_replication_slot_timeout="3600")["idle_replication_slot_timeout"]
+    assert found.is_warning and "3600 seconds" in found.hint and "ALTER SYSTEM" in found.remedy
+    for other in ({}, {"idle_replication_slot_timeout": "0"}):
+        assert "idle_replication_slot_timeout" not in labels(**other)
