@@ -13,6 +13,7 @@
     │   ├── Conflict                         the name is taken by different bytes
     │   └── Busy                             somebody else holds the lock
     ├── StorageError                         the operating system refused to read or write
+    │   └── SpoolFull                        more WAL waits to be archived than the spool may hold
     ├── ServerError                          PostgreSQL, or the way to it
     │   ├── ConnectionFailed                 no connection could be made
     │   ├── ConnectionLost                   the connection broke
@@ -94,6 +95,10 @@ class Busy(RepositoryError):
 
 class StorageError(WalstreamError):
     """The operating system refused to read or write; the cause is chained."""
+
+
+class SpoolFull(StorageError):
+    """More WAL waits to be archived than ``spool_limit`` allows; it is received again by itself later."""
 
 
 class ServerError(WalstreamError):

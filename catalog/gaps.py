@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog import durable, layout
-from catalog.coverage import Holdings, restorable
+from catalog.coverage import Holdings, carries, needed, restorable
 from catalog.errors import Corrupt
 from catalog.inventory import Inventory, Run
 from catalog.local_storage import failed
 from catalog.lsn import SegmentSize
+from catalog.timeline import Path
 from catalog.walname import Segment
 
 _FILE = "gaps.json"
@@ -83,21 +84,25 @@ def as_inventory(gaps: Iterable[Gap]) -> Inventory:
     return inventory
 
 
-def open_gaps(gaps: Iterable[Gap], holdings: Holdings) -> list[Gap]:
+def open_gaps(gaps: Iterable[Gap], holdings: Holdings, path: Path | None = None) -> list[Gap]:
     """The gaps behind which no restorable backup begins yet: until then nothing behind them can be reached.
 
-    One that was filled since, with segments from elsewhere, is none.
+    ``path`` is the server's, or else the one to the newest timeline known. A gap on another branch is none of it,
+    and one that was filled since, with segments from elsewhere, is none at all.
     """
-    return [
-        gap
-        for gap in gaps
-        if holdings.inventory.missing(gap.run.timeline, gap.run.first, gap.run.last)
-        and not any(
-            record.first_segment.number > gap.run.last and restorable(record, holdings)
-            for record in holdings.records
-            if record.begin.timeline >= gap.run.timeline
-        )
-    ]
+    path = path or next(iter(holdings.paths().values()))
+    return [gap for gap in gaps if _is_open(gap.run, holdings, path)]
+
+
+def _is_open(run: Run, holdings: Holdings, path: Path) -> bool:
+    on_path = needed(path, run.first, run.last, holdings.size)
+    lost = [part for part in on_path if part.timeline == run.timeline]
+    if not any(holdings.inventory.missing(part.timeline, part.first, part.last) for part in lost):
+        return False
+    return not any(
+        record.first_segment.number > run.last and carries(path, record) and restorable(record, holdings)
+        for record in holdings.records
+    )
 
 
 def _gap(entry: dict[str, str], size: SegmentSize) -> Gap:

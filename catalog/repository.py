@@ -7,15 +7,15 @@ before a byte is written, because other tools use the same directory names.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from catalog import durable, layout
 from catalog.backups import BackupShelf
 from catalog.codec import split_suffix
 from catalog.coverage import Holdings
-from catalog.errors import Absent, Conflict, ForeignRepository, Malformed, RepositoryError
-from catalog.inventory import Inventory
+from catalog.errors import Absent, Conflict, ForeignRepository, Malformed, RepositoryError, StorageError
+from catalog.inventory import Inventory, Run
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
 from catalog.lsn import SegmentSize
@@ -46,6 +46,16 @@ class Repository:
     def lock_path(self, name: str) -> str:
         """Where that lock's file is."""
         return os.path.join(self.root, layout.LOCKS, name)
+
+    def require_present(self) -> None:
+        """``StorageError`` unless the repository is still there: under an unmounted disk nothing may be written."""
+        try:
+            read_identity(self.storage).require(self.identity.system_identifier)
+        except Absent:
+            raise StorageError(
+                f"there is no repository in {self.root!r} any more",
+                "is its disk mounted? work goes on by itself",
+            ) from None
 
     def inventory(self) -> Inventory:
         """What the WAL shelf lists right now."""
@@ -154,20 +164,24 @@ def readable_holdings(repository: Repository) -> tuple[Holdings, list[str]]:
     return _holdings(repository, records, repository.inventory(), problems), problems
 
 
-def span_holdings(repository: Repository, records: Sequence[BackupRecord]) -> Holdings:
+def span_holdings(
+    repository: Repository, records: Sequence[BackupRecord], runs: Iterable[Run] = ()
+) -> Holdings:
     """Enough to tell whether each of these can be restored: only directories of their own WAL are listed.
 
-    A year of WAL is half a million files; of those that a hundred backups need, there are few.
+    And those of ``runs``. A year of WAL is half a million files; of those that a hundred backups need, there
+    are few.
     """
     size = repository.identity.wal_segment_size
-    logs = {f"{log:08X}" for record in records for log in _logs(record, size)}
+    spans = [(record.first_segment.number, record.last_segment.number) for record in records]
+    spans += [(run.first, run.last) for run in runs]
+    logs = {f"{log:08X}" for span in spans for log in _logs(*span, size)}
     near = [directory for directory in repository.wal.directories() if directory[8:] in logs]
     return _holdings(repository, records, Inventory.from_names(repository.wal.names(near), size))
 
 
-def _logs(record: BackupRecord, size: SegmentSize) -> range:
-    """The middle parts, as numbers, of the names of a backup's own segments."""
-    first, last = record.first_segment.number, record.last_segment.number
+def _logs(first: int, last: int, size: SegmentSize) -> range:
+    """The middle parts, as numbers, of the names of these segments."""
     return range(first // size.per_log, last // size.per_log + 1)
 
 

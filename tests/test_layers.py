@@ -130,7 +130,7 @@ ROWS = {
     "walstream.server": NETWORK,
     "walstream.replication": NETWORK,
     "walstream.resume": f"{CONVERSATION} catalog.inventory walstream.facts",
-    "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.walpage",
+    "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.comparison catalog.walpage",
     "walstream.blanks": f"{STORES} {POSITIONS} walstream.segment",
     "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.blanks walstream.segment",
     "walstream.archiver": "catalog walstream.segment",

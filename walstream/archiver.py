@@ -115,7 +115,8 @@ class Archiver:
         path = os.path.join(self._directory, name)
         try:
             if name != self._stored:
-                self._refuse_vanished(path)
+                if self._comes_again(path):
+                    return
                 self._put(name, lambda: open_file(path), path)
                 self._stored = name  # whatever fails from here on, it need not be stored again
         except Malformed as wrong:
@@ -129,12 +130,16 @@ class Archiver:
         except OSError as error:
             raise failed("remove", path, error) from error
 
-    def _refuse_vanished(self, path: str) -> None:
-        if not os.path.exists(path) and os.path.isdir(self._directory):
+    def _comes_again(self, path: str) -> bool:
+        """Whether the segment is partial once more, as it could not be synced; one that vanished is refused."""
+        if os.path.exists(path) or not os.path.isdir(self._directory):
+            return False
+        if not os.path.exists(f"{path}.partial"):
             raise StreamRefused(
                 f"{path!r} is gone from the spool before it was archived",
                 "nothing but walstream may remove files there: start again, the segment is fetched once more",
             )
+        return True
 
     def _note_trouble(self, trouble: WalstreamError) -> None:
         with self._changed:
@@ -157,7 +162,10 @@ class Archiver:
 
 def complete_segments(directory: str) -> list[str]:
     """The names of the complete segments in a spool directory, sorted."""
-    return sorted(name for name in os.listdir(directory) if kind_of(name) == SEGMENT)
+    try:
+        return sorted(name for name in os.listdir(directory) if kind_of(name) == SEGMENT)
+    except OSError as error:
+        raise failed("list", directory, error) from error
 
 
 def open_file(path: str) -> Reader:

@@ -106,6 +106,11 @@ class Connection:
         """The process id of the server's side."""
         return self._pg.backend_pid
 
+    def parameter(self, name: str) -> str | None:
+        """What the server says of itself without being asked: ``in_hot_standby`` (14 and later), for instance."""
+        value = self._pg.parameter_status(name.encode())
+        return None if value is None else value.decode()
+
     @property
     def host(self) -> str:
         """Which server this is: host (or directory of its socket) and port."""

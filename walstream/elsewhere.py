@@ -10,17 +10,25 @@ from __future__ import annotations
 import logging
 import time
 
-from catalog.errors import Malformed, RepositoryError, ServerError, ServerRefused, StreamRefused
+from catalog.errors import (
+    ConnectionFailed,
+    Malformed,
+    RepositoryError,
+    ServerError,
+    ServerRefused,
+    StreamRefused,
+)
 from catalog.lsn import LSN
 from catalog.timeline import Path
 from walstream.connecting import single_hosts
 from walstream.connection import COPY_BOTH, Connection
 from walstream.control import Control
 from walstream.facts import ServerFacts, server_facts
+from walstream.gap import is_removed_segment
 from walstream.receiving import COMMAND_PATIENCE, Connect, ReceiveOptions, Target
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
-from walstream.standing import STREAMING, Standing
+from walstream.standing import STREAMING, WAITING, Standing
 from walstream.streaming import Destination, Streaming, Surroundings, Unwatched, begin_stream
 
 log = logging.getLogger("walstream.receiver")
@@ -40,8 +48,9 @@ class Elsewhere:
     def fill(self, asked: str, start: Start, end: LSN) -> bool:
         """Get WAL from ``start`` on, at most up to ``end``; whether any came.
 
-        ``asked`` is the host (as a connection string) that does not have it. A host that cannot be reached
+        ``asked`` is the host (as a connection string) that does not have it. A host that cannot be asked
         is tried again for ``gap_patience`` seconds; one that has removed the WAL too is not asked again.
+        Raises ``ConnectionFailed`` when the receiver is stopped first: that nobody has it is not known then.
         """
         hosts = [host for host in single_hosts(self._options.conninfo) if host != asked]
         give_up = time.monotonic() + self._options.gap_patience
@@ -51,17 +60,26 @@ class Elsewhere:
                 try:
                     if self._fill_from(host, start, end):
                         return True
-                except ServerRefused as refusal:
-                    log.info("another host does not have WAL from %s either: %s", start.position, refusal)
                 except (StreamRefused, RepositoryError, Malformed) as refusal:
                     log.warning("another host of the connection string is of no help: %s", refusal)
                 except ServerError as error:
-                    log.warning("another host may have WAL from %s: %s", start.position, error)
+                    if isinstance(error, ServerRefused) and is_removed_segment(error):
+                        log.info("another host does not have WAL from %s either: %s", start.position, error)
+                        continue
+                    self._say(f"another host may have WAL from {start.position}: {error}")
                     silent.append(host)
             hosts = silent if time.monotonic() < give_up else []
             if hosts:
                 self._control.sleep(PAUSE)
+        if self._control.stopping:
+            raise ConnectionFailed("stopped before every host was asked")
         return False
+
+    def _say(self, trouble: str) -> None:
+        standing = Standing(None)
+        standing.enter(WAITING, trouble)
+        self._target.note(standing)
+        log.warning("%s", trouble)
 
     def _fill_from(self, host: str, start: Start, end: LSN) -> bool:
         options, control = self._options, self._control

@@ -36,9 +36,11 @@ def server_facts(connection: Connection) -> ServerFacts:
         )
     content = history_content(connection, system.timeline)
     history = History.parse(system.timeline, content)
-    # In recovery every transaction is read-only; 13 has no in_hot_standby to ask for.
-    in_recovery = _shown(connection, "transaction_read_only") == "on"
-    return ServerFacts(system, connection.server_version, size, history, in_recovery)
+    in_recovery = connection.parameter("in_hot_standby")
+    if in_recovery is None:
+        # 13 does not say; in recovery every transaction is read-only.
+        in_recovery = _shown(connection, "transaction_read_only")
+    return ServerFacts(system, connection.server_version, size, history, in_recovery == "on")
 
 
 def history_content(connection: Connection, timeline: int) -> bytes:

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog import durable, layout
-from catalog.coverage import missing
-from catalog.errors import Conflict, Malformed, StorageError, StreamRefused
+from catalog.coverage import missing, names
+from catalog.errors import Conflict, Malformed, SpoolFull, StorageError, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.inventory import Inventory
 from catalog.local_storage import failed
 from catalog.lsn import LSN
+from catalog.record import BackupRecord
 from catalog.repository import Repository, span_holdings
 from catalog.sink import Reader
 from catalog.timeline import History, Path, contradicts
-from catalog.walname import Segment, history_name, timeline_in
+from catalog.walname import SEGMENT, Segment, history_name, kind_of, timeline_in
 from walstream.archiver import Archiver, complete_segments, log, open_file
 from walstream.facts import ServerFacts
 from walstream.publisher import Publisher
@@ -54,13 +55,14 @@ class Intake:
         self._options = options
         self._directory = os.path.join(options.home, layout.STREAMING)
         self._full = False
+        self._path: Path | None = None
         try:
             durable.make_directories(self._directory)
             self._sync_leftovers()
         except OSError as error:
             raise failed("write", self._directory, error) from error
         repository.wal.remove_leftovers()
-        self._archiver = Archiver(self._directory, filing.put)
+        self._archiver = Archiver(self._directory, self._put)
         size = repository.identity.wal_segment_size
         self._publisher = Publisher(options.home, self._archiver, size.nbytes)
 
@@ -83,10 +85,12 @@ class Intake:
 
     def begin(self, facts: ServerFacts, slot_position: LSN | None) -> Start:
         """Find where to begin; ``StreamRefused`` when what is held says that we cannot."""
+        self._repository.require_present()
         self._take_leftovers()
+        self._path = Path.of(facts.history)
         size = self._repository.identity.wal_segment_size
-        begins = self._backup_begins()
-        start = find_start(facts, self._held(), begins, slot_position, size)
+        begun = [Segment.parse(name, size) for name in partials_in(self._directory)]
+        start = find_start(facts, self._held(), self._backup_begins(), slot_position, size, begun)
         self._retire_partials(start, facts.history)
         return start
 
@@ -97,7 +101,7 @@ class Intake:
     def keep_history(self, timeline: int, content: bytes) -> None:
         """Store a history file, before any WAL of its timeline."""
         self._refuse_contradiction(History.parse(timeline, content))
-        self._filing.put(history_name(timeline), lambda: _BytesReader(content))
+        self._put(history_name(timeline), lambda: _BytesReader(content))
 
     def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination:
         """The spool for one timeline's stream."""
@@ -125,7 +129,7 @@ class Intake:
         self._publisher.publish(standing)
 
     def require_room(self) -> None:
-        """``StorageError`` while more waits to be archived than the spool may hold."""
+        """``SpoolFull`` while more waits to be archived than the spool may hold."""
         limit = self._options.spool_limit
         if limit is None:
             return
@@ -134,7 +138,7 @@ class Intake:
             self._full = True
             trouble = self._archiver.trouble
             why = f": {trouble}" if trouble is not None else ", and comes in faster than it can be archived"
-            raise StorageError(
+            raise SpoolFull(
                 f"{waiting} bytes of WAL wait in {self._directory!r}, the spool_limit is {limit}{why}",
                 "receiving goes on by itself when half of it is archived; the server keeps the WAL until then",
             )
@@ -147,6 +151,8 @@ class Intake:
         lost = missing(path, self._held(), size.number_at(start), size.number_before(end), size)
         for run in lost:
             record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
+        if lost:
+            log.error("a gap: %s, %s. Take a new backup now", names(lost, size), reason)
 
     def has_open_gap(self) -> bool:
         """Whether there is a gap behind which no restorable backup begins yet."""
@@ -154,9 +160,10 @@ class Intake:
         if not gaps:
             return False
         first = min(gap.run.last for gap in gaps)
+        behind = [record for record in self._records() if record.first_segment.number > first]
         # Only their own WAL is listed: this is asked every few seconds, and a year of WAL is half a million files.
-        behind = [each for each in self._repository.backups.records() if each.first_segment.number > first]
-        return bool(open_gaps(gaps, span_holdings(self._repository, behind)))
+        holdings = span_holdings(self._repository, behind, [gap.run for gap in gaps])
+        return bool(open_gaps(gaps, holdings, self._path))
 
     def raise_error(self) -> None:
         """Raise what ended the archiver, if anything did."""
@@ -193,20 +200,38 @@ class Intake:
     def _backup_begins(self) -> list[Segment]:
         """The first segments of all backups, those that are running included."""
         shelf, size = self._repository.backups, self._repository.identity.wal_segment_size
-        begins = []
+        begins = [record.first_segment for record in self._records()]
         for backup_id in shelf.ids():
             try:
-                record, mark = shelf.find(backup_id), shelf.started(backup_id)
+                mark = shelf.started(backup_id)
             except Malformed as damage:
                 log.error("backup %s does not count for where to begin: %s", backup_id, damage)
                 continue
-            if record is not None:
-                begins.append(record.first_segment)
             if mark is not None and mark.begin is not None:
                 begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
         return begins
 
+    def _records(self) -> list[BackupRecord]:
+        """The records that can be read."""
+        found = []
+        for backup_id in self._repository.backups.ids():
+            try:
+                record = self._repository.backups.find(backup_id)
+            except Malformed as damage:
+                log.error("backup %s does not count: %s", backup_id, damage)
+                continue
+            found += [record] if record is not None else []
+        return found
+
+    def _put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
+        self._repository.require_present()
+        return self._filing.put(name, open_raw, path)
+
     def _sync_leftovers(self) -> None:
+        """Make what is here durable. A segment that cannot be synced is not complete: it has to come again.
+
+        The next sync might succeed and yet have written nothing.
+        """
         for name in os.listdir(self._directory):
             path = os.path.join(self._directory, name)
             try:
@@ -216,6 +241,10 @@ class Intake:
                     durable.sync_file(path)
             except FileNotFoundError:
                 continue  # the archiver was faster
+            except OSError:
+                if kind_of(name) == SEGMENT:
+                    os.rename(path, f"{path}.partial")
+                raise
         durable.sync_directory(self._directory)
 
     def _retire_partials(self, start: Start, history: History) -> None:
@@ -237,9 +266,9 @@ class Intake:
             return open_file(path)
 
         try:
-            self._filing.put(f"{name}.partial", open_partial)
-        except Conflict as conflict:
-            log.warning("%s; %s stays where it is", conflict, path)
+            self._put(f"{name}.partial", open_partial)
+        except (Conflict, StorageError) as trouble:
+            log.warning("%s; %s stays where it is", trouble, path)
             return
         try:
             durable.remove(path)

@@ -29,6 +29,7 @@ class Publisher:
         self._published = 0.0
         self._known: tuple[str, LSN | None] = ("", None)
         self._flushed: LSN | None = None
+        self._failing = False
 
     def publish(self, standing: Standing) -> None:
         """Publish, unless that was done a moment ago.
@@ -48,7 +49,11 @@ class Publisher:
         try:
             write_receiver_state(self._home, self._state(standing, now))
         except OSError as error:
-            log.warning("%s; receiving goes on", failed("write", self._home, error))
+            if not self._failing:
+                log.warning("%s; receiving goes on", failed("write", self._home, error))
+            self._failing = True
+        else:
+            self._failing = False
 
     def _state(self, standing: Standing, now: float) -> ReceiverState:
         session, archiver = standing.session, self._archiver

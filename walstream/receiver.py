@@ -17,13 +17,14 @@ from catalog.errors import (
     ProtocolError,
     ServerError,
     ServerRefused,
+    SpoolFull,
     StorageError,
     StreamRefused,
     WalstreamError,
 )
-from catalog.lsn import LSN, SegmentSize
+from catalog.lsn import LSN
 from catalog.timeline import History, Path
-from walstream.connection import COPY_BOTH, ROWS, Connection
+from walstream.connection import COPY_BOTH, ROWS, Connection, Result
 from walstream.control import Control
 from walstream.elsewhere import Elsewhere
 from walstream.facts import (
@@ -37,7 +38,14 @@ from walstream.gap import UNDEFINED_FILE, SegmentRemoved, is_removed_segment, ol
 from walstream.receiving import COMMAND_PATIENCE, Connect, ReceiveOptions, Target
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
-from walstream.slots import OBJECT_IN_USE, create_slot, ensure_slot, find_slot
+from walstream.slots import (
+    NOT_IN_PREREQUISITE_STATE,
+    OBJECT_IN_USE,
+    create_slot,
+    ensure_slot,
+    find_slot,
+    renew_slot,
+)
 from walstream.standing import CONNECTING, STREAMING, WAITING, Standing
 from walstream.streaming import Destination, Streaming, Surroundings, begin_stream
 from walstream.synchronous import SynchronousWatch
@@ -46,6 +54,7 @@ log = logging.getLogger("walstream.receiver")
 
 LONGEST_PAUSE = 30.0
 SLOT_PATIENCE = 90.0
+ROOM_CHECK_INTERVAL = 1.0
 
 
 class Receiver:
@@ -80,7 +89,7 @@ class Receiver:
         that what was received could not be made durable.
         """
         pause = self._options.first_pause
-        while not self._control.stopping:
+        while self._wait_for_room():
             began = time.monotonic()
             self._standing.enter(CONNECTING, self._standing.trouble)
             try:
@@ -88,6 +97,8 @@ class Receiver:
                     return
             except (Conflict, StreamRefused):
                 raise
+            except SpoolFull:
+                continue
             except (ServerError, StorageError, Malformed) as error:
                 self._target.raise_error()
                 if self._control.stopping:
@@ -103,6 +114,26 @@ class Receiver:
                 self._target.note(self._standing)
                 self._control.sleep(pause * random.uniform(0.8, 1.2))
                 pause = min(pause * 2, LONGEST_PAUSE)
+
+    def _wait_for_room(self) -> bool:
+        """Wait until there is room for more WAL; False when stopped."""
+        said = False
+        while not self._control.stopping:
+            try:
+                self._target.require_room()
+            except SpoolFull as full:
+                if not said:
+                    log.error("receiving pauses: %s", full)
+                    self._standing.enter(WAITING, full.message)
+                said = True
+                self._target.raise_error()
+                self._target.note(self._standing)
+                self._control.sleep(ROOM_CHECK_INTERVAL)
+                continue
+            if said:
+                log.info("receiving goes on")
+            return True
+        return False
 
     def _may_try_again(self, error: WalstreamError) -> bool:
         if self._options.patient:
@@ -122,7 +153,6 @@ class Receiver:
             patience=COMMAND_PATIENCE,
             unless=lambda: control.stopping,
         ) as connection:
-            self._target.require_room()
             facts = server_facts(connection)
             self._target.require(facts)
             standing.host = connection.host
@@ -133,11 +163,9 @@ class Receiver:
             with self._watch(connection) as watch:
                 while start is not None:
                     try:
-                        start = self._stream_timeline(connection, start, slot, watch, facts.size)
+                        start = self._stream_timeline(connection, start, slot, watch, facts)
                     except SegmentRemoved as removed:
-                        start = self._behind_gap(connection, facts, removed.start)
-                        if options.slot is None:
-                            slot, _ = self._take_slot(connection)  # an error drops a temporary slot
+                        start, slot = self._behind_gap(connection, facts, removed.start, slot)
         return True
 
     def _watch(self, connection: Connection) -> SynchronousWatch:
@@ -145,20 +173,17 @@ class Receiver:
         return SynchronousWatch(
             self._options.synchronous,
             is_synchronous(connection, name),
-            lambda: self._connect(
-                connection.conninfo, application_name="walstream", patience=COMMAND_PATIENCE
-            ),
+            lambda: self._open_beside(connection, replication=True),
             name,
             self._control.wakeup.set,
+            self._target.has_open_gap,
         )
 
     def _take_slot(self, connection: Connection) -> tuple[str | None, LSN | None]:
         options = self._options
 
         def open_sql() -> Connection:
-            return self._connect(
-                connection.conninfo, application_name=options.application_name, replication=False
-            )
+            return self._open_beside(connection, replication=False)
 
         if options.slot is not None:
             position = ensure_slot(connection, options.slot, create=options.create_slot, open_sql=open_sql)
@@ -168,6 +193,16 @@ class Receiver:
         name = f"walstream_{connection.backend_pid}"
         create_slot(connection, name, temporary=True)
         return name, find_slot(connection, name, open_sql).restart
+
+    def _open_beside(self, connection: Connection, *, replication: bool) -> Connection:
+        """Another connection to the same server, for a short question."""
+        return self._connect(
+            connection.conninfo,
+            application_name="walstream",
+            replication=replication,
+            patience=COMMAND_PATIENCE,
+            unless=lambda: self._control.stopping,
+        )
 
     def _keep_ancestry(self, connection: Connection, history: History) -> None:
         """Store the histories of all timelines that led to the server's, as far as it has them.
@@ -192,13 +227,14 @@ class Receiver:
         start: Start,
         slot: str | None,
         watch: SynchronousWatch,
-        size: SegmentSize,
+        facts: ServerFacts,
     ) -> Start | None:
         """Stream one timeline to its end; where to go on, or None when it was we who ended it."""
-        self._keep_history(connection, start.timeline)
+        if start.timeline > facts.system.timeline:
+            self._keep_history(connection, start.timeline)  # the server was promoted since it was asked
         destination = self._target.open(start, watch.is_synchronous, self._control.wakeup.set)
         try:
-            first = begin_stream(connection, start, slot)
+            first = self._begin_stream(connection, start, slot)
             self._streamed = True
             if first.kind == COPY_BOTH and self._stream(connection, start, destination, watch):
                 return None
@@ -217,7 +253,16 @@ class Receiver:
             destination.close()
         log.info("timeline %d ends at %s; following timeline %d", start.timeline, switch, timeline)
         self._target.end_of_timeline(start.timeline, switch)
-        return Start(timeline, size.floor(switch))
+        return Start(timeline, facts.size.floor(switch))
+
+    def _begin_stream(self, connection: Connection, start: Start, slot: str | None) -> Result:
+        try:
+            return begin_stream(connection, start, slot)
+        except ServerRefused as refusal:
+            if slot is None or slot != self._options.slot or refusal.sqlstate != NOT_IN_PREREQUISITE_STATE:
+                raise
+            renew_slot(connection, slot, create=self._options.create_slot)
+        return begin_stream(connection, start, slot)
 
     def _stream(
         self, connection: Connection, start: Start, destination: Destination, watch: SynchronousWatch
@@ -240,16 +285,15 @@ class Receiver:
         surroundings = Surroundings(self._control, self._target, standing, options.flush_interval)
         return Streaming(connection, session, destination, watch, surroundings).run()
 
-    def _behind_gap(self, connection: Connection, facts: ServerFacts, missing: Start) -> Start:
+    def _behind_gap(
+        self, connection: Connection, facts: ServerFacts, missing: Start, slot: str | None
+    ) -> tuple[Start, str | None]:
         """Have another host fill the hole; else accept that it is there for good, and go on behind it."""
         path, size = Path.of(facts.history), facts.size
         oldest = oldest_available(connection, path, missing.position, size, facts.system.position)
+        if self._options.slot is None:
+            slot, _ = self._take_slot(connection)  # an error, as of asking in vain, drops a temporary slot
         elsewhere = Elsewhere(self._options, self._target, self._control, self._connect)
         if not elsewhere.fill(connection.conninfo, missing, oldest):
             self._target.accept_gap(path, missing.position, oldest)
-            log.error(
-                "WAL from %s to %s is gone from the server and is not stored: a gap. Take a new backup now",
-                missing.position,
-                oldest,
-            )
-        return self._target.begin(facts, None)
+        return self._target.begin(facts, None), slot

@@ -32,16 +32,17 @@ def find_start(
     begins: Iterable[Segment],
     slot_position: LSN | None,
     size: SegmentSize,
+    begun: Iterable[Segment] = (),
 ) -> Start:
     """The start of the stream.
 
-    ``held`` is what repository and spool have complete, ``begins`` the first segments of the kept
-    backups. When more is held of the server's own timeline than the server has: ``StreamRefused``, but of a
-    standby, which may only be behind, ``ConnectionFailed``.
+    ``held`` is what repository and spool have complete, ``begun`` what the spool has in part, ``begins`` the first
+    segments of the kept backups. When more is held of the server's own timeline than the server has:
+    ``StreamRefused``, but of a standby, which may only be behind, ``ConnectionFailed``.
     """
     path = Path.of(facts.history)
     reached = facts.system.position
-    number = _first_wanted(path, held, begins, size)
+    number = _first_wanted(path, held, begins, begun, size)
     if number is None:
         position = size.floor(min(slot_position or reached, reached))
         return Start(path.timeline_of(size.number_at(position), size), position)
@@ -61,12 +62,16 @@ def find_start(
     return start
 
 
-def _first_wanted(path: Path, held: Inventory, begins: Iterable[Segment], size: SegmentSize) -> int | None:
+def _first_wanted(
+    path: Path, held: Inventory, begins: Iterable[Segment], begun: Iterable[Segment], size: SegmentSize
+) -> int | None:
     numbers = [segment.number for segment in begins if _touches(path, segment, size)]
     if numbers:
         return min(numbers)
     oldest = [_oldest_held(leg, held, size) for leg in path.legs]
-    return min((segment.number for segment in oldest if segment and path.counts(segment, size)), default=None)
+    numbers = [segment.number for segment in begun if _touches(path, segment, size)]
+    numbers += [segment.number for segment in oldest if segment and path.counts(segment, size)]
+    return min(numbers, default=None)
 
 
 def _touches(path: Path, segment: Segment, size: SegmentSize) -> bool:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 
 from catalog import durable
+from catalog.comparison import same_bytes
 from catalog.errors import StreamRefused
 from catalog.lsn import LSN, SegmentSize
 from catalog.walname import Segment
@@ -84,9 +85,24 @@ class PartialSegment:
         self._entry_synced = True
 
     def complete(self) -> None:
-        """Give a synced, completely written segment its final name, durably."""
+        """Give a synced, completely written segment its final name, durably.
+
+        A segment of that name that was received before and is not archived yet stays, if it has the same bytes.
+        """
         self.close()
-        durable.rename(self.path, self.path.removesuffix(".partial"))
+        final = self.path.removesuffix(".partial")
+        if os.path.exists(final) and not _is_same(final, self.path):
+            raise StreamRefused(
+                f"the server sends another segment {self.name} than {final!r} holds",
+                "the server was rewound (restored, or a standby promoted in its place) without a new "
+                "timeline: keep that file, and protect the server under a new name",
+            )
+        os.rename(self.path, final)
+        try:
+            durable.sync_directory(os.path.dirname(final))
+        except OSError:
+            os.rename(final, self.path)  # else the next sync would be believed, and it may know of nothing
+            raise
 
     def close(self) -> None:
         """Close the file; it stays a partial segment."""
@@ -107,6 +123,14 @@ class PartialSegment:
                     "the server was rewound (restored, or a standby promoted in its place) without a new "
                     "timeline: keep that file, and protect the server under a new name",
                 )
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        with open(one, "rb") as first, open(other, "rb") as second:
+            return same_bytes(first, second)
+    except FileNotFoundError:
+        return True  # it was archived meanwhile: what arrives is judged against the stored copy
 
 
 def partials_in(directory: str) -> list[str]:

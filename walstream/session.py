@@ -55,6 +55,7 @@ class Session:
         self._last_sent = now
         self._last_heard = now
         self._asked_server = False
+        self._heard = False
         self._owed_since: float | None = None
         self._owed_position = start
         self._unflushed: deque[tuple[LSN, float]] = deque()
@@ -65,6 +66,7 @@ class Session:
         """Take in one message; returns the WAL to be written, if it brought any."""
         parsed = parse(message)
         self._last_heard = now
+        self._heard = True
         self._asked_server = False
         if isinstance(parsed, Keepalive):
             self._note_server_end(parsed.position, now)
@@ -141,7 +143,7 @@ class Session:
         if not self._asked_server:
             moments.append(self._to_be_asked)
         if self._owed_since is not None:
-            moments.append(self._owed_since + REPLY_PATIENCE)
+            moments.append(self._owed_since + (REPLY_PATIENCE if self.sync_wanted else 0.0))
         elif self._options.status_interval:
             moments.append(self._last_sent + self._options.status_interval)
         return max(0.0, min(moments) - now)
@@ -169,7 +171,9 @@ class Session:
 
     @property
     def _reportable(self) -> LSN:
-        return self.flushed if self._options.report_flush and not self.withhold_flush else UNKNOWN
+        # A stream of which nothing was heard may be one that cannot begin; its start must not move a slot back.
+        known = self._options.report_flush and self._heard and not self.withhold_flush
+        return self.flushed if known else UNKNOWN
 
     def _reply_must_wait(self, now: float) -> bool:
         owed = self._owed_since

@@ -6,6 +6,7 @@ connection that the caller opens.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,9 +15,12 @@ from catalog.lsn import LSN
 from walstream import commands
 from walstream.connection import Connection
 
+log = logging.getLogger("walstream.receiver")
+
 DUPLICATE_OBJECT = "42710"
 UNDEFINED_OBJECT = "42704"
 OBJECT_IN_USE = "55006"
+NOT_IN_PREREQUISITE_STATE = "55000"
 FEATURE_NOT_SUPPORTED = "0A000"
 FIRST_WITH_INVALIDATION = 170000
 
@@ -69,7 +73,8 @@ def ensure_slot(connection: Connection, name: str, *, create: bool, open_sql: Op
         create_slot(connection, name)
         found = find_slot(connection, name, open_sql)
     if found.kind == "physical" and found.restart is None:
-        found = _renewed(connection, name, create, open_sql)
+        renew_slot(connection, name, create=create)
+        found = find_slot(connection, name, open_sql)
     if found.kind is None:
         raise ServerRefused(
             f"there is no replication slot {name!r} on the server",
@@ -83,17 +88,20 @@ def ensure_slot(connection: Connection, name: str, *, create: bool, open_sql: Op
     return found.restart
 
 
-def _renewed(connection: Connection, name: str, create: bool, open_sql: OpenSql) -> commands.SlotPosition:
-    """A slot in place of one that holds no WAL: ours always do, so the server has invalidated it."""
+def renew_slot(connection: Connection, name: str, *, create: bool) -> None:
+    """Make a slot anew in place of one that holds no WAL: ours always do, so the server has invalidated it.
+
+    From 18 on it may also do so for the time that nobody used it, which only a stream that is refused shows.
+    """
     if not create:
         raise ServerRefused(
             f"replication slot {name!r} keeps no WAL: the server has invalidated it, or it was made without WAL",
             "drop it and create it again with 'walstream receive-wal --drop-slot' and '--create-slot', then take "
             "a new backup; raise max_slot_wal_keep_size to keep it from happening again",
         )
+    log.warning("replication slot %s was invalidated by the server: it is made anew", name)
     drop_slot(connection, name)
     create_slot(connection, name)
-    return find_slot(connection, name, open_sql)
 
 
 def create_slot(connection: Connection, name: str, *, temporary: bool = False) -> bool:

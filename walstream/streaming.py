@@ -186,6 +186,8 @@ class Streaming:
 
     def _sleep(self, moved: bool) -> None:
         """Until the server says something, a sync has ended, or the next moment at which something is due."""
+        if self._destination.flushed > self._session.flushed:
+            return  # a sync has ended since the report, and its call was forgotten before we looked around
         now = time.monotonic()
         timeout = self._session.deadline(now)
         if moved:

@@ -13,13 +13,15 @@ from walstream.facts import is_synchronous
 log = logging.getLogger("walstream.receiver")
 
 ASK_INTERVAL = 60.0
+ASK_INTERVAL_AT_RISK = 3.0
 
 
 class SynchronousWatch:
     """Knows whether ``synchronous_standby_names`` names us; a context manager, which asks in the background.
 
     ``wanted`` is the operator's word, None to follow the server. ``connect`` opens a short connection for each
-    question; one that fails changes nothing. ``on_change`` is called from the asking thread.
+    question; one that fails changes nothing. ``on_change`` is called from the asking thread. While ``is_at_risk``
+    says so, acknowledging a commit would be wrong, and the question is asked every few seconds.
     """
 
     def __init__(
@@ -29,12 +31,15 @@ class SynchronousWatch:
         connect: Callable[[], Connection],
         application_name: str,
         on_change: Callable[[], None],
+        is_at_risk: Callable[[], bool] = lambda: False,
     ) -> None:
         self.names_us = names_us
         self._wanted = wanted
         self._connect = connect
         self._application_name = application_name
         self._on_change = on_change
+        self._is_at_risk = is_at_risk
+        self._failing = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="walstream-sync-names", daemon=True)
 
@@ -51,15 +56,24 @@ class SynchronousWatch:
         self._closing.set()
 
     def _loop(self) -> None:
-        while not self._closing.wait(ASK_INTERVAL):
+        while not self._closing.wait(self._interval()):
             try:
                 with self._connect() as connection:
                     names_us = is_synchronous(connection, self._application_name)
             except WalstreamError as error:
-                log.debug("cannot ask for synchronous_standby_names: %s", error)
+                level = logging.DEBUG if self._failing else logging.WARNING
+                log.log(level, "cannot ask whether commits wait for this receiver: %s", error)
+                self._failing = True
                 continue
+            self._failing = False
             if names_us != self.names_us:
                 self.names_us = names_us
                 word = "waits" if names_us else "does not wait"
                 log.info("the server %s for this receiver when it commits", word)
                 self._on_change()
+
+    def _interval(self) -> float:
+        try:
+            return ASK_INTERVAL_AT_RISK if self._is_at_risk() else ASK_INTERVAL
+        except WalstreamError:
+            return ASK_INTERVAL_AT_RISK  # what cannot be looked up now may be a risk

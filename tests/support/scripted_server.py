@@ -171,6 +171,9 @@ class _Connection:
     def close(self) -> None:
         self._script.clear()
 
+    def parameter(self, name: str) -> str | None:
+        return "off" if name == "in_hot_standby" else None
+
     def send(self, command: str) -> None:
         self._server.commands.append(command)
         assert command.startswith("START_REPLICATION"), command

@@ -30,9 +30,11 @@ def read(update):
 
 
 def begun(options=LONG, now=0.0):
-    """A session that has sent its first update."""
+    """A session that has sent its first update, heard the answer, and reported its start."""
     session = Session(START, options, now)
     assert session.due(now, WALL) is not None
+    session.receive(keepalive(), now)
+    session.due(now, WALL)
     return session
 
 
@@ -44,10 +46,24 @@ def with_wal(nbytes=100, options=LONG):
     return session
 
 
-def test_an_update_is_due_at_connect_reports_the_start_and_asks_for_an_answer():
+def test_an_update_is_due_at_connect_and_asks_for_an_answer():
     session = Session(START, LONG, 0.0)
-    assert read(session.due(0.0, WALL)) == (START, START, LSN(0), True)
+    assert read(session.due(0.0, WALL)) == (START, LSN(0), LSN(0), True)
     assert session.due(0.0, WALL) is None
+
+
+def test_the_start_is_reported_as_flushed_once_the_server_has_answered():
+    session = Session(START, LONG, 0.0)
+    session.due(0.0, WALL)
+    session.receive(keepalive(), 0.1)
+    assert read(session.due(0.1, WALL)) == (START, START, LSN(0), False)
+    assert session.due(0.1, WALL) is None
+
+
+def test_a_request_is_answered_at_once_where_nothing_flushed_is_reported():
+    session = begun(SessionOptions(report_flush=False))
+    session.receive(keepalive(reply=True), 1.0)
+    assert session.deadline(1.0) == 0.0
 
 
 def test_wal_is_handed_on_and_moves_the_received_position():
@@ -207,9 +223,10 @@ EVENTS = st.lists(
 @given(EVENTS, st.booleans(), st.booleans(), st.sampled_from([0, 0.1, 10.0]))
 def test_whatever_happens_positions_are_facts_and_the_receiver_never_spins(events, durable, applied, every):
     session = Session(START, SessionOptions(every, 60.0, durable, applied), 0.0)
-    now, written, flushed = 0.0, START, START
+    now, written, flushed, heard = 0.0, START, START, False
     reported: list[tuple[LSN, LSN]] = []
     for kind, size in events:
+        heard = heard or kind in ("wal", "request", "keepalive")
         if kind == "wal":
             session.receive(wal(session.received, size), now)
         elif kind in ("request", "keepalive"):
@@ -226,7 +243,7 @@ def test_whatever_happens_positions_are_facts_and_the_receiver_never_spins(event
         if update is not None:
             its_written, its_flushed, its_applied, _ = read(update)
             assert its_written == written
-            assert its_flushed == (flushed if durable else LSN(0))
+            assert its_flushed == (flushed if durable and heard else LSN(0))
             assert its_applied == (its_flushed if applied else LSN(0))
             reported.append((its_written, its_flushed))
         assert session.due(now, WALL) is None
@@ -240,6 +257,7 @@ def test_an_answer_that_waits_for_a_sync_comes_within_a_second_and_not_before_th
     session.due(at, WALL)
     session.receive(wal(START, 200), at)
     session.advance(START + 200, START)
+    session.due(at, WALL)
     session.receive(keepalive(reply=True), at)
     session.advance(START + 200, START + synced)
     update = session.due(at + later, WALL)
@@ -254,6 +272,7 @@ def test_a_destination_of_whole_segments_answers_a_late_request_without_a_flushe
     session.due(0.0, WALL)
     session.receive(wal(START, 100, START + 100), 0.1)
     session.advance(START + 100, START)
+    session.due(0.1, WALL)
     session.receive(keepalive(START + 100, reply=True), 0.2)
     assert session.due(0.3, WALL) is None
     assert read(session.due(1.3, WALL))[:2] == (START + 100, LSN(0))

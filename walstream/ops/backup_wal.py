@@ -97,7 +97,12 @@ class BackupWal:
     def _refuse_lost(self, record: BackupRecord) -> None:
         for gap in read_gaps(self._home, self._size):
             run = gap.run
-            if run.first <= record.last_segment.number and record.first_segment.number <= run.last:
+            of_backup = record.begin.timeline <= run.timeline <= record.end.timeline
+            if (
+                of_backup
+                and run.first <= record.last_segment.number
+                and record.first_segment.number <= run.last
+            ):
                 raise BackupFailed(
                     "the server removed WAL that this backup needs before it was received",
                     "set slot_name, so that the server keeps WAL, or raise wal_keep_size; then take it again",
