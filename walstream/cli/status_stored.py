@@ -85,7 +85,7 @@ def _gap_text(server: str, gap: Gap, is_open: bool, size: SegmentSize) -> str:
     text = f"{names((gap.run,), size)}, since {local_time(gap.accepted)} because {gap.reason}"
     if is_open:
         return f"open: {text}; remedy: take a new backup: walstream backup {server}"
-    return f"closed by a later backup: {text}"
+    return f"closed: {text}"
 
 
 def _gap_facts(gap: Gap, is_open: bool, size: SegmentSize) -> dict[str, object]:

@@ -38,9 +38,9 @@ def gaps_item(settings: ServerSettings, held: HeldWal) -> Item:
     """Recorded gaps: each that is open, and why; closed ones are only counted."""
     if not held.gaps:
         return fine(WAL_GAPS)
-    gaps = held.open_gaps
+    gaps = held.open_gaps()
     if not gaps:
-        return fine(WAL_GAPS, f"{len(held.gaps)}, each closed by a backup that begins behind it")
+        return fine(WAL_GAPS, f"{len(held.gaps)}, each closed by a backup behind it or on another branch")
     told = [
         f"{coverage.names((gap.run,), held.all.size)}, since {at_local_time(gap.accepted.timestamp())} "
         f"because {gap.reason}"

@@ -28,10 +28,9 @@ class HeldWal:
     gaps: tuple[Gap, ...]
     problems: tuple[str, ...] = ()
 
-    @cached_property
-    def open_gaps(self) -> tuple[Gap, ...]:
-        """The gaps behind which no restorable backup begins yet."""
-        return tuple(open_gaps(self.gaps, self.stored))
+    def open_gaps(self, path: Path | None = None) -> tuple[Gap, ...]:
+        """The gaps behind which no restorable backup begins yet, on the server's path if that is known."""
+        return tuple(open_gaps(self.gaps, self.stored, path))
 
     @cached_property
     def missing(self) -> tuple[Run, ...]:

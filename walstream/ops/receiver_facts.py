@@ -62,12 +62,7 @@ def lag_of(state: ReceiverState, server: tuple[int, LSN] | None, now: float) -> 
 
 
 def _spool_facts(directory: str) -> SpoolFacts:
-    try:
-        names = complete_segments(directory)
-    except FileNotFoundError:
-        names = []
-    except OSError as error:
-        raise failed("list", directory, error) from error
+    names = complete_segments(directory) if os.path.isdir(directory) else []
     found = []
     for name in names:
         try:

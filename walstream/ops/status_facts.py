@@ -108,7 +108,7 @@ def stored_status(repository: Repository, home: str, timeline: int | None = None
         ),
         last=_last_segment(repository, held, timeline or path.timeline),
         gaps=held.gaps,
-        open_gaps=held.open_gaps,
+        open_gaps=held.open_gaps(path),
         missing=held.missing,
         timeline=path.timeline,
         windows=windows(path, held.all),
