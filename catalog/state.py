@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 
 from catalog import durable, layout
 from catalog.errors import Malformed
+from catalog.local_storage import failed
 from catalog.lock import holder, is_held
 from catalog.lsn import LSN
 
@@ -94,3 +95,44 @@ def live_receiver_state(home: str) -> ReceiverState | None:
     if state is None or not is_held(path):
         return None
     return state if (holder(path) or {}).get("pid") == state.pid else None
+
+
+def receiver_holder(home: str) -> tuple[str, int] | None:
+    """Host and process of whoever holds the receiver's lock right now; None when it is free.
+
+    Process 0 when that is not known: the holder signs only after it has the lock.
+    """
+    path = receiver_lock_path(home)
+    if not is_held(path):
+        return None
+    found = holder(path) or {}
+    pid = found.get("pid")
+    return str(found.get("host", "")), pid if isinstance(pid, int) else 0
+
+
+def mark_stopped(home: str) -> None:
+    """Note durably that no receiver is to be started except by an explicit order; the state is there already."""
+    try:
+        durable.write_file(_stopped_path(home), b"receiving was stopped; 'walstream receive-wal' ends that\n")
+    except OSError as error:
+        raise failed("write", _stopped_path(home), error) from error
+
+
+def clear_stopped(home: str) -> None:
+    """Forget ``mark_stopped``, durably."""
+    try:
+        if is_stopped(home):
+            durable.remove(_stopped_path(home))
+    except FileNotFoundError:
+        pass  # somebody else was faster
+    except OSError as error:
+        raise failed("remove", _stopped_path(home), error) from error
+
+
+def is_stopped(home: str) -> bool:
+    """Whether ``mark_stopped`` was the last word."""
+    return os.path.exists(_stopped_path(home))
+
+
+def _stopped_path(home: str) -> str:
+    return os.path.join(home, layout.STATE, "stopped")

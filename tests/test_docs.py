@@ -4,6 +4,9 @@ import importlib
 import inspect
 import re
 import runpy
+import shutil
+import subprocess
+import sys
 
 import pytest
 from support.modules import MODULES, ROOT
@@ -62,3 +65,13 @@ def test_a_generated_page_is_what_would_be_generated_now(name):
     assert (ROOT / "docs" / name).read_text(encoding="utf-8") == GENERATED[name], (
         "run: python docs/generate.py"
     )
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
+def test_the_unit_of_the_recipe_is_one_that_systemd_accepts(tmp_path):
+    page = PAGES[ROOT / "docs" / "recipes" / "running.md"]
+    (unit,) = re.findall(r"```ini\n(\[Unit\].*?)```", page, re.DOTALL)
+    file = tmp_path / "walstream.service"
+    file.write_text(unit.replace("/opt/walstream/bin/walstream", sys.executable))
+    done = subprocess.run(["systemd-analyze", "verify", str(file)], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

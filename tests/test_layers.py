@@ -45,7 +45,10 @@ OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstre
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
-    walstream.ops.requirements walstream.ops.library walstream.ops.offline"""
+    walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep"""
+MAINTAINING = "walstream.archiver walstream.ops.local walstream.ops.sweep"
+SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
+    walstream.ops.keeper"""
 
 ROWS = {
     "catalog.errors": "",
@@ -81,6 +84,7 @@ ROWS = {
     "catalog.lock": STORES,
     "catalog.layout": f"{POSITIONS} catalog.record",
     "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
+    "catalog.supervisor_state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
     "catalog.gaps": f"{DECISIONS} {STORES} catalog.layout catalog.coverage",
     "catalog.wal": SHELVES,
     "catalog.backups": SHELVES,
@@ -160,6 +164,19 @@ ROWS = {
     "walstream.ops.backup_wal": LIBRARY_ONLY,
     "walstream.ops.restore": LIBRARY_ONLY,
     "walstream.ops.stored": "catalog",
+    "walstream.ops.sweep": "catalog",
+    "walstream.ops.stop": "catalog",
+    "walstream.ops.local": OFFLINE_OPS,
+    "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
+    "walstream.ops.succession": LIBRARY_ONLY,
+    # The supervisor stays small: it talks to no server, and loads no psycopg.
+    "walstream.ops.notify": "",
+    "walstream.ops.supervision": "",
+    "walstream.ops.children": "walstream.ops.notify",
+    "walstream.ops.health": "catalog walstream.ops.supervision",
+    "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
+    "walstream.ops.supervise": f"catalog walstream.settings walstream.wakeup {SUPERVISING}",
+    "walstream.ops.rounds": "catalog walstream.settings walstream.ops.children walstream.ops.maintain",
     "walstream.ops.library": LIBRARY_ONLY,
     "walstream.ops.offline": LIBRARY_ONLY,
     "walstream.api": LIBRARY_ONLY,

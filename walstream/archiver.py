@@ -76,9 +76,11 @@ class Archiver:
             raise self._error
 
     def close(self, patience: float = 60.0) -> None:
-        """Archive what is waiting, for at most ``patience`` seconds, then end; the rest stays."""
+        """Archive what is waiting, for at most ``patience`` seconds, then end; the rest stays. May be repeated."""
         with self._changed:
-            self._changed.wait_for(lambda: self._idle() or self._trouble is not None, patience)
+            self._changed.wait_for(
+                lambda: self._closing or self._idle() or self._trouble is not None, patience
+            )
             self._closing = True
             self._changed.notify_all()
         self._thread.join()

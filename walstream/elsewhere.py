@@ -23,7 +23,7 @@ from catalog.timeline import Path
 from walstream.connecting import single_hosts
 from walstream.connection import COPY_BOTH, Connection
 from walstream.control import Control
-from walstream.facts import ServerFacts, server_facts
+from walstream.facts import ServerFacts, read_end_of_timeline, server_facts
 from walstream.gap import is_removed_segment
 from walstream.receiving import COMMAND_PATIENCE, Connect, ReceiveOptions, Target
 from walstream.resume import Start
@@ -112,7 +112,8 @@ class Elsewhere:
         standing.host, standing.timeline, standing.session = connection.host, start.timeline, session
         surroundings = Surroundings(self._control, self._target, standing, self._options.flush_interval)
         try:
-            Streaming(connection, session, destination, Unwatched(), surroundings, end).run()
+            if not Streaming(connection, session, destination, Unwatched(), surroundings, end).run():
+                read_end_of_timeline(connection, None)  # an error that ended the copy is raised by this
         except ServerRefused:
             if destination.written <= start.position:
                 raise  # else what has come counts, and the rest is asked for again

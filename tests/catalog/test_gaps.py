@@ -3,20 +3,22 @@
 from datetime import UTC, datetime
 
 import pytest
-from support.values import MB, record, segment_names
+from support.values import MB, history, record, segment_names
 
 from catalog.coverage import Holdings
 from catalog.errors import Corrupt
 from catalog.gaps import Gap, gaps_path, open_gaps, read_gaps, record_gap
 from catalog.inventory import Inventory, Run
+from catalog.timeline import Path
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 GAP = Gap(Run(1, 5, 6), NOW, "removed")
 BEFORE, BEHIND = record(2.25, 3.5), record(7.25, 8.5)
 
 
-def holdings(numbers, *records):
-    return Holdings(records, Inventory.from_names(segment_names(1, numbers), MB), {}, MB, {})
+def holdings(numbers, *records, histories=None):
+    names = [name for timeline in (1, *(histories or ())) for name in segment_names(timeline, numbers)]
+    return Holdings(records, Inventory.from_names(names, MB), histories or {}, MB, {})
 
 
 def test_what_was_recorded_is_read_again_in_order(tmp_path):
@@ -50,3 +52,20 @@ def test_a_damaged_document_is_an_error_with_a_way_out(tmp_path, content):
 )
 def test_a_gap_is_open_until_a_restorable_backup_begins_behind_it_or_it_is_filled(numbers, records, is_open):
     assert open_gaps([GAP], holdings(numbers, *records)) == ([GAP] if is_open else [])
+
+
+@pytest.mark.parametrize(
+    ("switch", "is_open"),
+    [(3.5, False), (5.5, False), (6.5, True), (8.5, True)],
+    ids=["before", "in it", "in its last", "behind"],
+)
+def test_a_gap_of_a_branch_that_was_left_is_none_of_the_newer_timeline(switch, is_open):
+    held = holdings([2, 3, 4, 7, 8, 9], BEFORE, histories={2: history(2, (1, switch))})
+    assert bool(open_gaps([GAP], held)) is is_open
+    assert open_gaps([GAP], held, Path.of(history(1))) == [GAP]
+
+
+def test_a_backup_on_another_branch_closes_no_gap():
+    other = record(9.25, 9.5, timeline=2)
+    held = holdings([2, 3, 4, 7, 8, 9], BEFORE, other, histories={2: history(2, (1, 3.5))})
+    assert open_gaps([GAP], held, Path.of(history(1))) == [GAP]

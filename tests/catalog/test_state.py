@@ -1,16 +1,22 @@
 import errno
 import os
+import socket
 from dataclasses import replace
 
 import pytest
 from support.faults import fail
 
+from catalog.errors import StorageError
 from catalog.lock import Lock
 from catalog.lsn import LSN
 from catalog.state import (
     ReceiverState,
+    clear_stopped,
+    is_stopped,
     live_receiver_state,
+    mark_stopped,
     read_receiver_state,
+    receiver_holder,
     receiver_lock_path,
     write_receiver_state,
 )
@@ -94,3 +100,28 @@ def test_what_cannot_be_published_leaves_the_former_state_and_nothing_else(home,
             write_receiver_state(home, replace(STATE, waiting=9))
     assert read_receiver_state(home) == STATE
     assert os.listdir(os.path.join(home, "state")) == ["receiver.json"]
+
+
+def test_a_server_is_stopped_until_that_is_cleared(tmp_path):
+    home = str(tmp_path)
+    os.mkdir(tmp_path / "state")
+    assert not is_stopped(home)
+    mark_stopped(home)
+    mark_stopped(home)
+    assert is_stopped(home)
+    clear_stopped(home)
+    clear_stopped(home)
+    assert not is_stopped(home)
+
+
+def test_an_order_to_stop_that_cannot_be_written_is_an_error(tmp_path):
+    with pytest.raises(StorageError, match="stopped"):
+        mark_stopped(str(tmp_path))
+
+
+def test_the_holder_of_the_lock_is_known_only_while_it_holds_it(tmp_path):
+    home = str(tmp_path)
+    assert receiver_holder(home) is None
+    with Lock(receiver_lock_path(home), "receiving"):
+        assert receiver_holder(home) == (socket.gethostname(), os.getpid())
+    assert receiver_holder(home) is None

@@ -23,6 +23,13 @@ def test_a_line_of_text_has_time_and_server(tmp_path):
     assert second.endswith("main: warning: the connection broke")
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_every_line_of_a_process_for_one_server_names_it(tmp_path, form):
+    set_up("INFO", str(tmp_path / "log"), form, "main")
+    logger("receiver").info("streaming")
+    assert "main" in (tmp_path / "log").read_text() and "receiver" not in (tmp_path / "log").read_text()
+
+
 def test_a_line_of_json_is_one_object(tmp_path):
     set_up("INFO", str(tmp_path / "log"), "json")
     logger("main.x").error("a\nb")

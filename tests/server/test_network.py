@@ -1,12 +1,13 @@
 """A receiver whose network fails, or that has several hosts to choose from: it comes to the server it should."""
 
 import contextlib
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.clusters import together
 from support.load import load_on
-from support.protection import RECEIVER, assert_same_wal, last_acknowledged
+from support.protection import RECEIVER, assert_same_wal, last_acknowledged, stop
 from support.receiving import receiving
 
 from catalog.lsn import LSN
@@ -118,6 +119,42 @@ def test_silence_is_noticed_and_an_idle_server_is_not_silent(
         assert ours.walsender("well") == known["well"]
     for name in lines:
         assert_same_wal(ours, server=name)
+
+
+def test_a_receiver_whose_network_stands_still_ends_soon_when_it_is_told_to(
+    cluster_factory, protect, network, eventually
+):
+    cluster = cluster_factory(segment_megabytes=1)
+    line = network(cluster)
+    ours = protect(cluster, conninfo=line.conninfo())
+    with ours.receiving() as process:
+        cluster.load(rows=1000)
+        ours.catch_up()
+        line.stall()
+        assert stop(process, timeout=20) == 0
+    line.flow()
+    with ours.receiving() as process:
+        known = line.accepted
+        line.stall()
+        line.cut()
+        eventually(lambda: line.accepted > known)
+        assert stop(process, timeout=20) == 0
+
+
+def test_pauses_do_not_grow_while_each_connection_brings_wal(cluster_factory, protect, network, eventually):
+    cluster = cluster_factory(segment_megabytes=1)
+    line = network(cluster)
+    ours = protect(cluster, conninfo=line.conninfo())
+    with ours.receiving():
+        for _ in range(6):
+            known = ours.walsender()
+            line.cut()
+            eventually(lambda known=known: ours.walsender() not in (None, known), timeout=60)
+            cluster.load(rows=100)
+            ours.catch_up()
+    pauses = [float(each) for each in re.findall(r"trying again in ([0-9.]+) s", ours.log.read_text())]
+    assert len(pauses) >= 6
+    assert max(pauses) < 2
 
 
 # several hosts

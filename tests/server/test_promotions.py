@@ -292,3 +292,31 @@ def test_the_second_of_two_servers_that_made_the_same_timeline_is_refused(
     assert "new name" in said
     assert ("contradicts" if load_between else "without a new timeline") in said
     assert ours.listing() == before
+
+
+def test_whole_segments_of_another_server_with_the_same_timeline_are_refused(
+    cluster_factory, standby_factory, protect, eventually
+):
+    primary = cluster_factory(QUIET, segment_megabytes=1)
+    primary.load(rows=1000)
+    first, second = (standby_factory(primary, QUIET) for _ in range(2))
+    for standby in (first, second):
+        replayed_by(standby, primary, eventually)
+    primary.kill()
+    for standby in (first, second):
+        promote(standby)
+    ours = protect(first)
+    with ours.receiving():
+        first.load(rows=1000, table="written_first")
+        first.switch_wal()
+        boundary = LSN.parse(first.one("SELECT pg_current_wal_lsn()::text"))
+        eventually(lambda: ours.acknowledged() >= boundary)
+    assert not [name for name in ours.spooled() if name.startswith("00000002")]
+    second.load(rows=30000, table="written_second")
+    assert LSN.parse(second.one("SELECT pg_current_wal_flush_lsn()::text")) > boundary
+    ours.cluster = second
+    ours.configure({"main": {}})
+    before = ours.listing()
+    said = the_error(ours, ours.run("receive-wal", "main", code=1).stderr)
+    assert "without a new timeline" in said and "new name" in said
+    assert ours.listing() == before

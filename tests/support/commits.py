@@ -218,7 +218,7 @@ class Pair:
     def assert_held(self, position: LSN) -> None:
         """All WAL before the position is held, and what the server has; from the last such look on."""
         if position > self._held > LSN(0):
-            assert_same_wal(self.ours, position, self._size.number_before(self._held), self._size)
+            assert_same_wal(self.ours, position, self._size.number_before(self._held), size=self._size)
         self._held = max(self._held, position)
 
     def wait_for_stream(self) -> None:

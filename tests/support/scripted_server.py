@@ -123,6 +123,7 @@ class ScriptedServer:
         self.synchronous_standby_names = ""
         self.slots: dict[str, LSN | None] = {}
         self.refuse_connections: list[Exception] = []
+        self.refuse_starts: list[Exception] = []
         self.commands: list[str] = []
         self.streams: list[Stream] = []
         self.connections = 0
@@ -177,6 +178,9 @@ class _Connection:
     def send(self, command: str) -> None:
         self._server.commands.append(command)
         assert command.startswith("START_REPLICATION"), command
+        if self._server.refuse_starts:
+            self._results = iter([self._server.refuse_starts.pop(0)])
+            return
         self._stream = Stream(command)
         self._server.streams.append(self._stream)
         self._script = list(self._server.scripts.pop(0)) if self._server.scripts else []
@@ -218,6 +222,9 @@ class _Connection:
                 return ((None, None, None),)
             restart = server.slots[name]
             return ((b"physical", None if restart is None else str(restart).encode(), b"1"),)
+        if word == "DROP_REPLICATION_SLOT":
+            del server.slots[name]
+            return ()
         assert word == "CREATE_REPLICATION_SLOT", command
         server.slots[name] = server.position
         return ((name.encode(), b"0/0", None, None),)

@@ -67,6 +67,12 @@ def position(cluster):
     return api.LSN.parse(cluster.one("SELECT pg_current_wal_flush_lsn()"))
 
 
+def wait_until_received(cluster, eventually):
+    """What is sent when a block ends need not have arrived."""
+    end = str(position(cluster))
+    eventually(lambda: cluster.one("SELECT bool_or(flush_lsn >= %s) FROM pg_stat_replication", end))
+
+
 def segment_name(cluster):
     return cluster.one("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")
 
@@ -161,7 +167,9 @@ def test_a_backup_receives_its_own_wal_when_nobody_else_does(primary, repository
     assert steps[-1].done >= outcome.record.cluster_size
 
 
-def test_a_restored_cluster_has_the_rows_of_the_moment_that_was_asked_for(primary, repository, recovery):
+def test_a_restored_cluster_has_the_rows_of_the_moment_that_was_asked_for(
+    primary, repository, recovery, eventually
+):
     destination, start = recovery
     with api.receive(primary.conninfo(), repository, slot="walstream"):
         primary.load(500)
@@ -172,6 +180,7 @@ def test_a_restored_cluster_has_the_rows_of_the_moment_that_was_asked_for(primar
         primary.sql("CREATE TABLE later AS SELECT 1")
         primary.switch_wal()
         primary.load(1, "after")
+        wait_until_received(primary, eventually)
     target = api.RecoveryTarget("lsn", wanted, action="promote")
     planned = api.plan_restore(repository, destination, target=target)
     report = api.restore(planned)
@@ -181,12 +190,13 @@ def test_a_restored_cluster_has_the_rows_of_the_moment_that_was_asked_for(primar
     assert restored.one("SELECT to_regclass('later')") is None
 
 
-def test_a_restore_that_takes_all_wal_has_all_rows(primary, repository, recovery):
+def test_a_restore_that_takes_all_wal_has_all_rows(primary, repository, recovery, eventually):
     destination, start = recovery
     with api.receive(primary.conninfo(), repository):
         api.take_backup(primary.conninfo(), repository, fast_checkpoint=True)
         primary.load(500)
         primary.switch_wal()
+        wait_until_received(primary, eventually)
     api.restore(api.plan_restore(repository, destination))
     restored = start()
     assert_same_rows(restored, primary)

@@ -137,6 +137,45 @@ def test_patience_with_a_host_that_cannot_be_reached_ends(a, receiving, monkeypa
         assert gaps == [Run(1, 7, 8)]
 
 
+def test_a_receiver_that_is_stopped_while_it_asks_accepts_no_gap(a, tmp_path, monkeypatch):
+    monkeypatch.setattr("walstream.elsewhere.PAUSE", 0.01)
+    b = ScriptedServer(position=at(9.5))
+    b.refuse_connections = [ConnectionFailed("it starts")] * 1000
+    a.scripts = [[gone(7)], stretch(9, 9.25), [gone(8)]]
+    hosts = Hosts(a=a, b=b)
+    repository = new_repository(tmp_path)
+    os.makedirs(tmp_path / "state", exist_ok=True)
+    with filing(repository.storage) as ours:
+        intake = Intake(repository, ours, IntakeOptions(str(tmp_path)))
+        receiver = Receiver(ReceiveOptions("host=a,b", slot="main", synchronous=False), intake, hosts.connect)
+        b.refuse_connections[3] = Stopping(receiver)
+        receiver.run()
+        intake.close()
+    assert read_gaps(str(tmp_path), MB) == ()
+
+
+class Stopping(ConnectionFailed):
+    """A refusal that stops the receiver as soon as it is looked at."""
+
+    def __init__(self, receiver):
+        super().__init__("it starts")
+        self._receiver = receiver
+
+    def __str__(self):
+        self._receiver.stop()
+        return super().__str__()
+
+
+def test_a_host_whose_connection_ends_is_asked_again(a, receiving, monkeypatch):
+    monkeypatch.setattr("walstream.elsewhere.PAUSE", 0.01)
+    ended = refused("terminating connection due to administrator command", "57P01")
+    b = ScriptedServer([ended], stretch(7, 9), position=at(9.5))
+    a.scripts = [[gone(7)], stretch(9, 9.25), [gone(8)], stretch(9, 10)]
+    with receiving(Hosts(a=a, b=b), 10, slot="main") as (repository, gaps):
+        assert gaps == []
+        assert stored(repository, 7, 8, 9) == WAL[: 3 << 20]
+
+
 @pytest.mark.parametrize(
     "conninfo, hosts",
     [

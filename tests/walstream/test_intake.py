@@ -1,18 +1,19 @@
 """The repository as a target: where to begin, what comes first, what is left of old timelines."""
 
+import errno
 import json
 import os
 from dataclasses import replace
 
 import pytest
-from support.faults import Disk
+from support.faults import Disk, fail
 from support.filed_wal import IDENTITY, filing, giving, name, new_repository, segment_bytes
 from support.scripted_server import wal
 from support.streams import drain
 from support.values import MB, at, history, record
 from support.wal_pages import SYSTEM_IDENTIFIER, make_pages
 
-from catalog.errors import ConnectionFailed, StorageError, StreamRefused, WrongServer
+from catalog.errors import ConnectionFailed, SpoolFull, StorageError, StreamRefused, WrongServer
 from catalog.gaps import read_gaps
 from catalog.inventory import Run
 from catalog.lsn import LSN, SegmentSize
@@ -288,6 +289,59 @@ def test_an_unwritable_state_directory_does_not_stop_receiving(intake, tmp_path,
     assert "receiving goes on" in caplog.text
 
 
+def test_a_complete_segment_that_cannot_be_synced_comes_again(intake, ours, tmp_path, monkeypatch):
+    made = intake()
+    made.close()
+    leave(tmp_path, name(7), 7)
+    with monkeypatch.context() as faults:
+        fail(faults, "fsync", errno.EIO, when=lambda fd: os.readlink(f"/proc/self/fd/{fd}").endswith(name(7)))
+        with pytest.raises(StorageError):
+            begin(made, facts(), at(7))
+    assert os.listdir(tmp_path / "streaming") == [f"{name(7)}.partial"]
+    assert begin(made, facts(), at(7)) == (1, 7)
+
+
+def test_under_an_unmounted_repository_nothing_is_written(intake, tmp_path, eventually):
+    made = intake()
+    begin(made, facts(), at(7))
+    (tmp_path / "identity.json").rename(tmp_path / "unmounted")
+    spool = made.open(Start(1, at(7)), False, lambda: None)
+    spool.write(memoryview(WAL)[: 1 << 20])
+    spool.close()
+    eventually(lambda: made.archiver.trouble is not None)
+    assert "is its disk mounted" in made.archiver.trouble.hint
+    assert not list((tmp_path / "wals").rglob("*"))
+    for act in (lambda: begin(made, facts()), lambda: made.keep_history(2, history(2, (1, 8.25)).format())):
+        with pytest.raises(StorageError, match="no repository"):
+            act()
+    (tmp_path / "unmounted").rename(tmp_path / "identity.json")
+    eventually(lambda: made.archiver.waiting == 0)
+    assert begin(made, facts()) == (1, 8)
+
+
+def test_a_partial_that_cannot_be_stored_does_not_stop_receiving(intake, tmp_path, repository, caplog):
+    made = intake()
+    leave(tmp_path, f"{name(8)}.partial", 8)
+    (tmp_path / "wals").mkdir(exist_ok=True)
+    (tmp_path / "wals" / name(8)[:16]).write_text("in the way")
+    known = facts(known=history(2, (1, 8.25)))
+    assert begin(made, known, at(8.25)) == (2, 8)
+    assert "stays where it is" in caplog.text
+    (tmp_path / "wals" / name(8)[:16]).unlink()
+    assert begin(made, known, at(8.25)) == (2, 8)
+    assert stored(repository, f"{name(8)}.partial") == segment_bytes(8)
+
+
+def test_a_damaged_record_is_no_reason_to_receive_nothing(intake, tmp_path):
+    made = intake()
+    made.accept_gap(Path.of(history(1)), at(6), at(7))
+    directory = tmp_path / "base" / "20260131T120000"
+    directory.mkdir(parents=True)
+    (directory / "record.json").write_text("{")
+    begin(made, facts(), at(7))
+    assert made.has_open_gap()
+
+
 def test_a_spool_that_is_full_is_said_until_half_of_it_is_archived(repository, ours, tmp_path, eventually):
     wals = tmp_path / "wals"
     made = Intake(repository, ours, IntakeOptions(str(tmp_path), spool_limit=3 << 20))
@@ -301,7 +355,7 @@ def test_a_spool_that_is_full_is_said_until_half_of_it_is_archived(repository, o
     spool.write(memoryview(WAL)[3 << 20 : 4 << 20])
     spool.close()
     eventually(lambda: made.archiver.trouble is not None)
-    with pytest.raises(StorageError, match="spool_limit is 3145728: ") as caught:
+    with pytest.raises(SpoolFull, match="spool_limit is 3145728: ") as caught:
         made.require_room()
     assert caught.value.hint
     wals.unlink()

@@ -28,6 +28,7 @@ from catalog.errors import (
     Malformed,
     ProtocolError,
     ServerRefused,
+    SpoolFull,
     StorageError,
     StreamRefused,
     WrongServer,
@@ -500,6 +501,44 @@ def test_a_missing_slot_is_made_and_used(reception):
         ours.run([*stretch(7, 7.125), ours.then_stop()])
         assert 'CREATE_REPLICATION_SLOT "ours" PHYSICAL (RESERVE_WAL)' in ours.server.commands
         assert ours.server.streams[0].command.startswith('START_REPLICATION SLOT "ours"')
+
+
+def test_a_slot_that_idled_away_is_made_anew(reception):
+    gone = ServerRefused("the server refused: can no longer access replication slot", None, "55000")
+    with reception(slot="ours") as ours:
+        ours.server.slots["ours"] = at(7)
+        ours.server.refuse_starts = [gone]
+        ours.run([*stretch(7, 7.5), ours.then_stop()])
+        assert [word.split()[0] for word in ours.server.commands if "SLOT" in word][-4:] == [
+            "START_REPLICATION",
+            "DROP_REPLICATION_SLOT",
+            "CREATE_REPLICATION_SLOT",
+            "START_REPLICATION",
+        ]
+
+
+def test_a_slot_that_idled_away_and_must_not_be_made_is_an_error_with_the_way_out(reception):
+    gone = ServerRefused("the server refused: can no longer access replication slot", None, "55000")
+    with reception(slot="ours", create_slot=False) as ours:
+        ours.server.slots["ours"] = at(7)
+        ours.server.refuse_starts = [gone]
+        with pytest.raises(ServerRefused) as caught:
+            ours.run()
+        assert "--drop-slot" in caught.value.hint
+
+
+def test_a_full_spool_is_waited_for_and_no_connection_is_kept_meanwhile(reception, monkeypatch):
+    monkeypatch.setattr("walstream.receiver.ROOM_CHECK_INTERVAL", 0.01)
+    with reception() as ours:
+        full = iter([None, None, "full", "full", "full"])
+
+        def require_room():
+            if next(full, None):
+                raise SpoolFull("the spool is full", "wait")
+
+        monkeypatch.setattr(ours.intake, "require_room", require_room)
+        ours.run([*stretch(7, 7.25)], [*stretch(7, 7.5), ours.then_stop(flushed(7.5))])
+        assert [stream.start for stream in ours.server.streams] == [START, START]
 
 
 def test_a_missing_slot_that_must_not_be_made_is_an_error(reception):

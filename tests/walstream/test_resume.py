@@ -20,11 +20,12 @@ def held(*segments):
     return Inventory.of(Segment(timeline, number) for timeline, number in segments)
 
 
-def start(known, have, begins=(), slot=None, position=9.5):
+def start(known, have, begins=(), slot=None, position=9.5, begun=()):
     """Where a receiver begins, as timeline and number of a segment."""
     facts = ServerFacts(SystemFacts(1, known.timeline, at(position)), 150000, MB, known)
     slot_position = None if slot is None else at(slot)
-    found = find_start(facts, have, [Segment(*begin) for begin in begins], slot_position, MB)
+    kept, parts = ([Segment(*segment) for segment in segments] for segments in (begins, begun))
+    found = find_start(facts, have, kept, slot_position, MB, parts)
     assert MB.offset(found.position) == 0
     return found.timeline, MB.number_at(found.position)
 
@@ -48,6 +49,14 @@ def test_a_slot_before_the_switch_begins_on_the_older_timeline():
 
 def test_it_goes_on_behind_the_newest_segment():
     assert start(ONE, held((1, 4), (1, 5)), slot=2) == (1, 6)
+
+
+def test_it_goes_on_with_what_was_begun_though_nothing_is_complete():
+    assert start(ONE, held(), begun=[(1, 6)]) == (1, 6)
+    assert start(history(2, (1, 6.5)), held(), begun=[(1, 6)]) == (2, 6)
+    assert start(history(2, (1, 4.5)), held(), begun=[(1, 6)]) == (2, 9)
+    assert start(ONE, held((1, 3)), begun=[(1, 6)]) == (1, 4)
+    assert start(ONE, held(), begins=[(1, 7)], begun=[(1, 6)]) == (1, 7)
 
 
 def test_a_hole_is_filled_before_the_tail():

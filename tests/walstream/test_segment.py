@@ -150,3 +150,32 @@ def test_a_complete_segment_gets_its_final_name_durably(tmp_path, monkeypatch):
     segment.complete()
     assert disk.survivors(str(tmp_path)) == {NAME: b"\xa5" * MB.nbytes}
     assert partials_in(str(tmp_path)) == []
+
+
+def full(directory):
+    segment = new(directory)
+    segment.write(0, memoryview(b"\xa5" * MB.nbytes))
+    segment.sync()
+    return segment
+
+
+def test_a_segment_whose_final_name_cannot_be_synced_is_partial_again(tmp_path, monkeypatch):
+    segment = full(tmp_path)
+    fail(monkeypatch, "fsync", errno.EIO, times=1)
+    with pytest.raises(OSError, match="Input/output"):
+        segment.complete()
+    assert os.listdir(tmp_path) == [f"{NAME}.partial"]
+
+
+def test_a_segment_that_is_here_already_is_only_replaced_by_itself(tmp_path):
+    segment = full(tmp_path)
+    (tmp_path / NAME).write_bytes(b"\xa5" * MB.nbytes)
+    segment.complete()
+    assert os.listdir(tmp_path) == [NAME]
+    segment = full(tmp_path)
+    (tmp_path / NAME).write_bytes(b"\x5a" * MB.nbytes)
+    with pytest.raises(StreamRefused) as caught:
+        segment.complete()
+    assert NAME in caught.value.message and caught.value.hint
+    assert (tmp_path / NAME).read_bytes() == b"\x5a" * MB.nbytes
+    assert sorted(os.listdir(tmp_path)) == [NAME, f"{NAME}.partial"]

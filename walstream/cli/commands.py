@@ -32,6 +32,8 @@ COMMANDS = (
     Command("init", PROTECT, "take a server under protection"),
     Command("check", PROTECT, "see whether a server is protected, and what to do if not"),
     Command("receive-wal", PROTECT, "stream WAL in the foreground"),
+    Command("run", PROTECT, "run and supervise the receivers of all servers"),
+    Command("cron", PROTECT, "start missing receivers and tidy up, once, for crontab"),
     Command("backup", PROTECT, "take a base backup"),
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),

@@ -57,10 +57,19 @@ class Context:
         except ValueError:
             raise UsageError(f"not a log level: {self._log_level!r}", f"accepted: {LOG_LEVEL.kind.accepted}")
 
-    def start_logging(self) -> None:
-        """Send log messages where the configuration says; for commands that run for long."""
+    def reread(self) -> Configuration:
+        """Read the configuration again; the former one stays in force when it cannot be read at all."""
+        # A cached property keeps its value there.
+        vars(self)["configuration"] = fresh = load(self.config_file)
+        return fresh
+
+    def start_logging(self, server: str | None = None) -> None:
+        """Send log messages where the configuration says; for commands that run for long.
+
+        ``server`` is the one that the process works for, if there is only one.
+        """
         # Most commands log nothing, and logging is slow to import.
         from walstream.cli.logs import set_up
 
         settings = self.configuration.globals
-        set_up(self.log_level, settings.log_file, settings.log_format)
+        set_up(self.log_level, settings.log_file, settings.log_format, server)

@@ -21,10 +21,11 @@ def logger(server: str) -> logging.Logger:
     return logging.getLogger(f"{ROOT}.{server}")
 
 
-def set_up(level: str, file: str | None, form: str) -> None:
+def set_up(level: str, file: str | None, form: str, server: str | None = None) -> None:
     """Send what is logged to ``file``, or to standard error; ``form`` is ``text`` or ``json``.
 
-    The file may be moved away by a log rotation. Calling again replaces what was set up before.
+    All lines of a process that works for one ``server`` bear its name. The file may be moved away by a log
+    rotation. Calling again replaces what was set up before.
     """
     try:
         handler = logging.handlers.WatchedFileHandler(file) if file else logging.StreamHandler(sys.stderr)
@@ -32,7 +33,7 @@ def set_up(level: str, file: str | None, form: str) -> None:
         raise StorageError(
             f"cannot write to the log {file}: {error.strerror}", "set 'log_file' to another path"
         )
-    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    handler.setFormatter(JsonLines(server) if form == "json" else TextLines(server))
     root = logging.getLogger(ROOT)
     for former in list(root.handlers):
         root.removeHandler(former)
@@ -42,28 +43,34 @@ def set_up(level: str, file: str | None, form: str) -> None:
     root.propagate = False
 
 
-def _server(record: logging.LogRecord) -> str:
-    return record.name.partition(".")[2] or record.name
+class _Lines(logging.Formatter):
+    def __init__(self, server: str | None = None) -> None:
+        super().__init__()
+        self._name = server
+
+    def server(self, record: logging.LogRecord) -> str:
+        """The server that a line is about, or the part of the program that speaks."""
+        return self._name or record.name.partition(".")[2] or record.name
 
 
-class TextLines(logging.Formatter):
+class TextLines(_Lines):
     """``time server: message``, with the level in between when it is not the ordinary one."""
 
     def format(self, record: logging.LogRecord) -> str:
         moment = datetime.fromtimestamp(record.created).isoformat(" ", "milliseconds")
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{moment} {_server(record)}: {level}{record.getMessage()}"
+        text = f"{moment} {self.server(record)}: {level}{record.getMessage()}"
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 
-class JsonLines(logging.Formatter):
+class JsonLines(_Lines):
     """One JSON object per line: time, level, server, message, and the traceback if there is one."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
-            "server": _server(record),
+            "server": self.server(record),
             "message": record.getMessage(),
         }
         if record.exc_info:

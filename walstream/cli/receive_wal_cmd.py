@@ -1,16 +1,20 @@
-"""``walstream receive-wal``: stream WAL in the foreground."""
+"""``walstream receive-wal``: stream WAL in the foreground, until a signal; SIGHUP brings new settings."""
 
 from __future__ import annotations
 
 import argparse
 from dataclasses import replace
 
-from catalog.errors import Malformed, UsageError
+from catalog.errors import ConfigurationError, Malformed, UsageError
 from catalog.lsn import LSN
+from catalog.state import clear_stopped, is_stopped
 from walstream import slots
 from walstream.cli.context import Context
 from walstream.cli.signals import calling
 from walstream.ops import wiring
+from walstream.ops.place import reserved
+from walstream.ops.stop import stop_receiver
+from walstream.ops.succession import Setup, Succession
 from walstream.settings.server import ServerSettings
 
 EXAMPLE = "walstream receive-wal main"
@@ -22,21 +26,81 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--create-slot", action="store_true", help="create the replication slot, and end")
     action.add_argument("--drop-slot", action="store_true", help="drop the replication slot, and end")
+    action.add_argument(
+        "--stop",
+        action="store_true",
+        help="end the running receiver; run and cron start none until receive-wal is called for this server again",
+    )
+    action.add_argument(
+        "--supervised",
+        action="store_true",
+        help="as run and cron call it: end at once after --stop, and wait for a server that is away",
+    )
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     settings = context.server(arguments.server)
+    if arguments.stop:
+        return _stop(context, settings)
     if arguments.create_slot or arguments.drop_slot:
         return _change_slot(context, settings, create=arguments.create_slot)
+    _require_streaming(settings)
+    end = _position(arguments.endpos)
+    context.start_logging(settings.name)
+
+    def setup(settings: ServerSettings) -> Setup:
+        options = wiring.receive_options(settings)
+        return Setup(
+            wiring.place_of(settings),
+            replace(options, end_position=end, patient=arguments.supervised),
+        )
+
+    def reread() -> Setup:
+        fresh = context.reread().server(settings.name)
+        _require_same_place(settings, fresh)
+        context.start_logging(settings.name)
+        return setup(fresh)
+
+    first = setup(settings)
+    succession = Succession(first, reread)
+    with (
+        calling(succession.stop, succession.renew),
+        reserved(first.place, first.options.conninfo) as repository,
+    ):
+        # Under the lock: a receiver is stopped by the mark first, then by a signal to the lock's holder.
+        if not arguments.supervised:
+            clear_stopped(settings.home)
+        if not is_stopped(settings.home):
+            succession.run(repository)
+    return 0
+
+
+def _stop(context: Context, settings: ServerSettings) -> int:
+    stopped = stop_receiver(settings.name, settings.repository, settings.home)
+    if stopped is None:
+        said = f"no receiver of {settings.name!r} was running; run and cron start none"
+    else:
+        said = f"the receiver of {settings.name!r} (process {stopped}) has ended; run and cron start no other"
+    context.output.line(f"{said} until: walstream receive-wal {settings.name}")
+    context.output.put(settings.name, {"stopped": True, "process": stopped})
+    return 0
+
+
+def _require_streaming(settings: ServerSettings) -> None:
     if not settings.streaming_archiver:
         raise UsageError(
             f"server {settings.name!r} has streaming_archiver = off", "set it to on to receive its WAL"
         )
-    context.start_logging()
-    options = replace(wiring.receive_options(settings), end_position=_position(arguments.endpos))
-    with wiring.running_receiver(settings, options) as (receiver, _), calling(receiver.stop):
-        receiver.run()
-    return 0
+
+
+def _require_same_place(former: ServerSettings, fresh: ServerSettings) -> None:
+    """A running receiver takes any new settings but these."""
+    _require_streaming(fresh)
+    if (former.repository, former.home) != (fresh.repository, fresh.home):
+        raise ConfigurationError(
+            f"{former.repository!r} cannot become {fresh.repository!r} while WAL is received into it",
+            f"stop and start it: walstream receive-wal {former.name} --stop",
+        )
 
 
 def _change_slot(context: Context, settings: ServerSettings, *, create: bool) -> int:

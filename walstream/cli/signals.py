@@ -13,13 +13,16 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def calling(stop: Callable[[], None]) -> Iterator[None]:
-    """Call ``stop`` on SIGINT and SIGTERM (from the main thread, between two bytecodes)."""
+def calling(stop: Callable[[], None], renew: Callable[[], None]) -> Iterator[None]:
+    """Call ``stop`` on SIGINT and SIGTERM, ``renew`` on SIGHUP (in the main thread, between two bytecodes)."""
 
     def handler(signum: int, frame: FrameType | None) -> None:
-        stop()
+        if signum == signal.SIGHUP:
+            renew()
+        else:
+            stop()
 
-    with _handled(handler, (signal.SIGINT, signal.SIGTERM)):
+    with _handled(handler, _ENDING):
         yield
 
 

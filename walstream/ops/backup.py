@@ -16,9 +16,8 @@ from datetime import UTC, datetime
 
 from backup.incoming import Progress
 from backup.take import TakeOptions, take
-from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import BackupFailed, Interrupted, Malformed, RepositoryError, StorageError, WalstreamError
+from catalog.errors import BackupFailed, Interrupted, StorageError, WalstreamError
 from catalog.frames import Workers
 from catalog.lock import is_held
 from catalog.marks import FailedMark, StartedMark
@@ -28,9 +27,11 @@ from catalog.state import receiver_lock_path
 from catalog.walname import Segment
 from walstream.connection import Connection
 from walstream.ops.backup_wal import GRACE, POLL, BackupWal
-from walstream.ops.place import CODEC_THREADS, Place, backup_lock, connected_repository, running_receiver
+from walstream.ops.place import CODEC_THREADS, Place, connected_repository, running_receiver
 from walstream.ops.reception import Reception
 from walstream.ops.requirements import lack_of_tablespace_content
+from walstream.ops.stored import backup_lock
+from walstream.ops.sweep import sweep
 from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
 from walstream.server import ClusterFacts, cluster_facts
@@ -119,28 +120,6 @@ def take_backup(
                 on_retry(error, options.retry_pause)
                 time.sleep(options.retry_pause)
     raise AssertionError("unreachable")
-
-
-def sweep(repository: Repository) -> None:
-    """Turn what killed backups left into failed ones; the caller holds the backup lock."""
-    for each in repository.backups.ids():
-        try:
-            started = repository.backups.started(each)
-            record = repository.backups.find(each) if started is not None else None
-        except (Malformed, RepositoryError):
-            continue  # listings show it, and nothing of it is touched
-        if started is None:
-            continue
-        if record is not None:
-            repository.storage.delete(layout.backup_key(each, layout.STARTED))
-            continue
-        mark = FailedMark(
-            started=started.started,
-            ended=datetime.now(UTC),
-            error="the backup was killed",
-            hint="take it again",
-        )
-        repository.backups.fail(each, mark)
 
 
 class _Attempt:

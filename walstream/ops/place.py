@@ -18,16 +18,19 @@ from catalog.filing import Filing
 from catalog.frames import Workers
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
-from catalog.repository import Repository, create_repository, refuse_foreign
+from catalog.repository import Repository, create_repository, open_repository, refuse_foreign
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.state import receiver_lock_path
 from walstream.connection import Connection
 from walstream.facts import ServerFacts, server_facts
 from walstream.intake import Intake, IntakeOptions
+from walstream.ops.stored import archive_lock
 from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
 
 CODEC_THREADS = 2
+# Whoever archives leftovers lets go after the segment at hand, when a receiver wants to begin.
+ARCHIVE_PATIENCE = 30.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +62,18 @@ def ready_repository(repository: str, home: str, facts: ServerFacts) -> Reposito
         datetime.now(UTC).isoformat(timespec="seconds"),
     )
     made = create_repository(repository, identity)
-    if os.path.abspath(home) != made.root:
-        _claim_home(home, made.identity)
-    try:
-        for directory in (layout.STREAMING, layout.INCOMING, layout.ERRORS, layout.STATE):
-            durable.make_directories(os.path.join(home, directory))
-    except OSError as error:
-        raise failed("make", home, error) from error
+    _ready_home(home, made)
     return made
+
+
+def known_repository(conninfo: str, repository: str, home: str) -> Repository:
+    """The server's repository; the server is asked only when there is none yet, which is made then."""
+    try:
+        known = open_repository(repository)
+    except Absent:
+        return connected_repository(conninfo, repository, home)
+    _ready_home(home, known)
+    return known
 
 
 def connected_repository(conninfo: str, repository: str, home: str) -> Repository:
@@ -80,25 +87,30 @@ def receiver_lock(home: str, name: str) -> Lock:
     return Lock(receiver_lock_path(home), f"receiving WAL of {name!r}")
 
 
-def archive_lock(repository: Repository, name: str) -> Lock:
-    """The lock of whoever files WAL."""
-    return repository.lock(layout.ARCHIVE_LOCK, f"archiving WAL of {name!r}")
-
-
-def backup_lock(repository: Repository, name: str) -> Lock:
-    """The lock of whoever adds or removes backups."""
-    return repository.lock(layout.BACKUP_LOCK, f"taking or removing backups of {name!r}")
+@contextmanager
+def reserved(place: Place, conninfo: str) -> Iterator[Repository]:
+    """The server's repository, with both locks that a receiver needs: its own and the archive's."""
+    repository = known_repository(conninfo, place.repository, place.home)
+    with (
+        receiver_lock(place.home, place.name),
+        archive_lock(repository, place.name).acquire(ARCHIVE_PATIENCE),
+    ):
+        yield repository
 
 
 @contextmanager
 def running_receiver(place: Place, options: ReceiveOptions) -> Iterator[tuple[Receiver, Intake]]:
     """A receiver for the server, made and locked but not yet run; on leaving, its archiver is emptied."""
-    repository = connected_repository(options.conninfo, place.repository, place.home)
-    with (
-        receiver_lock(place.home, place.name),
-        archive_lock(repository, place.name),
-        Workers(CODEC_THREADS) as workers,
-    ):
+    with reserved(place, options.conninfo) as repository, receiver_into(repository, place, options) as made:
+        yield made
+
+
+@contextmanager
+def receiver_into(
+    repository: Repository, place: Place, options: ReceiveOptions
+) -> Iterator[tuple[Receiver, Intake]]:
+    """A receiver into a ``reserved`` repository, not yet run; on leaving, its archiver is emptied."""
+    with Workers(CODEC_THREADS) as workers:
         identity = repository.identity
         filing = Filing(
             repository.storage, identity.wal_segment_size, identity.system_identifier, place.codec, workers
@@ -110,6 +122,16 @@ def running_receiver(place: Place, options: ReceiveOptions) -> Iterator[tuple[Re
             yield Receiver(options, intake), intake
         finally:
             intake.close()
+
+
+def _ready_home(home: str, repository: Repository) -> None:
+    if os.path.abspath(home) != repository.root:
+        _claim_home(home, repository.identity)
+    try:
+        for directory in (layout.STREAMING, layout.INCOMING, layout.ERRORS, layout.STATE):
+            durable.make_directories(os.path.join(home, directory))
+    except OSError as error:
+        raise failed("make", home, error) from error
 
 
 def _claim_home(home: str, identity: RepositoryIdentity) -> None:

@@ -1,8 +1,10 @@
-"""What is stored, opened without the network: where all commands begin that work offline."""
+"""What is stored, opened and locked without the network: where all commands begin that work offline."""
 
 from __future__ import annotations
 
+from catalog import layout
 from catalog.errors import Absent, RepositoryError
+from catalog.lock import Lock
 from catalog.repository import Repository, open_repository
 
 
@@ -15,3 +17,13 @@ def repository_at(root: str, name: str) -> Repository:
             f"server {name!r} has no repository yet ({root!r} holds none)",
             "the first connection makes it: run 'walstream receive-wal' or 'walstream backup'",
         ) from None
+
+
+def archive_lock(repository: Repository, name: str) -> Lock:
+    """The lock of whoever files WAL."""
+    return repository.lock(layout.ARCHIVE_LOCK, f"archiving WAL of {name!r}")
+
+
+def backup_lock(repository: Repository, name: str) -> Lock:
+    """The lock of whoever adds or removes backups."""
+    return repository.lock(layout.BACKUP_LOCK, f"taking or removing backups of {name!r}")

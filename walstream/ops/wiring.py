@@ -1,11 +1,10 @@
-"""Settings joined to the library: the only place where a repository, a codec or options are made from them."""
+"""Settings joined to the library: repository, codec and options are made from them only here and in ``local``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from catalog.codec import Codec
 from catalog.lock import Lock
 from catalog.repository import Repository
 from walstream.connection import Connection
@@ -13,8 +12,9 @@ from walstream.facts import ServerFacts
 from walstream.intake import Intake
 from walstream.ops import place
 from walstream.ops.backup import BackupOptions, BackupRequest
-from walstream.ops.place import Place, archive_lock, backup_lock
-from walstream.ops.stored import repository_at
+from walstream.ops.local import codec_of, stored_repository, wal_codec
+from walstream.ops.place import Place
+from walstream.ops.stored import archive_lock, backup_lock
 from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
 from walstream.settings.server import ServerSettings
@@ -52,11 +52,6 @@ def open_sql(settings: ServerSettings) -> Connection:
     )
 
 
-def stored_repository(settings: ServerSettings) -> Repository:
-    """The server's repository as it is; ``RepositoryError`` when none was ever made."""
-    return repository_at(settings.repository, settings.name)
-
-
 def ready_repository(settings: ServerSettings, facts: ServerFacts) -> Repository:
     """The server's repository, made if there is none yet: see ``place.ready_repository``."""
     return place.ready_repository(settings.repository, settings.home, facts)
@@ -78,7 +73,7 @@ def place_of(settings: ServerSettings) -> Place:
         name=settings.name,
         repository=settings.repository,
         home=settings.home,
-        codec=_codec(settings.compression, settings.compression_level),
+        codec=wal_codec(settings),
         unsynced_limit=settings.unsynced_limit,
         spool_limit=settings.spool_limit,
     )
@@ -115,7 +110,7 @@ def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOp
         conninfo=settings.streaming_conninfo,
         receiving=receive_options(settings),
         may_receive=settings.streaming_archiver,
-        codec=_codec(settings.backup_compression, settings.backup_compression_level),
+        codec=codec_of(settings.backup_compression, settings.backup_compression_level),
         application_name=settings.streaming_backup_name,
         name=request.name,
         fast_checkpoint=settings.immediate_checkpoint if fast is None else fast,
@@ -126,10 +121,6 @@ def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOp
         retry_pause=settings.basebackup_retry_sleep if pause is None else pause,
         connect_timeout=_patience(settings),
     )
-
-
-def _codec(name: str, level: int) -> Codec:
-    return Codec.of(name) if name == "none" else Codec.of(name, level)
 
 
 def _patience(settings: ServerSettings) -> int:

@@ -9,8 +9,8 @@ from support.repositories import SIZE, new_repository, segment_bytes, store_back
 from catalog.marks import StartedMark
 from catalog.target import RecoveryTarget
 from catalog.walname import Segment
-from walstream.ops.backup import sweep
 from walstream.ops.restore import RestoreRequest, plan_restore
+from walstream.ops.sweep import sweep
 
 DAMAGED = "20250101T000000"
 

@@ -1,0 +1,156 @@
+"""A maintenance round, without a server: what it does, what it leaves, and that nobody waits for anybody else."""
+
+import os
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.configurations import loaded
+from support.repositories import SIZE, new_repository, segment_bytes, store_wal
+
+from catalog.errors import StorageError
+from catalog.lock import Lock
+from catalog.marks import StartedMark
+from catalog.walname import Segment
+from walstream.ops import place
+from walstream.ops.rounds import round_lock_path, run_rounds
+from walstream.ops.stored import archive_lock, backup_lock
+
+KILLED = "20260101T000000"
+
+
+@pytest.fixture
+def servers(tmp_path):
+    """Two servers with empty repositories."""
+    text = f"[walstream]\nwalstream_home = {tmp_path}/home\n"
+    configuration = loaded(tmp_path, text + "[one]\nconninfo = host=x\n[two]\nconninfo = host=x\n")
+    for settings in configuration.servers.values():
+        made = new_repository(os.fspath(tmp_path / "home" / settings.name))
+        place.known_repository("host=nowhere", made.root, settings.home)
+    return list(configuration.servers.values())
+
+
+@pytest.fixture
+def one(servers):
+    return servers[0]
+
+
+def repository_of(settings):
+    return place.known_repository("host=nowhere", settings.repository, settings.home)
+
+
+def leave_segments(settings, *numbers):
+    """What a receiver that was killed leaves in its spool; the files."""
+    paths = []
+    for number in numbers:
+        segment = Segment(1, number)
+        paths.append(os.path.join(settings.home, "streaming", segment.name(SIZE)))
+        with open(paths[-1], "wb") as file:
+            file.write(segment_bytes(segment))
+    return paths
+
+
+def leave_backup(settings):
+    mark = StartedMark(pid=1, name=None, started=datetime.now(UTC) - timedelta(hours=1), parent=None)
+    shelf = repository_of(settings).backups
+    shelf.mark_started(KILLED, mark)
+    return shelf
+
+
+def test_segments_that_a_killed_receiver_has_left_are_archived(one):
+    paths = leave_segments(one, 2, 3, 4)
+    assert run_rounds([one], None) == ([], True)
+    assert not any(map(os.path.exists, paths))
+    assert sorted(repository_of(one).wal.names()) == [os.path.basename(path) for path in paths]
+
+
+def test_a_killed_backup_is_swept(one):
+    shelf = leave_backup(one)
+    assert run_rounds([one], None) == ([], True)
+    assert shelf.started(KILLED) is None and shelf.failed(KILLED) is not None
+
+
+def test_what_somebody_else_has_locked_is_left_to_them(one):
+    paths = leave_segments(one, 2)
+    shelf = leave_backup(one)
+    repository = repository_of(one)
+    with archive_lock(repository, "one"), backup_lock(repository, "one"):
+        assert run_rounds([one], None) == ([], True)
+    assert os.path.exists(paths[0]) and shelf.started(KILLED) is not None
+
+
+def test_a_receiver_archives_its_own_segments(one):
+    paths = leave_segments(one, 2)
+    with place.receiver_lock(one.home, "one"):
+        assert run_rounds([one], None) == ([], True)
+    assert os.path.exists(paths[0])
+
+
+def test_wrong_bytes_in_the_spool_are_one_problem_and_everything_else_is_done(servers):
+    one, two = servers
+    (path,) = leave_segments(one, 2)
+    store_wal(repository_of(one), [2])
+    with open(path, "r+b") as file:
+        file.seek(100_000)
+        file.write(b"other")
+    shelf = leave_backup(one)
+    others = leave_segments(two, 2)
+    (problem,), ended = run_rounds(servers, None)
+    assert ended and problem[0] == "one" and "other bytes" in problem[1]
+    assert os.path.exists(path)
+    assert shelf.failed(KILLED) is not None
+    assert not os.path.exists(others[0])
+
+
+def test_a_server_from_which_nothing_was_ever_received_gets_no_directories(tmp_path):
+    text = f"[walstream]\nwalstream_home = {tmp_path}/home\n[new]\nconninfo = host=x\n"
+    settings = loaded(tmp_path, text).servers["new"]
+    assert run_rounds([settings], lambda settings: None) == ([], True)
+    assert not os.path.exists(tmp_path / "home" / "new")
+
+
+def test_a_repository_that_is_not_there_any_more_is_a_problem(one):
+    os.rename(os.path.join(one.repository, "identity.json"), one.repository + ".away")
+    (problem,), ended = run_rounds([one], None)
+    assert ended and problem[0] == "one"
+
+
+def test_a_server_that_hangs_keeps_no_other_waiting(servers):
+    release, started = threading.Event(), []
+
+    def start(settings):
+        if settings.name == "one":
+            release.wait(60)
+        started.append(settings.name)
+
+    leave_segments(servers[1], 2)
+    problems, ended = run_rounds(servers, start, limit=3.0)
+    try:
+        assert not ended and started == ["two"]
+        assert problems == [("one", "its round has not ended within 3 s")]
+        # The next round leaves out the server whose last one has not ended.
+        assert run_rounds(servers, start) == ([], True)
+        assert started == ["two", "two"]
+    finally:
+        release.set()
+
+
+def test_a_round_that_never_ends_is_said_by_those_after_it(one):
+    lock = Lock(round_lock_path(one.home, "one"), "a round")
+    with lock:
+        assert run_rounds([one], None) == ([], True)
+        file = Path(lock.path)
+        file.write_text(file.read_text().replace('"started": "20', '"started": "19'))
+        (problem,), ended = run_rounds([one], None)
+    assert ended and "has not ended since 19" in problem[1]
+
+
+def test_a_receiver_that_cannot_be_started_does_not_keep_the_rest_from_being_done(one):
+    def start(settings):
+        raise StorageError("no room for another process", "end one")
+
+    paths = leave_segments(one, 2)
+    (problem,), ended = run_rounds([one], start)
+    assert ended and problem == ("one", "no room for another process (end one)")
+    assert not os.path.exists(paths[0])

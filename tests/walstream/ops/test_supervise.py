@@ -1,0 +1,84 @@
+"""A supervisor as a process, of servers that cannot be reached: what it says, and how it ends."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.configurations import write
+from support.protection import environment, stop, wait_until
+
+UNREACHABLE = "conninfo = host=/nowhere user=nobody\n"
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start ``walstream run`` for a configuration; it logs to the file ``log``."""
+    started = []
+
+    def start(text, *before):
+        config = write(tmp_path, f"[walstream]\nwalstream_home = {tmp_path}/home\n{text}")
+        words = [*before, sys.executable, "-P", "-m", "walstream", "-c", config, "run"]
+        with open(tmp_path / "log", "ab") as log:
+            started.append(subprocess.Popen(words, stdout=log, stderr=log, env=environment()))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def said(tmp_path):
+    return (tmp_path / "log").read_text()
+
+
+def test_each_receiver_that_fails_is_said_with_its_reason_and_tried_again_later(start, tmp_path):
+    process = start(f"[one]\n{UNREACHABLE}[two]\n{UNREACHABLE}")
+    for name in ("one", "two"):
+        wait_until(
+            lambda name=name: said(tmp_path).count(f"{name}: error: receiver ended: exit code 1: ") >= 2
+        )
+    assert "/nowhere" in said(tmp_path) and "the next one starts in" in said(tmp_path)
+    assert stop(process) == 0
+    assert os.listdir(tmp_path / "home") == [".run.lock"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_in_order_without_any_server(start, tmp_path, signum):
+    process = start("")
+    wait_until(lambda: (tmp_path / "home" / ".run.lock").exists())
+    assert stop(process, signum) == 0
+    assert "all receivers have ended" in said(tmp_path)
+
+
+def test_a_wrong_global_section_is_refused(start, tmp_path):
+    process = start(f"log_level = deafening\n[one]\n{UNREACHABLE}")
+    assert process.wait(30) == 2
+    assert "deafening" in said(tmp_path)
+    assert not (tmp_path / "home").exists()
+
+
+def test_receivers_log_to_the_log_file_and_name_their_server(start, tmp_path):
+    process = start(f"log_file = {tmp_path}/file\n[one]\n{UNREACHABLE}")
+    wait_until(lambda: (tmp_path / "file").exists() and "one: " in (tmp_path / "file").read_text())
+    assert stop(process) == 0
+
+
+def test_the_first_process_of_a_container_buries_orphans(start, tmp_path):
+    ways = ["unshare", "--pid", "--fork", "--mount-proc"]
+    if subprocess.run([*ways, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this user may not make a namespace of processes")
+    container = start("", *ways, "--kill-child", "sh", "-c", 'sleep 0.1 & exec "$@"', "sh")
+    wait_until(lambda: (tmp_path / "home" / ".run.lock").exists())
+    (first,) = children(container.pid)
+    wait_until(lambda: children(first) == [])
+    os.kill(first, signal.SIGTERM)
+    assert container.wait(30) == 0
+
+
+def children(pid):
+    """The children of a process, those that have ended and were not buried included."""
+    return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))

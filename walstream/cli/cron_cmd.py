@@ -1,0 +1,57 @@
+"""``walstream cron``: one maintenance round for crontab."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+
+from catalog.errors import ConfigurationError, WalstreamError
+from walstream.cli.context import Context
+from walstream.ops.maintain import one_line
+from walstream.ops.rounds import receiver_starter, run_rounds
+from walstream.settings.server import Configuration
+
+EXAMPLE = "walstream cron"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "One maintenance round, for crontab (* * * * * walstream cron): starts missing receivers, archives what "
+        "receivers left behind, sweeps killed backups. It says nothing when all is well, else a line for each "
+        "problem. The receivers that it starts log to log_file; where that is not set, to receive-wal.log in "
+        "walstream_home, which is begun anew when it has more than 10 MiB at such a start."
+    )
+    parser.add_argument(
+        "--supervised",
+        action="store_true",
+        help="as run calls it: start no receivers, and do not repeat what is wrong with the configuration",
+    )
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    configuration = context.configuration
+    # Problems are this command's result; to a terminal or a mail they are not logged as well.
+    logging.getLogger("walstream").addHandler(logging.NullHandler())
+    logging.getLogger("walstream").propagate = False
+    if not arguments.supervised:
+        for error in _errors(configuration):
+            context.output.error(ConfigurationError(one_line(error)))
+    active = [settings for settings in configuration.servers.values() if settings.active]
+    starter = receiver_starter(configuration.file, arguments.log_level, configuration.globals.log_file)
+    problems, ended = run_rounds(active, None if arguments.supervised else starter)
+    for name, problem in problems:
+        context.output.error(WalstreamError(f"{name}: {problem}"))
+    if not ended:
+        # A thread that hangs in the operating system would keep the process from ending.
+        context.output.close()
+        sys.stdout.flush()
+        os._exit(1)
+    return 1 if problems or _errors(configuration) else 0
+
+
+def _errors(configuration: Configuration) -> list[ConfigurationError]:
+    """What is wrong with the configuration, each once: an error of the global section breaks all servers."""
+    broken = [error for errors in configuration.broken.values() for error in errors]
+    return list({str(error): error for error in (*configuration.problems, *broken)}.values())

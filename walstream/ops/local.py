@@ -1,0 +1,23 @@
+"""Settings joined to what needs no network: a stored repository, codecs. ``wiring`` has the rest."""
+
+from __future__ import annotations
+
+from catalog.codec import Codec
+from catalog.repository import Repository
+from walstream.ops.stored import repository_at
+from walstream.settings.server import ServerSettings
+
+
+def stored_repository(settings: ServerSettings) -> Repository:
+    """The server's repository as it is; ``RepositoryError`` when none was ever made."""
+    return repository_at(settings.repository, settings.name)
+
+
+def wal_codec(settings: ServerSettings) -> Codec:
+    """How this server's WAL is stored."""
+    return codec_of(settings.compression, settings.compression_level)
+
+
+def codec_of(name: str, level: int) -> Codec:
+    """A codec from two options."""
+    return Codec.of(name) if name == "none" else Codec.of(name, level)

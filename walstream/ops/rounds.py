@@ -1,0 +1,149 @@
+"""One maintenance round over many servers, side by side: a thread each, bounded time, a lock of its own.
+
+A server whose last round has not ended is left out, so that one hanging disk keeps nobody else waiting, and
+nothing piles up behind it. For crontab a round also starts receivers that are missing.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from catalog import durable
+from catalog.errors import Busy, WalstreamError
+from catalog.local_storage import failed
+from catalog.lock import Lock, holder
+from catalog.state import is_stopped, receiver_holder
+from walstream.ops.children import Child, receiver_words
+from walstream.ops.maintain import maintain, one_line
+from walstream.settings.server import ServerSettings
+
+# Nothing new is begun in a round after so long, and nobody waits longer for it than that.
+WORK = 50.0
+LIMIT = 110.0
+STARTING = 20.0
+POLL = 0.05
+LARGEST_LOG = 10 << 20
+
+Starter = Callable[[ServerSettings], str | None]
+
+
+def run_rounds(
+    servers: Sequence[ServerSettings], start: Starter | None, work: float = WORK, limit: float = LIMIT
+) -> tuple[list[tuple[str, str]], bool]:
+    """Do a round for each server; what went wrong, by server, and whether all rounds have ended.
+
+    ``start`` starts a receiver where one is missing and says what went wrong; None leaves receivers alone.
+    """
+    began = time.monotonic()
+    answers: queue.SimpleQueue[tuple[str, list[str]]] = queue.SimpleQueue()
+    for settings in servers:
+        words = (settings, start, began + work, answers)
+        threading.Thread(target=_answer, args=words, name=f"round-{settings.name}", daemon=True).start()
+    waiting = {settings.name for settings in servers}
+    problems: list[tuple[str, str]] = []
+    while waiting:
+        try:
+            name, found = answers.get(timeout=max(0.0, began + limit - time.monotonic()))
+        except queue.Empty:
+            break
+        waiting.discard(name)
+        problems += [(name, problem) for problem in found]
+    problems += [(name, f"its round has not ended within {limit:.0f} s") for name in sorted(waiting)]
+    return problems, not waiting
+
+
+def _answer(
+    settings: ServerSettings,
+    start: Starter | None,
+    until: float,
+    answers: queue.SimpleQueue[tuple[str, list[str]]],
+) -> None:
+    try:
+        problems = _round(settings, start, until)
+    except WalstreamError as error:
+        problems = [one_line(error)]
+    except BaseException as error:
+        problems = [f"internal error: {type(error).__name__}: {error}"]
+    answers.put((settings.name, problems))
+
+
+def _round(settings: ServerSettings, start: Starter | None, until: float) -> list[str]:
+    # Not in the server's own directory, which only the first connection makes.
+    lock = Lock(round_lock_path(settings.home, settings.name), f"a round of {settings.name!r}")
+    try:
+        lock.acquire()
+    except Busy:
+        return _overdue(lock.path)
+    with lock:
+        return [*_start(settings, start), *maintain(settings, until)]
+
+
+def round_lock_path(home: str, name: str) -> str:
+    """The lock of a server's round; no server can be called like its directory."""
+    return os.path.join(os.path.dirname(home), ".rounds", f"{name}.lock")
+
+
+def _start(settings: ServerSettings, start: Starter | None) -> list[str]:
+    try:
+        problem = start(settings) if start is not None else None
+    except WalstreamError as error:
+        problem = one_line(error)
+    return [problem] if problem else []
+
+
+def _overdue(path: str) -> list[str]:
+    found = holder(path) or {}
+    try:
+        since = datetime.fromisoformat(str(found.get("started")))
+    except ValueError:
+        return []  # it has just begun, or just ended
+    if (datetime.now(UTC) - since).total_seconds() <= 2 * LIMIT:
+        return []
+    return [f"the round of process {found.get('pid')} has not ended since {found.get('started')}"]
+
+
+def receiver_starter(config: str, log_level: str | None, log_file: str | None) -> Starter:
+    """What starts missing receivers that outlive this process; see ``run_rounds``.
+
+    They log to ``log_file``, or else together to ``receive-wal.log`` in the home of all servers.
+    """
+
+    def start(settings: ServerSettings) -> str | None:
+        if not settings.streaming_archiver or is_stopped(settings.home) or receiver_holder(settings.home):
+            return None
+        path = log_file or os.path.join(os.path.dirname(settings.home), "receive-wal.log")
+        try:
+            durable.make_directories(os.path.dirname(path))
+            with open(path, "ab", opener=_opener) as log:
+                if log_file is None and log.tell() > LARGEST_LOG:
+                    log.truncate(0)
+                child = Child(receiver_words(config, log_level, settings.name), log)
+        except OSError as error:
+            raise failed("write", path, error) from error
+        try:
+            return _await_lock(child, settings, path)
+        finally:
+            child.close()
+
+    return start
+
+
+def _await_lock(child: Child, settings: ServerSettings, log: str) -> str | None:
+    """Wait until the receiver has its lock, so that nobody starts another; what it failed with instead."""
+    give_up = time.monotonic() + STARTING
+    while not receiver_holder(settings.home) and time.monotonic() < give_up:
+        code = child.wait(POLL)
+        if code is not None:
+            if code == 0 or receiver_holder(settings.home):
+                return None  # it was stopped, or somebody else was faster
+            return f"the receiver ended with exit code {code}: {child.error() or f'see {log}'}"
+    return None
+
+
+def _opener(path: str, flags: int) -> int:
+    return os.open(path, flags, durable.FILE_MODE)

@@ -1,0 +1,32 @@
+"""What killed backups left, turned into failed ones: their data goes, a mark stays. No network."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from catalog import layout
+from catalog.errors import Malformed, RepositoryError
+from catalog.marks import FailedMark
+from catalog.repository import Repository
+
+
+def sweep(repository: Repository) -> None:
+    """Turn what killed backups left into failed ones; the caller holds the backup lock."""
+    for each in repository.backups.ids():
+        try:
+            started = repository.backups.started(each)
+            record = repository.backups.find(each) if started is not None else None
+        except (Malformed, RepositoryError):
+            continue  # listings show it, and nothing of it is touched
+        if started is None:
+            continue
+        if record is not None:
+            repository.storage.delete(layout.backup_key(each, layout.STARTED))
+            continue
+        mark = FailedMark(
+            started=started.started,
+            ended=datetime.now(UTC),
+            error="the backup was killed",
+            hint="take it again",
+        )
+        repository.backups.fail(each, mark)
