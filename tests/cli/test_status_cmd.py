@@ -16,6 +16,7 @@ from catalog.gaps import Gap
 from catalog.inventory import Run
 from catalog.lsn import LSN
 from catalog.reach import Branch, Window
+from catalog.supervisor_state import SupervisorState
 from catalog.walname import Segment
 from walstream.cli.status_cmd import all_entries
 from walstream.commands import SystemFacts
@@ -149,6 +150,36 @@ def test_one_that_does_not_run_leaves_its_positions(said):
     found = said(receiver=ReceiverFacts(False, published(), EMPTY), cluster=down, wal=down)
     assert "receiver_lag" not in found
     assert found["server_lsn"].message == "0/3000400 when last heard of"
+
+
+def test_one_that_was_stopped_for_good_or_is_not_wanted_says_so(said, settings):
+    stopped = ReceiverFacts(False, published(), EMPTY, stopped=True)
+    assert "until 'walstream receive-wal main' starts it again" in said(receiver=stopped)["receiver"].message
+    off = replace(settings, streaming_archiver=False)
+    found = said(receiver=replace(stopped, stopped=False), settings=off)["receiver"]
+    assert found.message == "not running, as streaming_archiver is off"
+
+
+def test_a_supervisor_says_how_the_last_receiver_ended(said):
+    known = SupervisorState(
+        pid=12,
+        at=NOW,
+        child=None,
+        started=None,
+        restarts=3,
+        next_try=NOW + 8,
+        last_exit=1,
+        last_error="no route",
+    )
+    found = said(receiver=ReceiverFacts(False, None, EMPTY, supervisor=known))["supervisor"]
+    assert found.message == (
+        "process 12, receivers started again: 3, next try at 2027-01-15 08:00:08+00:00, "
+        "the last one ended with 1: no route"
+    )
+    calm = replace(known, child=13, started=NOW, restarts=0, next_try=None, last_exit=None, last_error=None)
+    found = said(receiver=replace(running(), supervisor=calm))["supervisor"]
+    assert found.message == "process 12, receivers started again: 0"
+    assert "supervisor" not in said()
 
 
 def test_one_that_never_ran_has_no_positions(said):

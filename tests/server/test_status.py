@@ -6,7 +6,7 @@ import shutil
 import signal
 
 import pytest
-from support.protection import RECEIVER
+from support.protection import RECEIVER, stop
 
 SMALL_SLOTS = {"max_slot_wal_keep_size": "1MB", "min_wal_size": "2MB", "max_wal_size": "4MB"}
 
@@ -83,6 +83,25 @@ def test_the_lag_of_a_receiver_that_stands_still_grows_and_goes(cluster_factory,
             process.send_signal(signal.SIGCONT)
         ours.catch_up()
         eventually(lambda: lag(ours) == 0)
+
+
+def test_who_supervises_and_who_stopped_a_receiver_is_said(cluster_factory, protect, checked, eventually):
+    ours = protect(cluster_factory())
+    process = ours.start("run")
+    try:
+        eventually(
+            lambda: status(ours)["receiver"].get("phase") == "streaming" and "supervisor" in status(ours)
+        )
+        found = status(ours)
+        assert found["supervisor"]["pid"] == process.pid
+        assert found["supervisor"]["receiver_pid"] == found["receiver"]["pid"]
+        ours.run("receive-wal", "main", "--stop")
+        found = status(ours)["receiver"]
+        assert found["stopped"] and "until 'walstream receive-wal main' starts it again" in found["message"]
+        assert "was stopped by" in checked(ours)["receive_wal_running"]["hint"]
+    finally:
+        stop(process)
+    assert "supervisor" not in status(ours)
 
 
 def test_a_server_that_is_down_is_said_and_the_rest_is_shown(cluster_factory, protect, eventually):

@@ -9,6 +9,7 @@ from catalog.errors import WalstreamError
 from walstream.cli.context import Context
 from walstream.cli.status_entries import Entry, catalog_entries, configured_entries, server_entries
 from walstream.cli.status_receiving import receiving_entries
+from walstream.cli.status_slot import slot_entries
 from walstream.cli.status_stored import stored_entries
 from walstream.ops.status_facts import ServerStatus, local_status
 
@@ -72,5 +73,6 @@ def all_entries(found: ServerStatus, now: float) -> list[Entry]:
         *server_entries(found),
         *catalog_entries(found),
         *receiving_entries(found, now),
+        *slot_entries(found),
         *stored_entries(found),
     ]

@@ -1,19 +1,15 @@
-"""What ``status`` says of receiving: the receiver, positions and lag, archiving, the slot. Pure."""
+"""What ``status`` says of receiving: the receiver, positions and lag, archiving. Pure."""
 
 from __future__ import annotations
 
 from catalog.lsn import LSN
 from catalog.state import ReceiverState
+from catalog.supervisor_state import SupervisorState
 from walstream.cli.status_entries import NOT_KNOWN, Entry, moment, timestamp
 from walstream.cli.units import duration, size
 from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts, lag_of
 from walstream.ops.status_facts import ServerStatus
 from walstream.standing import STREAMING
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    # What asks a server loads psycopg.
-    from walstream.slots import SlotFacts
 
 
 def receiving_entries(status: ServerStatus, now: float) -> list[Entry]:
@@ -22,21 +18,22 @@ def receiving_entries(status: ServerStatus, now: float) -> list[Entry]:
     if receiver is None:
         return []
     entries = [_receiver(status, receiver)]
+    if receiver.supervisor is not None:
+        entries.append(_supervisor(receiver.supervisor))
     if status.settings is not None:
         entries.append(_synchronous(status, receiver))
     if receiver.state is not None and receiver.state.timeline:
         entries += _positions(status, receiver.state, now)
-    return [*entries, *_archiving(status, receiver), *_slot(status)]
+    return [*entries, *_archiving(status, receiver)]
 
 
 def _receiver(status: ServerStatus, receiver: ReceiverFacts) -> Entry:
     state = receiver.live
     if not receiver.running:
-        wanted = status.settings is None or status.settings.streaming_archiver
-        message = "not running" if wanted else "not running, as streaming_archiver is off"
-        return Entry("receiver", "Receiver", message, {"running": False})
+        message = f"not running{_reason(status, receiver)}"
+        return Entry("receiver", "Receiver", message, {"running": False, "stopped": receiver.stopped})
     if state is None:
-        return Entry("receiver", "Receiver", "has just been started", {"running": True})
+        return Entry("receiver", "Receiver", "has just been started", {"running": True, "stopped": False})
     message = f"{state.phase} since {moment(state.since)}"
     if state.phase == STREAMING:
         message += f" from host {state.host}" if state.host else ""
@@ -44,6 +41,7 @@ def _receiver(status: ServerStatus, receiver: ReceiverFacts) -> Entry:
         message += f" because {state.trouble}"
     facts = {
         "running": True,
+        "stopped": False,
         "pid": state.pid,
         "phase": state.phase,
         "since": moment(state.since),
@@ -52,6 +50,32 @@ def _receiver(status: ServerStatus, receiver: ReceiverFacts) -> Entry:
         "trouble": state.trouble,
     }
     return Entry("receiver", "Receiver", f"{message} (process {state.pid})", facts)
+
+
+def _reason(status: ServerStatus, receiver: ReceiverFacts) -> str:
+    if status.settings is not None and not status.settings.streaming_archiver:
+        return ", as streaming_archiver is off"
+    if receiver.stopped:
+        return f": it was stopped for good, until 'walstream receive-wal {status.name}' starts it again"
+    return ""
+
+
+def _supervisor(known: SupervisorState) -> Entry:
+    message = f"process {known.pid}, receivers started again: {known.restarts}"
+    if known.child is None and known.next_try is not None:
+        message += f", next try at {moment(known.next_try)}"
+    if known.last_exit:
+        message += f", the last one ended with {known.last_exit}"
+        message += f": {known.last_error}" if known.last_error else ""
+    facts = {
+        "pid": known.pid,
+        "receiver_pid": known.child,
+        "restarts": known.restarts,
+        "last_exit": known.last_exit,
+        "last_error": known.last_error,
+        "next_try_timestamp": None if known.next_try is None else timestamp(known.next_try),
+    }
+    return Entry("supervisor", "Supervisor", message, facts)
 
 
 def _synchronous(status: ServerStatus, receiver: ReceiverFacts) -> Entry:
@@ -131,58 +155,3 @@ def _last_archived(status: ServerStatus) -> tuple[str | None, float | None]:
     told = (state.last_archived, state.last_archived_at) if state is not None else (None, None)
     seen = (stored.name, stored.since) if stored is not None else (None, None)
     return told if told[0] is not None and (told[1] or 0) >= (seen[1] or 0) else seen
-
-
-def _slot(status: ServerStatus) -> list[Entry]:
-    settings, wal = status.settings, status.wal
-    if settings is None or wal is None:
-        return []
-    key, description = "replication_slot", "Replication slot"
-    if settings.slot_name is None:
-        return [Entry(key, description, "none is configured")]
-    if wal.cluster is None:
-        return [
-            Entry(key, description, f"{settings.slot_name}, {NOT_KNOWN}", {"slot_name": settings.slot_name})
-        ]
-    if wal.slot is None:
-        message = f"{settings.slot_name} is not on the server"
-        return [Entry(key, description, message, {"slot_name": settings.slot_name})]
-    return [
-        Entry(
-            key,
-            description,
-            _slot_message(settings.slot_name, wal.slot),
-            _slot_facts(settings.slot_name, wal.slot),
-        )
-    ]
-
-
-def _slot_message(name: str, slot: SlotFacts) -> str:
-    words = [name, "active" if slot.active else "not active"]
-    if slot.inactive_since is not None and not slot.active:
-        words[1] += f" since {moment(slot.inactive_since)}"
-    words.append(slot.wal_status or "no WAL status")
-    if slot.invalidated is not None:
-        words.append(f"invalidated ({slot.invalidated})")
-    words.append(
-        f"keeps {size(slot.retained or 0)} of WAL from {slot.restart} on" if slot.restart else "keeps no WAL"
-    )
-    words.append("no limit" if slot.safe is None and slot.restart else "")
-    if slot.safe is not None:
-        words.append(f"may lose it after {size(max(slot.safe, 0))} more")
-    return ", ".join(word for word in words if word)
-
-
-def _slot_facts(name: str, slot: SlotFacts) -> dict[str, object]:
-    facts: dict[str, object] = {
-        "slot_name": name,
-        "active": slot.active,
-        "wal_status": slot.wal_status,
-        "restart_lsn": str(slot.restart) if slot.restart else None,
-        "retained_bytes": slot.retained,
-        "safe_wal_size_bytes": slot.safe,
-        "invalidation_reason": slot.invalidated,
-    }
-    if slot.inactive_since is not None:
-        facts["inactive_since_timestamp"] = timestamp(slot.inactive_since)
-    return facts

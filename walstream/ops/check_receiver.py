@@ -23,9 +23,8 @@ NOTABLE_LAG = 60.0
 def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> Item:
     """A receiver must run, and stream, but for short breaks."""
     if not found.running:
-        return failure(
-            RUNNING, "no receiver runs: WAL is not protected", f"walstream receive-wal {settings.name}"
-        )
+        remedy = f"walstream receive-wal {settings.name}"
+        return failure(RUNNING, f"no receiver runs: WAL is not protected{_reason(found)}", remedy)
     state = found.state
     if state is None:
         return fine(RUNNING, "it has just been started")
@@ -46,6 +45,17 @@ def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> 
             "see what it says and the receiver's log; it goes on by itself when that is mended",
         )
     return warned(RUNNING, about)
+
+
+def _reason(found: ReceiverFacts) -> str:
+    """Why there is no receiver, as far as that is known."""
+    if found.stopped:
+        return "; it was stopped by 'walstream receive-wal --stop'"
+    supervisor = found.supervisor
+    if supervisor is None or supervisor.child is not None or supervisor.last_error is None:
+        return ""
+    when = f" at {at_local_time(supervisor.next_try)}" if supervisor.next_try is not None else ""
+    return f"; 'walstream run' tries again{when}, the last one said: {supervisor.last_error}"
 
 
 def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> Item:

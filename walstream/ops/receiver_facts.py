@@ -9,7 +9,14 @@ from catalog import layout
 from catalog.local_storage import failed
 from catalog.lock import is_held
 from catalog.lsn import LSN
-from catalog.state import ReceiverState, live_receiver_state, read_receiver_state, receiver_lock_path
+from catalog.state import (
+    ReceiverState,
+    is_stopped,
+    live_receiver_state,
+    read_receiver_state,
+    receiver_lock_path,
+)
+from catalog.supervisor_state import SupervisorState, live_supervisor_state
 from walstream.archiver import complete_segments
 
 
@@ -24,11 +31,17 @@ class SpoolFacts:
 
 @dataclass(frozen=True, slots=True)
 class ReceiverFacts:
-    """``state`` is what the running receiver has published, or the last one that ran; None if there is nothing."""
+    """``state`` is what the running receiver has published, or the last one that ran; None if there is nothing.
+
+    ``stopped``: whoever stopped the last one wanted that no other is started by itself. ``supervisor`` is what
+    a running ``walstream run`` knows of it.
+    """
 
     running: bool
     state: ReceiverState | None
     spool: SpoolFacts
+    stopped: bool = False
+    supervisor: SupervisorState | None = None
 
     @property
     def live(self) -> ReceiverState | None:
@@ -48,7 +61,8 @@ def receiver_facts(home: str) -> ReceiverFacts:
     """Look; ``StorageError`` when something cannot be read."""
     running = is_held(receiver_lock_path(home))
     state = live_receiver_state(home) if running else read_receiver_state(home)
-    return ReceiverFacts(running, state, _spool_facts(os.path.join(home, layout.STREAMING)))
+    spool = _spool_facts(os.path.join(home, layout.STREAMING))
+    return ReceiverFacts(running, state, spool, is_stopped(home), live_supervisor_state(home))
 
 
 def lag_of(state: ReceiverState, server: tuple[int, LSN] | None, now: float) -> Lag:

@@ -5,6 +5,7 @@ from support.configurations import MAIN, loaded
 from support.published import EMPTY, NOW, published, running
 
 from catalog.lsn import LSN
+from catalog.supervisor_state import SupervisorState
 from walstream.ops.check_receiver import lag_items, running_item, spool_item
 from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts, lag_of
 
@@ -24,6 +25,28 @@ def test_a_receiver_that_streams_is_fine(settings):
 def test_no_receiver_is_a_failure(settings):
     found = running_item(settings, replace(running(), running=False), NOW)
     assert not found.ok and found.remedy == "walstream receive-wal main"
+
+
+def test_one_that_was_stopped_or_cannot_be_started_says_so(settings):
+    stopped = replace(running(), running=False, stopped=True)
+    assert "was stopped by 'walstream receive-wal --stop'" in running_item(settings, stopped, NOW).hint
+    known = SupervisorState(
+        pid=12,
+        at=NOW,
+        child=None,
+        started=None,
+        restarts=3,
+        next_try=NOW + 8,
+        last_exit=1,
+        last_error="no route",
+    )
+    failing = replace(running(), running=False, supervisor=known)
+    found = running_item(settings, failing, NOW)
+    assert (
+        not found.ok
+        and "tries again at 20" in found.hint
+        and found.hint.endswith("the last one said: no route")
+    )
 
 
 def test_one_that_has_not_yet_published_is_fine(settings):
