@@ -25,11 +25,12 @@ _POSITIONS = ("written", "flushed", "server")
 class ReceiverState:
     """Where a receiver stands. Times are Unix seconds; positions belong to ``timeline`` (0 before the first).
 
-    ``phase`` is ``connecting``, ``streaming``, or ``waiting`` for the next try, since ``since``; ``trouble``
-    says why, ``archive_trouble`` why nothing can be written to the repository. ``named``: the server's
-    ``synchronous_standby_names`` names this receiver; ``withheld``: for an open gap it is told of no flushed
-    position. ``server`` is what the server is known to have, ``lag`` for how many seconds of it something has
-    not been flushed. ``waiting`` segments, ``spooled`` bytes, are not yet in the repository.
+    ``phase`` is ``connecting``, ``streaming``, or ``waiting`` for the next try; ``since`` is when it began to
+    stream, or ceased to. ``trouble`` says why, ``archive_trouble`` why nothing can be written to the
+    repository. ``named``: the server's ``synchronous_standby_names`` names this receiver; ``withheld``: for an
+    open gap it is told of no flushed position. ``server`` is what the server is known to have, ``lag`` for how
+    many seconds of it something has not been flushed. ``waiting`` segments, ``spooled`` bytes, are not yet in
+    the repository.
     """
 
     pid: int

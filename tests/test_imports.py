@@ -15,14 +15,16 @@ from support.modules import MODULES, ROOT, is_below
 OFFLINE = (
     *("catalog", "backup", "walstream.settings", "walstream.api", "walstream.cli"),
     *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details", "walstream.ops.restore"),
+    *("walstream.ops.held_wal", "walstream.ops.receiver_facts", "walstream.ops.status_facts"),
     *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
 )
 ONLINE = (
     "backup.take",
     *(
         f"walstream.cli.{name}_cmd"
-        for name in ("backup", "check", "demo", "init", "receive_wal", "switch_wal")
+        for name in ("backup", "check", "demo", "init", "receive_wal", "replication_status", "switch_wal")
     ),
+    "walstream.cli.replication_text",
 )
 
 # The path of get-wal and wal-restore, run once per segment of a recovery.

@@ -32,9 +32,9 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
     walstream.control walstream.elsewhere walstream.facts walstream.gap walstream.intake walstream.messages
-    walstream.publisher walstream.receiver walstream.receiving walstream.resume walstream.segment
-    walstream.server walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
-    walstream.synchronous walstream.wakeup"""
+    walstream.publisher walstream.receiver walstream.receiving walstream.replication walstream.resume
+    walstream.segment walstream.server walstream.session walstream.slots walstream.spool walstream.standing
+    walstream.streaming walstream.synchronous walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -95,6 +95,7 @@ ROWS = {
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
     "catalog.survey": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.statuses catalog.lookup
         catalog.repository catalog.lock""",
+    "catalog.reach": f"{DECISIONS} catalog.coverage",
     "catalog.usage": f"{SHELVES} catalog.wal",
     "catalog.expire": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.pitr catalog.retention
         catalog.repository catalog.lock""",
@@ -131,6 +132,7 @@ ROWS = {
     "walstream.connection": f"{CONVERSATION} walstream.connecting",
     "walstream.slots": NETWORK,
     "walstream.server": NETWORK,
+    "walstream.replication": NETWORK,
     "walstream.resume": f"{CONVERSATION} catalog.inventory walstream.facts",
     "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.comparison catalog.walpage",
     "walstream.blanks": f"{STORES} {POSITIONS} walstream.segment",
@@ -150,6 +152,10 @@ ROWS = {
     "walstream.settings": "catalog walstream.settings",
     "walstream.ops.listing": OFFLINE_OPS,
     "walstream.ops.details": OFFLINE_OPS,
+    "walstream.ops.held_wal": OFFLINE_OPS,
+    "walstream.ops.receiver_facts": f"{OFFLINE_OPS} walstream.archiver",
+    "walstream.ops.status_facts": f"""{OFFLINE_OPS} walstream.archiver walstream.ops.held_wal
+        walstream.ops.receiver_facts walstream.ops.survey""",
     "walstream.ops": f"{LIBRARY} walstream.settings",
     # What serves the library as well takes plain values; whoever imports wiring knows the settings.
     "walstream.ops.place": LIBRARY_ONLY,

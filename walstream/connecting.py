@@ -179,6 +179,17 @@ def single_hosts(conninfo: str) -> list[str]:
     return [make_conninfo("", **options) for options in found] if len(found) > 1 else [conninfo]
 
 
+def named_hosts(conninfo: str) -> dict[str, str]:
+    """The single hosts of ``conninfo`` as ``host`` or ``host:port`` → string; none if it names none."""
+    found = {}
+    for options in _of_hosts(parsed_conninfo(conninfo)):
+        name = options.get("host") or options.get("hostaddr")
+        if name is not None:
+            port = f":{options['port']}" if "port" in options else ""
+            found[f"{name}{port}"] = make_conninfo("", **options)
+    return found
+
+
 def host_of(conninfo: str, host: str, port: str) -> str:
     """Of the single hosts of ``conninfo`` the one with this name (or address, or directory) and port."""
     found = _of_hosts(parsed_conninfo(conninfo))

@@ -19,7 +19,10 @@ _SETTINGS = (
     "max_wal_senders",
     "max_replication_slots",
     "max_slot_wal_keep_size",
+    "idle_replication_slot_timeout",
     "synchronous_standby_names",
+    "synchronous_commit",
+    "wal_segment_size",
     "data_directory",
     "data_checksums",
     "block_size",
@@ -39,11 +42,21 @@ class TablespaceFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitLevel:
+    """What ``synchronous_commit`` is set to for a role or a database, or a role in a database."""
+
+    role: str | None
+    database: str | None
+    level: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClusterFacts:
     """What an administrator would look up; settings that the role may not see are missing.
 
     ``clock_offset``: seconds to add to the local clock for the server's. ``wal_senders`` counts the
-    connections that use one.
+    connections that use one. ``commit_levels`` are what roles and databases set ``synchronous_commit``
+    to, whatever it is for the rest.
     """
 
     version: int
@@ -56,6 +69,7 @@ class ClusterFacts:
     wal_senders: int
     settings: Mapping[str, str]
     tablespaces: tuple[TablespaceFacts, ...]
+    commit_levels: tuple[CommitLevel, ...] = ()
 
 
 def cluster_facts(connection: Connection) -> ClusterFacts:
@@ -87,12 +101,39 @@ def cluster_facts(connection: Connection) -> ClusterFacts:
         wal_senders=number(role[5], "number of WAL senders"),
         settings={text(row[0], "setting"): text(row[1], "setting") for row in settings},
         tablespaces=tuple(_tablespace(row) for row in spaces),
+        commit_levels=_commit_levels(connection),
     )
+
+
+def _commit_levels(connection: Connection) -> tuple[CommitLevel, ...]:
+    rows = connection.query(
+        "SELECT rolname, datname, split_part(value, '=', 2) FROM pg_db_role_setting s "
+        "LEFT JOIN pg_roles r ON r.oid = setrole LEFT JOIN pg_database d ON d.oid = setdatabase, "
+        "unnest(setconfig) value WHERE split_part(value, '=', 1) = 'synchronous_commit' ORDER BY 1, 2"
+    )
+    return tuple(
+        CommitLevel(_maybe(role), _maybe(database), text(level, "level")) for role, database, level in rows
+    )
+
+
+def _maybe(name: bytes | None) -> str | None:
+    return None if name is None else text(name, "name")
 
 
 def system_identifier(connection: Connection) -> int:
     """The cluster's identifier, by SQL."""
     return number(connection.row("SELECT system_identifier FROM pg_control_system()")[0], "system identifier")
+
+
+def data_size(connection: Connection) -> int | None:
+    """How many bytes all databases take; None when the role may not see that of each."""
+    try:
+        found = connection.row("SELECT sum(pg_database_size(oid))::bigint FROM pg_database")[0]
+    except ServerRefused as refusal:
+        if refusal.sqlstate != INSUFFICIENT_PRIVILEGE:
+            raise
+        return None
+    return number(found, "number of bytes")
 
 
 def is_standby(connection: Connection) -> bool:

@@ -22,19 +22,27 @@ UNDEFINED_OBJECT = "42704"
 OBJECT_IN_USE = "55006"
 NOT_IN_PREREQUISITE_STATE = "55000"
 FEATURE_NOT_SUPPORTED = "0A000"
+FIRST_WITH_INVALIDATION = 170000
 
 OpenSql = Callable[[], Connection]
 
 
 @dataclass(frozen=True, slots=True)
 class SlotFacts:
-    """A slot as ``pg_replication_slots`` shows it; ``retained`` is how many bytes of WAL it keeps."""
+    """A slot as ``pg_replication_slots`` shows it; ``retained`` is how many bytes of WAL it keeps.
+
+    ``safe``: so many bytes may be written before it can lose WAL, None without a limit. ``invalidated`` says why
+    the server has given it up, ``inactive_since`` (Unix time) since when nobody reads from it; both from 17 on.
+    """
 
     kind: str
     active: bool
     restart: LSN | None
     wal_status: str | None
     retained: int | None
+    safe: int | None = None
+    invalidated: str | None = None
+    inactive_since: float | None = None
 
 
 def find_slot(connection: Connection, name: str, open_sql: OpenSql) -> commands.SlotPosition:
@@ -117,20 +125,31 @@ def drop_slot(connection: Connection, name: str) -> None:
 
 def slot_facts(connection: Connection, name: str) -> SlotFacts | None:
     """Ask about a slot by SQL, on an ordinary connection; None when there is none of that name."""
+    newer = connection.server_version >= FIRST_WITH_INVALIDATION
+    causes = "invalidation_reason, extract(epoch FROM inactive_since)" if newer else "NULL, NULL"
     rows = connection.query(
         "SELECT slot_type, active, restart_lsn, wal_status, greatest(0, pg_wal_lsn_diff(CASE WHEN "
-        "pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn))::bigint "
+        "pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn))::bigint, "
+        f"safe_wal_size, {causes} "
         f"FROM pg_replication_slots WHERE slot_name = '{commands.checked_slot_name(name)}'"
     )
     if not rows:
         return None
-    kind, active, restart, wal_status, retained = rows[0]
-    position = None if restart is None else LSN.parse(commands.text(restart, "restart position"))
+    kind, active, restart, wal_status, retained, safe, invalidated, inactive_since = rows[0]
+    position = _maybe(restart, "restart position")
+    since = _maybe(inactive_since, "time")
     return SlotFacts(
         commands.text(kind, "kind of slot"),
         active == b"t",
-        position,
-        None if wal_status is None else commands.text(wal_status, "WAL status"),
+        None if position is None else LSN.parse(position),
+        _maybe(wal_status, "WAL status"),
         # greatest() passes over nulls: without a position nothing is retained, rather than 0 bytes
         None if position is None else commands.number(retained, "number of bytes"),
+        None if safe is None else int(commands.text(safe, "number of bytes")),
+        _maybe(invalidated, "reason"),
+        None if since is None else float(since),
     )
+
+
+def _maybe(value: bytes | None, what: str) -> str | None:
+    return None if value is None else commands.text(value, what)

@@ -17,6 +17,7 @@ WAITING = "waiting"
 class Standing:
     """One receiver's standing; ``session`` is the newest stream's, None until there was one.
 
+    ``since`` is when it began to stream, or when it last ceased to: trying again and again is one long wait.
     ``trouble`` says why the receiver is waiting, or ended. ``names_us``: the server's
     ``synchronous_standby_names`` names this receiver.
     """
@@ -34,7 +35,7 @@ class Standing:
 
     def enter(self, phase: str, trouble: str | None = None) -> None:
         """Begin a phase; ``trouble`` is said as long as it lasts."""
-        if phase != self.phase:
+        if (phase == STREAMING) != (self.phase == STREAMING):
             self.since = time.time()
         self.phase = phase
         self.trouble = trouble

@@ -13,7 +13,7 @@ from support.wal_pages import make_pages
 from catalog.errors import ConnectionFailed
 from catalog.gaps import read_gaps
 from catalog.inventory import Run
-from walstream.connecting import host_of, single_hosts
+from walstream.connecting import host_of, named_hosts, single_hosts
 from walstream.intake import Intake, IntakeOptions
 from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
@@ -201,3 +201,11 @@ def test_each_host_of_a_connection_string_has_one_of_its_own(conninfo, hosts):
 def test_the_string_of_a_host_that_is_not_known_is_the_whole_one():
     assert host_of("host=a,b port=1", "c", "1") == "host=a,b port=1"
     assert host_of("host=a port=1", "a", "1") == "host=a port=1"
+
+
+def test_hosts_are_named_as_people_call_them():
+    found = named_hosts("host=a,b,/tmp port=5433,, user=me target_session_attrs=read-write")
+    assert list(found) == ["a:5433", "b", "/tmp"]
+    assert all("user=me" in each and "target_session_attrs" not in each for each in found.values())
+    assert list(named_hosts("hostaddr=10.0.0.1,10.0.0.2")) == ["10.0.0.1", "10.0.0.2"]
+    assert named_hosts("dbname=x") == {}

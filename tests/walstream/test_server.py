@@ -7,7 +7,15 @@ from catalog.errors import ServerRefused
 from catalog.lsn import LSN
 from walstream.connection import Connection
 from walstream.ops import unprivileged
-from walstream.server import checkpoint, cluster_facts, is_standby, switch_wal, system_identifier
+from walstream.server import (
+    CommitLevel,
+    checkpoint,
+    cluster_facts,
+    data_size,
+    is_standby,
+    switch_wal,
+    system_identifier,
+)
 
 # Asked of every version that is here; what else there is, of the usual ones.
 every_version = pytest.mark.postgres(versions=[13, 14, 15, 16, 17, 18])
@@ -64,6 +72,37 @@ def test_connections_that_stream_and_slots_are_counted(sql, server):
         assert (found.slots, found.wal_senders) == (before.slots + 1, before.wal_senders + 1)
 
 
+@every_version
+def test_roles_and_databases_that_commit_in_another_way_are_named(cluster_factory):
+    cluster = cluster_factory()
+    cluster.sql("CREATE ROLE bob")
+    cluster.sql("ALTER ROLE bob SET synchronous_commit = remote_apply")
+    cluster.sql("ALTER ROLE bob SET work_mem = '4MB'")
+    cluster.sql("ALTER DATABASE postgres SET synchronous_commit = off")
+    cluster.sql("ALTER ROLE bob IN DATABASE postgres SET synchronous_commit = local")
+    with Connection.open(cluster.conninfo(), application_name="walstream_test", replication=False) as sql:
+        found = cluster_facts(sql)
+    assert set(found.commit_levels) == {
+        CommitLevel("bob", None, "remote_apply"),
+        CommitLevel(None, "postgres", "off"),
+        CommitLevel("bob", "postgres", "local"),
+    }
+    assert found.settings["synchronous_commit"] == "off"  # as for whoever asks there
+
+
+def test_the_room_that_data_takes_is_told_to_whoever_may_see_it(cluster_factory):
+    cluster = cluster_factory()
+    cluster.sql("CREATE ROLE plain LOGIN")
+    cluster.sql("REVOKE CONNECT ON DATABASE template1 FROM PUBLIC")
+    with Connection.open(cluster.conninfo(), application_name="walstream_test", replication=False) as sql:
+        assert data_size(sql) == cluster.one("SELECT sum(pg_database_size(oid)) FROM pg_database")
+    with Connection.open(
+        cluster.conninfo(user="plain"), application_name="walstream_test", replication=False
+    ) as sql:
+        assert data_size(sql) is None
+        assert cluster_facts(sql).role == "plain"
+
+
 def test_a_tablespace_is_named_with_its_place(cluster_factory, cluster_directory):
     cluster = cluster_factory()
     place = os.path.join(cluster_directory, "space")
@@ -89,7 +128,8 @@ def test_switching_names_the_segment_that_was_ended(sql, server):
     server.load(10)
     current = server.one("SELECT pg_walfile_name(pg_current_wal_lsn())")
     assert switch_wal(sql) == current
-    assert server.one("SELECT pg_walfile_name(pg_current_wal_insert_lsn() + 1)") > current
+    server.load(1)
+    assert server.one("SELECT pg_walfile_name(pg_current_wal_insert_lsn())") > current
 
 
 def test_without_new_wal_nothing_is_switched_and_the_segment_before_is_named(sql, server):

@@ -111,6 +111,27 @@ def test_the_facts_of_a_slot_say_what_it_keeps(connection, server, open_sql):
         assert after.retained > before.retained and after.wal_status == "reserved"
 
 
+@pytest.mark.postgres(versions=[13, 14, 15, 16, 17, 18])
+def test_the_facts_of_a_slot_say_what_it_may_still_keep_and_why_it_was_given_up(cluster_factory, pg_version):
+    limits = {"max_slot_wal_keep_size": "8MB", "min_wal_size": "2MB", "max_wal_size": "4MB"}
+    cluster = cluster_factory(limits, segment_megabytes=1)
+    cluster.sql("SELECT pg_create_physical_replication_slot(%s, true)", NAME)
+    with Connection.open(cluster.conninfo(), application_name="walstream_test", replication=False) as sql:
+        before = slot_facts(sql, NAME)
+        assert 0 < before.safe <= 10 << 20 and before.invalidated is None
+        assert (before.inactive_since is not None) == (pg_version >= 17)
+        cluster.load(10)
+        cluster.switch_wal()
+        assert slot_facts(sql, NAME).safe < before.safe
+        for _ in range(12):
+            cluster.load(10)
+            cluster.switch_wal()
+        cluster.sql("CHECKPOINT")
+        lost = slot_facts(sql, NAME)
+        assert (lost.wal_status, lost.restart, lost.retained) == ("lost", None, None)
+        assert lost.invalidated == ("wal_removed" if pg_version >= 17 else None)
+
+
 def test_a_slot_that_keeps_no_wal_is_made_again_or_refused(connection, open_sql, server):
     server.sql("SELECT pg_create_physical_replication_slot(%s)", NAME)
     with pytest.raises(ServerRefused, match="keeps no WAL"):

@@ -31,6 +31,8 @@ class Command:
 COMMANDS = (
     Command("init", PROTECT, "take a server under protection"),
     Command("check", PROTECT, "see whether a server is protected, and what to do if not"),
+    Command("status", PROTECT, "show the server, the receiver, the slot, and what can be recovered"),
+    Command("replication-status", PROTECT, "show who streams from a server, and how far each of them is"),
     Command("receive-wal", PROTECT, "stream WAL in the foreground"),
     Command("run", PROTECT, "run and supervise the receivers of all servers"),
     Command("cron", PROTECT, "start missing receivers and tidy up, once, for crontab"),

@@ -12,10 +12,14 @@ from dataclasses import dataclass, replace
 
 from catalog.errors import ConfigurationError, StorageError
 from catalog.repository import Repository
-from walstream.ops.check_server import server_items, slot_items
+from catalog.state import live_receiver_state
+from walstream.ops.check_receiver import lag_items
+from walstream.ops.check_server import server_items
+from walstream.ops.check_slots import left_behind_items, slot_items
 from walstream.ops.check_stored import is_receiving, stored_items
 from walstream.ops.items import Item, failure, fine
-from walstream.ops.survey import Survey, survey
+from walstream.ops.other_hosts import OtherHosts
+from walstream.ops.survey import Survey, survey, wal_node
 from walstream.settings.server import ServerSettings
 
 _ELSEWHERE = " (WAL streaming)"
@@ -37,14 +41,10 @@ class Report:
 
 def check(settings: ServerSettings) -> Report:
     """Check one server; an inactive one is not connected to."""
-    try:
-        receiving = is_receiving(settings)
-    except StorageError:
-        receiving = False  # the item about the receiver says why that is not known
-    stored, repository = stored_items(settings, receiving, time.time())
+    stored, repository = stored_items(settings, time.time())
     online: list[Item] = []
     if settings.active:
-        online = _online(settings, repository, receiving)
+        online = _online(settings, repository)
     return Report(settings.name, settings.active, (*online, *stored))
 
 
@@ -57,19 +57,27 @@ def broken(name: str, errors: Sequence[ConfigurationError]) -> Report:
     return Report(name, True, tuple(items))
 
 
-def _online(settings: ServerSettings, repository: Repository | None, receiving: bool) -> list[Item]:
+def _online(settings: ServerSettings, repository: Repository | None) -> list[Item]:
+    try:
+        receiving, state = is_receiving(settings), live_receiver_state(settings.home)
+    except StorageError:
+        receiving, state = False, None  # the item about the receiver says why that is not known
+    node = wal_node(settings)
+    others = OtherHosts(node)
     found = survey(settings)
     items = server_items(settings, found, receiving)
-    if settings.wal_streaming_conninfo == settings.streaming_conninfo:
+    if node is settings:
         items += slot_items(settings, found, receiving)
+        items += left_behind_items(settings, others.slots(found.conninfo))
+        items += lag_items(settings, state, found.position, time.time())
         return [*items, *_coherence("systemid coherence", found, repository)]
-    conninfo = settings.wal_streaming_conninfo
-    node = replace(settings, conninfo=conninfo, streaming_conninfo=conninfo)
     wal = survey(node)
     items += [
         replace(item, label=item.label + _ELSEWHERE)
         for item in (*server_items(node, wal, receiving)[:3], *slot_items(node, wal, receiving))
     ]
+    items += left_behind_items(node, others.slots(wal.conninfo))
+    items += lag_items(node, state, wal.position, time.time())
     items += _coherence("systemid coherence", found, repository)
     return [*items, *_coherence("systemid coherence" + _ELSEWHERE, wal, repository)]
 

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from walstream.facts import names_standby
 from walstream.ops import requirements
-from walstream.ops.items import Item, failure, fine, in_units, judged, warned
+from walstream.ops.items import Item, failure, fine, judged, warned
 from walstream.ops.survey import Survey
 from walstream.server import ClusterFacts
 from walstream.settings.server import ServerSettings
-from walstream.slots import SlotFacts
 
 MOST_CLOCK_DIFFERENCE = 10.0
 BARMANS_NAME = "barman_receive_wal"
-
-SLOT = "replication slot"
+REMOTE_APPLY = "remote_apply"
 
 
 def server_items(settings: ServerSettings, found: Survey, receiving: bool) -> list[Item]:
@@ -30,16 +28,9 @@ def server_items(settings: ServerSettings, found: Survey, receiving: bool) -> li
             judged("tablespaces", requirements.lack_of_tablespace_content(facts)),
             _clock(facts),
             _standby_names(settings, facts, receiving),
+            _commits(settings, facts),
         ]
     return items
-
-
-def slot_items(settings: ServerSettings, found: Survey, receiving: bool) -> list[Item]:
-    """What concerns the slot, on the node that WAL is streamed from."""
-    facts = found.cluster
-    if facts is None or (settings.slot_name is None and not settings.streaming_archiver):
-        return []
-    return [_slot(settings, found.slot, facts, receiving), _slot_limit(facts)]
 
 
 def _connection(found: Survey) -> Item:
@@ -116,75 +107,37 @@ def _standby_names(settings: ServerSettings, facts: ClusterFacts, receiving: boo
     return fine(label, f"it names {ours}" if named else "")
 
 
-def _slot(settings: ServerSettings, slot: SlotFacts | None, facts: ClusterFacts, receiving: bool) -> Item:
-    name, receive = settings.slot_name, f"walstream receive-wal {settings.name}"
-    if name is None:
-        return warned(
-            SLOT, "none is configured: the server may remove WAL before it is received", "set slot_name"
-        )
-    if slot is None:
-        return _missing_slot(settings, name, facts, receiving)
-    drop = f"run on the server: SELECT pg_drop_replication_slot('{name}'); -- then: {receive}"
-    if slot.kind != "physical":
-        return failure(SLOT, f"{name} is a {slot.kind} slot", "give slot_name the name of a physical slot")
-    if slot.wal_status == "lost":
-        again = f"{drop}, and take a new backup"
-        return failure(SLOT, f"{name} has lost WAL that was not yet received", again)
-    if slot.restart is None:
-        return failure(SLOT, f"{name} keeps no WAL yet", drop if not receiving else "wait a few seconds")
-    kept = f"keeps {in_units(slot.retained or 0)} of WAL from {slot.restart} on"
-    if slot.wal_status == "unreserved":
-        about = f"{name} is about to lose WAL: it {kept}, more than max_slot_wal_keep_size"
-        return failure(SLOT, about, f"receive now ({receive}), or raise max_slot_wal_keep_size on the server")
-    return _use_of_slot(settings, slot, name, kept, receiving)
-
-
-def _missing_slot(settings: ServerSettings, name: str, facts: ClusterFacts, receiving: bool) -> Item:
-    if not settings.streaming_archiver:
-        return fine(SLOT, f"{name} is not there, nor needed: streaming_archiver is off")
-    if (lack := requirements.lack_of_slots(facts)) is not None:
-        return failure(SLOT, f"there is no slot {name}, and {lack.message}", lack.remedy)
-    if settings.create_slot == "auto" and not receiving:
-        return fine(SLOT, f"{name} is made when the receiver connects")
+def _commits(settings: ServerSettings, facts: ClusterFacts) -> Item:
+    """Commits with ``remote_apply`` wait for the applied position, which an archive does not have."""
+    label = "synchronous_commit"
+    ours, names = settings.streaming_archiver_name, facts.settings.get("synchronous_standby_names", "")
+    where = _where_applied(facts)
+    if not where or not settings.streaming_archiver or not names_standby(names, ours):
+        return fine(label)
+    if settings.report_applied:
+        return fine(label, f"remote_apply {where[0][0]}; report_applied is on")
+    shown, undo = ", ".join(each for each, _ in where[:3]), " ".join(sql for _, sql in where[:3])
     return failure(
-        SLOT,
-        f"there is no slot {name}",
-        f"run on the server: SELECT pg_create_physical_replication_slot('{name}', true);",
+        label,
+        f"remote_apply {shown}: such commits can wait for ever for {ours}, which reports no applied position",
+        f"set report_applied = on for {settings.name} and start its receiver again, or run on the server: {undo}",
     )
 
 
-def _use_of_slot(settings: ServerSettings, slot: SlotFacts, name: str, kept: str, receiving: bool) -> Item:
-    """Whether the slot is read from exactly when our receiver runs."""
-    if slot.active == receiving:
-        if receiving:
-            return fine(SLOT, f"{name} {kept}")
-        about, remedy = f"{name} is not active; it {kept}", f"run: walstream receive-wal {settings.name}"
-        if settings.streaming_archiver:
-            return failure(SLOT, about, remedy)
-        return warned(
-            SLOT, about, f"run on the server, if nobody needs it: SELECT pg_drop_replication_slot('{name}');"
-        )
-    if slot.active:
-        return failure(
-            SLOT,
-            f"{name} is in use, but not by the receiver of this server; it {kept}",
-            "give slot_name another name, or stop the other receiver",
-        )
-    return failure(
-        SLOT,
-        f"{name} is not active although a receiver runs; it {kept}",
-        "see the receiver's log: it is connecting again, or streams without this slot",
-    )
-
-
-def _slot_limit(facts: ClusterFacts) -> Item:
-    label = "max_slot_wal_keep_size"
-    limit = facts.settings.get(label)
-    if limit == "-1":
-        return warned(
-            label,
-            "unlimited: while no receiver runs, the WAL that a slot keeps can fill the server's disk",
-            "run on the server, with a size that it can spare: "
-            "ALTER SYSTEM SET max_slot_wal_keep_size = '50GB'; SELECT pg_reload_conf();",
-        )
-    return fine(label, "" if limit is None else f"{limit} MB")
+def _where_applied(facts: ClusterFacts) -> list[tuple[str, str]]:
+    """Where ``synchronous_commit`` is ``remote_apply``, each with the SQL that sets it to ``on`` there."""
+    found = []
+    if facts.settings.get("synchronous_commit") == REMOTE_APPLY:
+        found.append(("by default", "ALTER SYSTEM SET synchronous_commit = on; SELECT pg_reload_conf();"))
+    for each in facts.commit_levels:
+        if each.level != REMOTE_APPLY:
+            continue
+        database = each.database and requirements.identifier(each.database)
+        if each.role is None:
+            about, whose = f"in database {each.database}", f"DATABASE {database}"
+        else:
+            inside = f" IN DATABASE {database}" if database else ""
+            about = f"for role {each.role}" + (f" in database {each.database}" if database else "")
+            whose = f"ROLE {requirements.identifier(each.role)}{inside}"
+        found.append((about, f"ALTER {whose} SET synchronous_commit = on;"))
+    return found

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.modules import ROOT
 from support.receiving import receiving
 
 from catalog.gaps import Gap, record_gap
@@ -68,6 +69,17 @@ def test_all_is_well_while_a_receiver_runs(cluster_factory, protected, items, co
     labels = [line.split(":")[0].strip() for line in shown.splitlines()[1:5]]
     assert labels[0] == "PostgreSQL" and labels[2:] == ["PostgreSQL streaming", "wal_level"]
     assert "\treceive-wal running: OK\n" in shown and "remedy" not in shown
+
+
+def test_every_item_is_documented(cluster_factory, protected, commands):
+    cluster = cluster_factory()
+    settings = protected(cluster)
+    with receiving(settings):
+        shown = commands("check", "main").out
+    page = (ROOT / "docs" / "monitoring.md").read_text()
+    labels = [line.split(":")[0].strip() for line in shown.splitlines()[1:] if not line.startswith("\t  ")]
+    assert len(labels) > 20
+    assert [label for label in labels if f"| `{label}` |" not in page] == []
 
 
 def test_without_a_receiver_it_says_how_to_start_one(server, protected, items):
@@ -312,8 +324,10 @@ def test_a_gap_that_was_accepted_and_has_no_complete_segment_behind_it_yet(clust
         take_backup(wiring.backup_options(settings, BackupRequest(fast_checkpoint=True)))
     size, number = SegmentSize(16 << 20), 40
     record_gap(settings.home, Gap(Run(1, number, number), datetime.now(UTC), "removed"), size)
-    found = items()["wal_archive"]
-    assert found["hint"] == f"missing since the oldest backup: {Segment(1, number).name(size)}"
+    found = items()["wal_gaps"]
+    assert (
+        f"{Segment(1, number).name(size)}, since 20" in found["hint"] and "because removed" in found["hint"]
+    )
     assert "new backup" in found["remedy"]
 
 

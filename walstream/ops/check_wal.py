@@ -1,0 +1,54 @@
+"""``check``, the part about WAL that is missing. Pure.
+
+A gap that had to be accepted is a failure until a restorable backup begins behind it; then it only keeps the
+backups before it from being recovered further.
+"""
+
+from __future__ import annotations
+
+from catalog import coverage
+from walstream.ops.held_wal import HeldWal
+from walstream.ops.items import Item, at_local_time, failure, fine
+from walstream.settings.server import ServerSettings
+
+WAL_ARCHIVE = "WAL archive"
+WAL_GAPS = "WAL gaps"
+
+
+def archive_item(settings: ServerSettings, held: HeldWal) -> Item:
+    """What is missing behind the oldest backup, less the recorded gaps, which are another item."""
+    if held.problems:
+        remedy = "bring the file back from another copy of the repository, or take a new backup and delete this one"
+        return failure(WAL_ARCHIVE, "; ".join(held.problems[:3]), remedy)
+    missing = held.missing
+    if missing:
+        named = coverage.names(missing, held.all.size)
+        return failure(
+            WAL_ARCHIVE,
+            f"missing since the oldest backup: {named}",
+            f"a restore cannot pass that: take a new backup (walstream backup {settings.name}), or copy the "
+            "segments here from another archive",
+        )
+    if not held.all.records:
+        return fine(WAL_ARCHIVE, f"no backup yet: walstream backup {settings.name}")
+    return fine(WAL_ARCHIVE)
+
+
+def gaps_item(settings: ServerSettings, held: HeldWal) -> Item:
+    """Recorded gaps: each that is open, and why; closed ones are only counted."""
+    if not held.gaps:
+        return fine(WAL_GAPS)
+    gaps = held.open_gaps()
+    if not gaps:
+        return fine(WAL_GAPS, f"{len(held.gaps)}, each closed by a backup behind it or on another branch")
+    told = [
+        f"{coverage.names((gap.run,), held.all.size)}, since {at_local_time(gap.accepted.timestamp())} "
+        f"because {gap.reason}"
+        for gap in gaps[:3]
+    ]
+    more = f" and {len(gaps) - 3} more" if len(gaps) > 3 else ""
+    return failure(
+        WAL_GAPS,
+        f"nothing behind these segments can be recovered: {'; '.join(told)}{more}",
+        f"take a new backup: walstream backup {settings.name}",
+    )
