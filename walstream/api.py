@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         RepositoryError,
         ServerError,
         ServerRefused,
+        SpoolFull,
         StorageError,
         StreamRefused,
         TargetUnreachable,
@@ -89,6 +90,7 @@ __all__ = [
     "ServerError",
     "ServerRefused",
     "Sink",
+    "SpoolFull",
     "StorageError",
     "StreamRefused",
     "TargetUnreachable",
@@ -116,7 +118,7 @@ _MODULES = {
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
         DestinationRefused ForeignRepository Interrupted Malformed ProtocolError RepositoryError
-        ServerError ServerRefused StorageError StreamRefused TargetUnreachable UsageError WalstreamError
+        ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable UsageError WalstreamError
         WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",
