@@ -65,7 +65,7 @@ def _show(output: Output, name: str, outcome: InitOutcome, program: str) -> None
     for item in noted:
         show_item(output, item)
     output.line("next:")
-    output.line(f"  {program} receive-wal {name}    # leave it running: it receives WAL")
+    output.line(f"  {program} receive-wal {name}    # leave it running, or '{program} run' for all servers")
     output.line(f"  {program} backup {name}         # in another terminal: the first base backup")
     output.line(f"  {program} check {name}")
 
