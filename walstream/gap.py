@@ -34,14 +34,14 @@ class SegmentRemoved(Exception):
 class Watch(Protocol):
     """Whether the server waits for us: ``walstream.synchronous.SynchronousWatch``."""
 
-    flushed: LSN
-
     @property
     def names_us(self) -> bool: ...
     @property
     def is_synchronous(self) -> bool: ...
     @property
     def cleared(self) -> LSN: ...
+    def begin(self) -> None: ...
+    def note(self, flushed: LSN, *, close: bool) -> None: ...
 
 
 class GapGuard:
@@ -58,6 +58,7 @@ class GapGuard:
         self._next_look = 0.0
         self._is_open = True
         self._named = False
+        watch.begin()
 
     def look(self, now: float) -> None:
         """Ask whether there is one: at first, when the server begins to wait for us, and while there is."""
@@ -66,6 +67,7 @@ class GapGuard:
         if names_us != asked_for or (self._is_open and now >= self._next_look):
             self._next_look = now + GAP_CHECK_INTERVAL
             self._is_open = self._has_open_gap()
+        self._watch.note(self._session.flushed, close=self._is_open)
         was = self._session.ceiling
         self._session.ceiling = None
         if self._is_open:

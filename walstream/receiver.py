@@ -199,7 +199,6 @@ class Receiver:
             lambda: self._open_beside(connection, replication=True),
             name,
             self._control.wakeup.set,
-            self._target.has_open_gap,
         )
 
     def _take_slot(self, connection: Connection) -> tuple[str | None, LSN | None]:

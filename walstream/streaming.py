@@ -71,7 +71,12 @@ class Unwatched:
     names_us = False
     is_synchronous = False
     cleared = UNKNOWN
-    flushed = UNKNOWN
+
+    def begin(self) -> None:
+        """Nothing: there is nothing to forget."""
+
+    def note(self, flushed: LSN, *, close: bool) -> None:
+        """Nothing: nobody asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,6 @@ class Streaming:
         self._standing.synchronous = self._watch.is_synchronous
         self._standing.names_us = self._watch.names_us
         self._listener.note(self._standing)
-        self._watch.flushed = self._session.flushed
         self._guard.look(time.monotonic())
 
     def _receive_some(self) -> tuple[int, bool]:

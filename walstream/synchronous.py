@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from catalog.errors import WalstreamError
+from catalog.lsn import LSN
 from walstream.connection import Connection
 from walstream.facts import is_synchronous
 from walstream.session import UNKNOWN
@@ -14,15 +15,14 @@ from walstream.session import UNKNOWN
 log = logging.getLogger("walstream.receiver")
 
 ASK_INTERVAL = 60.0
-ASK_INTERVAL_AT_RISK = 3.0
+ASK_INTERVAL_CLOSE = 3.0
 
 
 class SynchronousWatch:
     """Knows whether ``synchronous_standby_names`` names us; a context manager, which asks in the background.
 
     ``wanted`` is the operator's word, None to follow the server. ``connect`` opens a short connection for each
-    question; one that fails changes nothing. ``on_change`` is called from the asking thread. While ``is_at_risk``
-    says so, acknowledging a commit would be wrong, and the question is asked every few seconds.
+    question; one that fails changes nothing. ``on_change`` is called from the asking thread.
     """
 
     def __init__(
@@ -32,20 +32,19 @@ class SynchronousWatch:
         connect: Callable[[], Connection],
         application_name: str,
         on_change: Callable[[], None],
-        is_at_risk: Callable[[], bool] = lambda: False,
     ) -> None:
         self.names_us = names_us
+        self.cleared = UNKNOWN
+        """What was flushed when the server was asked last and did not name us."""
+        self._flushed = UNKNOWN
+        self._is_close = False
         self._wanted = wanted
         self._connect = connect
         self._application_name = application_name
         self._on_change = on_change
-        self._is_at_risk = is_at_risk
-        self.flushed = UNKNOWN
-        """What the stream has flushed; set by whoever reports it."""
-        self.cleared = UNKNOWN
-        """What was flushed when the server was asked last and did not name us."""
         self._failing = False
-        self._closing = threading.Event()
+        self._closing = False
+        self._called = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="walstream-sync-names", daemon=True)
 
     @property
@@ -53,39 +52,48 @@ class SynchronousWatch:
         """Whether every batch is to be synced and reported at once."""
         return self.names_us if self._wanted is None else self._wanted
 
+    def begin(self) -> None:
+        """Forget positions: a new stream has its own."""
+        self.cleared = self._flushed = UNKNOWN
+
+    def note(self, flushed: LSN, *, close: bool) -> None:
+        """Note how far the stream is; ``close``: every few seconds count, because a commit must not be let go."""
+        self._flushed = flushed
+        if close and not self._is_close:
+            self._called.set()
+        self._is_close = close
+
     def __enter__(self) -> SynchronousWatch:
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._closing.set()
+        self._closing = True
+        self._called.set()
 
     def _loop(self) -> None:
-        while not self._closing.wait(self._interval()):
-            flushed = self.flushed
-            try:
-                with self._connect() as connection:
-                    names_us = is_synchronous(connection, self._application_name)
-            except WalstreamError as error:
-                level = logging.DEBUG if self._failing else logging.WARNING
-                log.log(level, "cannot ask whether commits wait for this receiver: %s", error)
-                self._failing = True
-                continue
-            self._failing = False
-            self.cleared = UNKNOWN if names_us else flushed
-            if self._is_risky():
-                self._on_change()
-            if names_us != self.names_us:
-                self.names_us = names_us
-                word = "waits" if names_us else "does not wait"
-                log.info("the server %s for this receiver when it commits", word)
-                self._on_change()
+        while not self._closing:
+            self._called.wait(ASK_INTERVAL_CLOSE if self._is_close else ASK_INTERVAL)
+            self._called.clear()
+            if not self._closing:
+                self._ask()
 
-    def _interval(self) -> float:
-        return ASK_INTERVAL_AT_RISK if self._is_risky() else ASK_INTERVAL
-
-    def _is_risky(self) -> bool:
+    def _ask(self) -> None:
+        flushed = self._flushed
         try:
-            return self._is_at_risk()
-        except WalstreamError:
-            return True  # what cannot be looked up now may be a risk
+            with self._connect() as connection:
+                names_us = is_synchronous(connection, self._application_name)
+        except WalstreamError as error:
+            level = logging.DEBUG if self._failing else logging.WARNING
+            log.log(level, "cannot ask whether commits wait for this receiver: %s", error)
+            self._failing = True
+            return
+        self._failing = False
+        self.cleared = UNKNOWN if names_us else flushed
+        if names_us != self.names_us:
+            self.names_us = names_us
+            word = "waits" if names_us else "does not wait"
+            log.info("the server %s for this receiver when it commits", word)
+        elif not self._is_close:
+            return
+        self._on_change()

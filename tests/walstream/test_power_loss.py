@@ -59,6 +59,7 @@ def gap(server, stop):
     cut = refused("terminating connection", "57P01")
     server.scripts = [
         [*stretch(FIRST, 7, 7, 8), moves_on, cut],
+        probe,  # is it the server whose WAL is held? it does not know any more
         probe,
         probe,
         [*stretch(FIRST, 7, 10, 11.5), stop],
@@ -73,6 +74,7 @@ def test_what_was_acknowledged_survives_a_power_loss_at_any_call(tmp_path, story
         root = tmp_path / str(calls)
         root.mkdir()
         with pytest.MonkeyPatch.context() as monkeypatch:
+            monkeypatch.setattr("walstream.synchronous.ASK_INTERVAL_CLOSE", 0.01)
             disk = Disk(monkeypatch)
             server, finished = receive(root, story, synchronous, disk, calls)
             synced = disk.survivors(str(root))
