@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
+from datetime import datetime
 
 from catalog import durable, layout
 from catalog.errors import Malformed
@@ -92,9 +93,20 @@ def live_receiver_state(home: str) -> ReceiverState | None:
     """What the receiver that holds the lock right now has published; None when it has not yet, or none runs."""
     path = receiver_lock_path(home)
     state = read_receiver_state(home)
-    if state is None or not is_held(path):
+    if state is None or not is_held(path) or (holder(path) or {}).get("pid") != state.pid:
         return None
-    return state if (holder(path) or {}).get("pid") == state.pid else None
+    # In containers the process of one life has the number of that of the one before.
+    since = receiver_since(home)
+    return state if since is None or state.at >= since else None
+
+
+def receiver_since(home: str) -> float | None:
+    """Since when (Unix time) the receiver's lock is held; None when that is not known."""
+    started = (holder(receiver_lock_path(home)) or {}).get("started")
+    try:
+        return datetime.fromisoformat(str(started)).timestamp()
+    except ValueError:
+        return None
 
 
 def receiver_holder(home: str) -> tuple[str, int] | None:

@@ -31,10 +31,10 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
     walstream.standing"""
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
-    walstream.control walstream.elsewhere walstream.facts walstream.gap walstream.intake walstream.messages
-    walstream.publisher walstream.receiver walstream.receiving walstream.replication walstream.resume
-    walstream.segment walstream.server walstream.session walstream.slots walstream.spool walstream.standing
-    walstream.streaming walstream.synchronous walstream.wakeup"""
+    walstream.continuity walstream.control walstream.elsewhere walstream.facts walstream.gap walstream.intake
+    walstream.messages walstream.publisher walstream.receiver walstream.receiving walstream.replication
+    walstream.resume walstream.segment walstream.server walstream.session walstream.slots walstream.spool
+    walstream.standing walstream.streaming walstream.synchronous walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -143,7 +143,9 @@ ROWS = {
     "walstream.gap": f"{NETWORK} walstream.session walstream.resume",
     "walstream.streaming": STREAMING,
     "walstream.receiving": f"{STREAMING} walstream.streaming",
-    "walstream.elsewhere": f"{STREAMING} walstream.streaming walstream.receiving walstream.connecting",
+    "walstream.continuity": f"{STREAMING} walstream.streaming walstream.receiving",
+    "walstream.elsewhere": f"""{STREAMING} walstream.streaming walstream.receiving walstream.connecting
+        walstream.continuity""",
     "walstream.publisher": "catalog walstream.archiver walstream.session walstream.standing",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,

@@ -22,6 +22,7 @@ from catalog.lsn import LSN
 from catalog.timeline import Path
 from walstream.connecting import single_hosts
 from walstream.connection import COPY_BOTH, Connection
+from walstream.continuity import require_continuation
 from walstream.control import Control
 from walstream.facts import ServerFacts, read_end_of_timeline, server_facts
 from walstream.gap import is_removed_segment
@@ -61,6 +62,7 @@ class Elsewhere:
                     if self._fill_from(host, start, end):
                         return True
                 except (StreamRefused, RepositoryError, Malformed) as refusal:
+                    self._target.raise_error()
                     log.warning("another host of the connection string is of no help: %s", refusal)
                 except ServerError as error:
                     if isinstance(error, ServerRefused) and is_removed_segment(error):
@@ -95,6 +97,7 @@ class Elsewhere:
             end = min(end, _last_boundary(facts, start.timeline))
             if end <= start.position:
                 return False
+            require_continuation(connection, self._target, start)
             destination = self._target.open(start, False, control.wakeup.set)
             try:
                 self._stream(connection, start, end, destination)

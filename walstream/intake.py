@@ -100,14 +100,12 @@ class Intake:
         size = self._repository.identity.wal_segment_size
         before = Segment(start.timeline, size.number_at(start.position) - 1)
         name = before.name(size) if before.number >= 0 else ""
-        reader = self._open_segment(name) if name else None
-        if reader is None:
-            return None
         try:
-            offset, page = last_page(reader)
-        finally:
-            reader.close()
-        return (before.start(size) + offset, page) if page else None
+            found = self._last_page(name) if name else None
+        except (Malformed, StorageError) as damage:
+            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
+            return None
+        return (before.start(size) + found[0], found[1]) if found and found[1] else None
 
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline is not stored yet."""
@@ -225,6 +223,15 @@ class Intake:
             if mark is not None and mark.begin is not None:
                 begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
         return begins
+
+    def _last_page(self, name: str) -> tuple[int, bytes] | None:
+        reader = self._open_segment(name)
+        if reader is None:
+            return None
+        try:
+            return last_page(reader)
+        finally:
+            reader.close()
 
     def _open_segment(self, name: str) -> Reader | None:
         """A segment on its way from the spool to the repository, or there; None when it is not held."""

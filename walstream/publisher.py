@@ -72,7 +72,7 @@ class Publisher:
             slot=standing.slot,
             synchronous=standing.synchronous,
             named=standing.names_us,
-            withheld=session is not None and session.ceiling == UNKNOWN,
+            withheld=standing.names_us and session is not None and session.ceiling == UNKNOWN,
             timeline=standing.timeline,
             written=session.written if session else LSN(0),
             flushed=session.flushed if session else LSN(0),

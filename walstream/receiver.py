@@ -23,18 +23,18 @@ from catalog.errors import (
     WalstreamError,
 )
 from catalog.lsn import LSN
-from catalog.timeline import History, Path
+from catalog.timeline import Path
 from walstream.connection import COPY_BOTH, ROWS, Connection, Result
+from walstream.continuity import keep_ancestry, keep_history, require_continuation
 from walstream.control import Control
 from walstream.elsewhere import Elsewhere
 from walstream.facts import (
     ServerFacts,
-    history_content,
     is_synchronous,
     read_end_of_timeline,
     server_facts,
 )
-from walstream.gap import UNDEFINED_FILE, SegmentRemoved, first_wal, is_removed_segment, oldest_available
+from walstream.gap import SegmentRemoved, is_removed_segment, oldest_available
 from walstream.receiving import COMMAND_PATIENCE, Connect, ReceiveOptions, Target
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
@@ -152,16 +152,17 @@ class Receiver:
             application_name=options.application_name,
             wakeup=control.wakeup.fileno(),
             patience=COMMAND_PATIENCE,
-            unless=lambda: control.stopping,
+            unless=self._is_given_up,
         ) as connection:
             facts = server_facts(connection)
             self._target.require(facts)
             standing.host = connection.host
             # Before the slot: an error, as for a history that is not there, drops a temporary one.
-            self._keep_ancestry(connection, facts.history)
+            keep_ancestry(connection, self._target, facts.history)
             slot, slot_position = self._take_slot(connection)
             begin = self._target.begin(facts, slot_position)
-            slot = self._require_continuation(connection, begin, slot)
+            if not require_continuation(connection, self._target, begin) and options.slot is None:
+                slot, _ = self._take_slot(connection)  # an error drops a temporary one
             start: Start | None = begin
             with self._watch(connection) as watch:
                 while start is not None:
@@ -170,26 +171,6 @@ class Receiver:
                     except SegmentRemoved as removed:
                         start, slot = self._behind_gap(connection, facts, removed.start, slot)
         return True
-
-    def _require_continuation(self, connection: Connection, start: Start, slot: str | None) -> str | None:
-        """``StreamRefused`` when the server has other WAL before the start than we hold; the slot to go on with.
-
-        Two servers that were promoted at one position write the same timeline, and their histories agree.
-        """
-        tail = self._target.tail(start)
-        if tail is None:
-            return slot
-        position, page = tail
-        found = first_wal(connection, position, start.timeline)
-        if found is None and self._options.slot is None:
-            slot, _ = self._take_slot(connection)  # the error dropped a temporary slot
-        if found and found[: len(page)] != page[: len(found)]:
-            raise StreamRefused(
-                f"the server has other WAL at {position} on timeline {start.timeline} than the repository holds",
-                "two servers write this timeline, or the server was restored without a new timeline: find out "
-                "which is yours, and protect this one under a new name",
-            )
-        return slot
 
     def _watch(self, connection: Connection) -> SynchronousWatch:
         name = self._options.application_name
@@ -226,22 +207,10 @@ class Receiver:
             unless=lambda: self._control.stopping,
         )
 
-    def _keep_ancestry(self, connection: Connection, history: History) -> None:
-        """Store the histories of all timelines that led to the server's, as far as it has them.
-
-        A recovery takes the first number without a history for its new timeline: none may seem free.
-        """
-        for timeline in (*(switch.timeline for switch in history.switches), history.timeline):
-            try:
-                self._keep_history(connection, timeline)
-            except ServerRefused as refusal:
-                if timeline == history.timeline or refusal.sqlstate != UNDEFINED_FILE:
-                    raise
-                log.debug("the server has no history of timeline %d", timeline)
-
-    def _keep_history(self, connection: Connection, timeline: int) -> None:
-        if timeline > 1 and self._target.lacks_history(timeline):
-            self._target.keep_history(timeline, history_content(connection, timeline))
+    def _is_given_up(self) -> bool:
+        """Asked all the time while something is waited for: meanwhile the state is published."""
+        self._target.note(self._standing)
+        return self._control.stopping
 
     def _stream_timeline(
         self,
@@ -253,7 +222,9 @@ class Receiver:
     ) -> Start | None:
         """Stream one timeline to its end; where to go on, or None when it was we who ended it."""
         if start.timeline > facts.system.timeline:
-            self._keep_history(connection, start.timeline)  # the server was promoted since it was asked
+            keep_history(
+                connection, self._target, start.timeline
+            )  # the server was promoted since it was asked
         destination = self._target.open(start, watch.is_synchronous, self._control.wakeup.set)
         try:
             first = self._begin_stream(connection, start, slot)
@@ -317,5 +288,6 @@ class Receiver:
             slot, _ = self._take_slot(connection)  # an error, as of asking in vain, drops a temporary slot
         elsewhere = Elsewhere(self._options, self._target, self._control, self._connect)
         if not elsewhere.fill(connection.conninfo, missing, oldest):
+            self._target.raise_error()
             self._target.accept_gap(path, missing.position, oldest)
         return self._target.begin(facts, None), slot

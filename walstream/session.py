@@ -130,9 +130,13 @@ class Session:
             return None
         self._asked_server = self._asked_server or ask
         overdue = self.sync_wanted and not self._reply_must_wait(now)
+        # A server that shuts down waits until what it sent is flushed; of a position that is kept back it would
+        # never hear, and ask without end. Told of none it is content with the written one.
+        kept_back = self._owed_since is not None and self._reportable < min(self.flushed, self._owed_position)
         if self._owed_since is not None and not self._reply_must_wait(now):
             self._owed_since = None
-        return self._update(now, wall, ask, unknown=overdue and self._options.whole_segments)
+        unknown = (overdue and self._options.whole_segments) or (self.ceiling is not None and kept_back)
+        return self._update(now, wall, ask, unknown=unknown)
 
     def final(self, now: float, wall: float) -> bytes:
         """The last status update, sent before the stream is closed."""
@@ -163,7 +167,7 @@ class Session:
     def _is_due(self, now: float) -> bool:
         if self._reported is None:
             return True
-        if self._reportable > self._reported:
+        if self._reportable > self._reported or self._reportable == UNKNOWN != self._reported:
             return True
         if self._owed_since is not None:
             return not self._reply_must_wait(now)
@@ -187,4 +191,7 @@ class Session:
         self._reported = self._reportable
         flushed = UNKNOWN if unknown else self._reportable
         applied = flushed if self._options.report_applied else UNKNOWN
-        return status_update(self.written, flushed, applied, wall, reply_requested=ask or first)
+        written = self.written
+        if self.ceiling is not None and flushed != UNKNOWN:
+            written = min(written, self.ceiling)  # releases commits as well, those of remote_write
+        return status_update(written, flushed, applied, wall, reply_requested=ask or first)

@@ -12,6 +12,7 @@ from walstream.session import Session
 CONNECTING = "connecting"
 STREAMING = "streaming"
 WAITING = "waiting"
+ENDED = "ended"
 
 
 class Standing:

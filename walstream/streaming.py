@@ -19,7 +19,7 @@ from walstream.control import Control
 from walstream.gap import GapGuard, Watch
 from walstream.resume import Start
 from walstream.session import UNKNOWN, Session
-from walstream.standing import Standing
+from walstream.standing import ENDED, Standing
 
 log = logging.getLogger("walstream.receiver")
 
@@ -221,4 +221,5 @@ class Streaming:
                 pass
         except ServerError as error:
             log.debug("the server left first: %s", error)
+        self._standing.enter(ENDED)
         self._listener.note(self._standing)

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable
 
-from catalog.errors import WalstreamError
 from catalog.lsn import LSN
 from walstream.connection import Connection
 from walstream.facts import is_synchronous
@@ -83,13 +82,15 @@ class SynchronousWatch:
         try:
             with self._connect() as connection:
                 names_us = is_synchronous(connection, self._application_name)
-        except WalstreamError as error:
+        except Exception as error:
+            # The boundary of the thread: whatever it is, the question is asked again.
             level = logging.DEBUG if self._failing else logging.WARNING
             log.log(level, "cannot ask whether commits wait for this receiver: %s", error)
             self._failing = True
             return
         self._failing = False
-        self.cleared = UNKNOWN if names_us else flushed
+        # A stream that began meanwhile has positions of its own.
+        self.cleared = UNKNOWN if names_us or flushed > self._flushed else flushed
         if names_us != self.names_us:
             self.names_us = names_us
             word = "waits" if names_us else "does not wait"

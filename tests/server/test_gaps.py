@@ -114,3 +114,21 @@ def test_a_gap_withholds_commits_until_a_backup_behind_it_can_be_restored(
                 assert restored.one("SELECT count(*) FROM told") == rows
             else:
                 assert restored.one("SELECT count(*) FROM load") == 1000
+
+
+def test_a_server_shuts_down_while_a_gap_is_open(primary, protect):
+    ours = protect(primary, slot_name="")
+    with ours.receiving() as process:
+        ours.backup()
+        primary.load(rows=100)
+        received(ours, primary)
+        stop(process)
+    forget(primary, first_unheld(ours))
+    with ours.receiving() as process:
+        primary.load(rows=1000)
+        received(ours, primary)
+        assert (ours.home() / "state" / "gaps.json").exists()
+        primary.stop("fast")
+        primary.start()
+        received(ours, primary)
+        assert process.poll() is None

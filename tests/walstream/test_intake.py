@@ -334,6 +334,25 @@ def test_a_partial_that_cannot_be_stored_does_not_stop_receiving(intake, tmp_pat
     assert stored(repository, f"{name(8)}.partial") == segment_bytes(8)
 
 
+def test_what_the_stream_must_follow_is_the_last_page_with_anything_in_it(intake, ours):
+    made = intake()
+    assert made.tail(Start(1, at(8))) is None
+    ours.put(name(7), giving(segment_bytes(7)[: (1 << 20) - 16384] + bytes(16384)))
+    position, page = made.tail(Start(1, at(8)))
+    assert position.value == (8 << 20) - 24576
+    assert page == segment_bytes(7)[(1 << 20) - 24576 : (1 << 20) - 16384]
+    assert made.tail(Start(2, at(8))) is None
+
+
+def test_a_damaged_segment_before_the_start_is_no_reason_to_receive_nothing(intake, ours, tmp_path, caplog):
+    made = intake()
+    ours.put(name(7), giving(segment_bytes(7)))
+    stored_file = tmp_path / "wals" / name(7)[:16] / name(7)
+    stored_file.rename(stored_file.with_name(f"{name(7)}.zst"))
+    assert made.tail(Start(1, at(8))) is None
+    assert "cannot be seen" in caplog.text
+
+
 def test_a_damaged_record_is_no_reason_to_receive_nothing(intake, tmp_path):
     made = intake()
     made.accept_gap(Path.of(history(1)), at(6), at(7))

@@ -284,6 +284,27 @@ def test_releasing_a_withheld_position_is_reported_at_once():
     session.ceiling = LSN(0)
     session.receive(wal(START, 100, START + 100), 0.1)
     session.advance(START + 100, START + 100)
+    assert read(session.due(0.2, WALL))[:2] == (START + 100, LSN(0))
     assert session.due(0.2, WALL) is None
     session.ceiling = None
     assert read(session.due(0.3, WALL))[1] == START + 100
+
+
+def test_below_a_ceiling_nothing_is_reported_that_could_release_a_commit():
+    session = begun()
+    session.ceiling = START + 40
+    session.receive(wal(START, 100, START + 100), 0.1)
+    session.advance(START + 100, START + 100)
+    assert read(session.due(0.1, WALL))[:2] == (START + 40, START + 40)
+    assert session.due(0.1, WALL) is None
+
+
+def test_a_server_that_shuts_down_is_not_held_up_by_a_ceiling():
+    session = begun()
+    session.ceiling = START + 40
+    session.receive(wal(START, 100, START + 100), 0.1)
+    session.advance(START + 100, START + 100)
+    session.due(0.1, WALL)
+    session.receive(keepalive(START + 100, reply=True), 0.2)
+    assert read(session.due(0.2, WALL))[:2] == (START + 100, LSN(0))
+    assert session.due(0.2, WALL) is None

@@ -27,6 +27,12 @@ def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> 
         return failure(RUNNING, f"no receiver runs: WAL is not protected{_reason(found)}", remedy)
     state = found.state
     if state is None:
+        if found.since is not None and now - found.since > LONGEST_WITHOUT_STREAM:
+            return failure(
+                RUNNING,
+                f"the receiver has published nothing since it was started {now - found.since:.0f} s ago",
+                "see its log, and whether the disk of walstream_home is full",
+            )
         return fine(RUNNING, "it has just been started")
     if now - state.at > LONGEST_SILENCE:
         return failure(

@@ -15,7 +15,7 @@ from catalog.local_storage import LocalStorage, failed
 from catalog.lock import is_held
 from catalog.repository import Repository, refuse_foreign
 from catalog.repository_identity import read_identity
-from catalog.state import receiver_lock_path
+from catalog.state import read_receiver_state, receiver_lock_path
 from walstream.ops import wiring
 from walstream.ops.check_receiver import RUNNING, SPOOL, running_item, spool_item
 from walstream.ops.check_wal import WAL_ARCHIVE, WAL_GAPS, archive_item, gaps_item
@@ -43,7 +43,9 @@ def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repo
     if repository is not None:
         held = cache(lambda: held_wal(stored, home))
         items.append(_guarded(WAL_ARCHIVE, lambda _: archive_item(settings, held())))
-        items.append(_guarded(WAL_GAPS, lambda _: gaps_item(settings, held())))
+        last = read_receiver_state(home)
+        timeline = last.timeline if last is not None else None
+        items.append(_guarded(WAL_GAPS, lambda _: gaps_item(settings, held(), timeline)))
         items.append(_guarded("disk space", lambda label: _disk_space(label, stored.root)))
     return items, repository
 

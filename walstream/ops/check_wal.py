@@ -34,11 +34,11 @@ def archive_item(settings: ServerSettings, held: HeldWal) -> Item:
     return fine(WAL_ARCHIVE)
 
 
-def gaps_item(settings: ServerSettings, held: HeldWal) -> Item:
-    """Recorded gaps: each that is open, and why; closed ones are only counted."""
+def gaps_item(settings: ServerSettings, held: HeldWal, timeline: int | None) -> Item:
+    """Recorded gaps: each that is open on the server's ``timeline``, and why; the others are only counted."""
     if not held.gaps:
         return fine(WAL_GAPS)
-    gaps = held.open_gaps()
+    gaps = held.open_gaps(held.newest_path(timeline))
     if not gaps:
         return fine(WAL_GAPS, f"{len(held.gaps)}, each closed by a backup behind it or on another branch")
     told = [

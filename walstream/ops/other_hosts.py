@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from catalog.errors import WalstreamError
+from catalog.errors import UsageError, WalstreamError
 from walstream import commands
 from walstream.connecting import named_hosts
 from walstream.ops import wiring
@@ -29,7 +29,10 @@ class OtherHosts:
     """Asks all hosts from the moment it is made; with one host only, or without a slot, it asks nobody."""
 
     def __init__(self, settings: ServerSettings) -> None:
-        hosts = named_hosts(settings.conninfo)
+        try:
+            hosts = named_hosts(settings.conninfo)
+        except UsageError:
+            hosts = {}  # whoever connects says what is wrong with it
         self._hosts = hosts if len(hosts) > 1 and settings.slot_name is not None else {}
         questions = {host: _question(settings, host, conninfo) for host, conninfo in self._hosts.items()}
         self._questions = Questions(questions, settings.check_timeout)

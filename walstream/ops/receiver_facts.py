@@ -15,6 +15,7 @@ from catalog.state import (
     live_receiver_state,
     read_receiver_state,
     receiver_lock_path,
+    receiver_since,
 )
 from catalog.supervisor_state import SupervisorState, live_supervisor_state
 from walstream.archiver import complete_segments
@@ -33,6 +34,7 @@ class SpoolFacts:
 class ReceiverFacts:
     """``state`` is what the running receiver has published, or the last one that ran; None if there is nothing.
 
+    ``since`` (Unix time) the lock of a running one is held.
     ``stopped``: whoever stopped the last one wanted that no other is started by itself. ``supervisor`` is what
     a running ``walstream run`` knows of it.
     """
@@ -41,6 +43,7 @@ class ReceiverFacts:
     state: ReceiverState | None
     spool: SpoolFacts
     stopped: bool = False
+    since: float | None = None
     supervisor: SupervisorState | None = None
 
     @property
@@ -62,7 +65,8 @@ def receiver_facts(home: str) -> ReceiverFacts:
     running = is_held(receiver_lock_path(home))
     state = live_receiver_state(home) if running else read_receiver_state(home)
     spool = _spool_facts(os.path.join(home, layout.STREAMING))
-    return ReceiverFacts(running, state, spool, is_stopped(home), live_supervisor_state(home))
+    since = receiver_since(home) if running else None
+    return ReceiverFacts(running, state, spool, is_stopped(home), since, live_supervisor_state(home))
 
 
 def lag_of(state: ReceiverState, server: tuple[int, LSN] | None, now: float) -> Lag:

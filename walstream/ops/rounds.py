@@ -18,6 +18,7 @@ from catalog.errors import Busy, WalstreamError
 from catalog.local_storage import failed
 from catalog.lock import Lock, holder
 from catalog.state import is_stopped, receiver_holder
+from catalog.supervisor_state import live_supervisor_state
 from walstream.ops.children import Child, receiver_words
 from walstream.ops.maintain import maintain, one_line
 from walstream.settings.server import ServerSettings
@@ -116,6 +117,8 @@ def receiver_starter(config: str, log_level: str | None, log_file: str | None) -
     def start(settings: ServerSettings) -> str | None:
         if not settings.streaming_archiver or is_stopped(settings.home) or receiver_holder(settings.home):
             return None
+        if live_supervisor_state(settings.home) is not None:
+            return None  # a run looks after it, and may only be pausing
         path = log_file or os.path.join(os.path.dirname(settings.home), "receive-wal.log")
         try:
             durable.make_directories(os.path.dirname(path))

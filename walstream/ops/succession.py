@@ -80,9 +80,10 @@ class Succession:
 
     def _read(self) -> None:
         while not self._over:
-            asked = self._wakeup.wait(LOOK)
+            if not self._wakeup.wait(LOOK):
+                continue
             self._wakeup.clear()
-            if asked and not self._over and not self._stopping:
+            if not self._over and not self._stopping:
                 self._look_for_settings()
 
     def _look_for_settings(self) -> None:

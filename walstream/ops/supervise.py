@@ -171,6 +171,7 @@ class Supervisor:
         give_up = time.monotonic() + PATIENCE + AFTERMATH
         while self._keepers and time.monotonic() < give_up:
             self._sleep()
+            self._look_after_rounds()
             self._look_after_servers()
         if self._keepers:
             log.error("not even a signal 9 has ended the receivers of: %s", ", ".join(self._keepers))
