@@ -318,3 +318,19 @@ def test_a_backup_that_receives_its_own_wal_is_not_ended_by_stop(ours, eventuall
     assert "backup" in ours.refusal("receive-wal", "main", "--stop")
     assert backup.poll() is None
     stop(backup)
+
+
+def test_a_supervised_receiver_makes_no_repository_under_a_disk_that_is_not_mounted(ours):
+    with ours.receiving():
+        ours.cluster.load(rows=100)
+        ours.catch_up()
+    home = ours.home()
+    home.rename(home.with_name("unmounted"))
+    home.mkdir()
+    assert "is its disk mounted" in ours.refusal("receive-wal", "main", "--supervised")
+    assert list(home.iterdir()) == []
+    home.rmdir()
+    home.with_name("unmounted").rename(home)
+    process = ours.start("receive-wal", "main", "--supervised")
+    ours.wait_for_stream(process)
+    assert stop(process) == 0

@@ -63,9 +63,11 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
 
     first = setup(settings)
     succession = Succession(first, reread)
+    # By hand a new repository is what was asked for, by a supervisor it may be a disk that is not mounted.
+    unless_slot = settings.slot_name if arguments.supervised else None
     with (
         calling(succession.stop, succession.renew),
-        reserved(first.place, first.options.conninfo) as repository,
+        reserved(first.place, first.options.conninfo, unless_slot) as repository,
     ):
         # Under the lock: a receiver is stopped by the mark first, then by a signal to the lock's holder.
         if not arguments.supervised:

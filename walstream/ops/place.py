@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 
 from catalog import durable, layout
 from catalog.codec import Codec
-from catalog.errors import Absent, ForeignRepository
+from catalog.errors import Absent, ForeignRepository, StreamRefused
 from catalog.filing import Filing
 from catalog.frames import Workers
 from catalog.local_storage import LocalStorage, failed
@@ -27,6 +27,7 @@ from walstream.intake import Intake, IntakeOptions
 from walstream.ops.stored import archive_lock
 from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
+from walstream.slots import find_slot
 
 CODEC_THREADS = 2
 # Whoever archives leftovers lets go after the segment at hand, when a receiver wants to begin.
@@ -66,12 +67,19 @@ def ready_repository(repository: str, home: str, facts: ServerFacts) -> Reposito
     return made
 
 
-def known_repository(conninfo: str, repository: str, home: str) -> Repository:
-    """The server's repository; the server is asked only when there is none yet, which is made then."""
+def known_repository(conninfo: str, repository: str, home: str, unless_slot: str | None = None) -> Repository:
+    """The server's repository; the server is asked only when there is none yet, which is made then.
+
+    But not when the server has the slot ``unless_slot``: somebody received here before, and what looks like a new
+    place may be an empty mount point.
+    """
     try:
         known = open_repository(repository)
     except Absent:
-        return connected_repository(conninfo, repository, home)
+        with Connection.open(conninfo, application_name="walstream") as connection:
+            if unless_slot is not None:
+                _refuse_known_slot(connection, unless_slot, repository)
+            return ready_repository(repository, home, server_facts(connection))
     _ready_home(home, known)
     return known
 
@@ -88,9 +96,9 @@ def receiver_lock(home: str, name: str) -> Lock:
 
 
 @contextmanager
-def reserved(place: Place, conninfo: str) -> Iterator[Repository]:
+def reserved(place: Place, conninfo: str, unless_slot: str | None = None) -> Iterator[Repository]:
     """The server's repository, with both locks that a receiver needs: its own and the archive's."""
-    repository = known_repository(conninfo, place.repository, place.home)
+    repository = known_repository(conninfo, place.repository, place.home, unless_slot)
     with (
         receiver_lock(place.home, place.name),
         archive_lock(repository, place.name).acquire(ARCHIVE_PATIENCE),
@@ -122,6 +130,17 @@ def receiver_into(
             yield Receiver(options, intake), intake
         finally:
             intake.close()
+
+
+def _refuse_known_slot(connection: Connection, slot: str, repository: str) -> None:
+    def open_sql() -> Connection:
+        return Connection.open(connection.conninfo, application_name="walstream", replication=False)
+
+    if find_slot(connection, slot, open_sql).kind is not None:
+        raise StreamRefused(
+            f"there is no repository in {repository!r}, but the server has the slot {slot!r} already",
+            "is its disk mounted? If this is to be a new repository, start it once by hand: walstream receive-wal",
+        )
 
 
 def _ready_home(home: str, repository: Repository) -> None:
