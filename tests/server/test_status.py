@@ -189,7 +189,7 @@ def test_wal_that_vanished_without_a_record_is_told_too(cluster_factory, protect
 
 @pytest.mark.parametrize("rows", [10, 30000], ids=["within a segment", "of several segments"])
 def test_wal_that_only_the_old_branch_has_is_shown(
-    cluster_factory, standby_factory, protect, eventually, rows
+    cluster_factory, standby_factory, protect, checked, eventually, rows
 ):
     primary = cluster_factory(segment_megabytes=1)
     standby = standby_factory(primary)
@@ -211,7 +211,10 @@ def test_wal_that_only_the_old_branch_has_is_shown(
         standby.load(rows=100)
         ours.catch_up()
         found = status(ours)
+        warning = checked(ours)["old_branches"]
     assert found["timeline"]["message"] == "2"
+    assert warning["status"] == "OK" and warning["hint"].startswith("WARNING: only the repository has")
+    assert "timeline 1 from" in warning["hint"] and warning["remedy"].endswith("--target-tli 1")
     (branch,) = found["old_branches"]["branches"]
     assert branch["timeline"] == 1
     assert branch["begin_lsn"] in ours.stored()["00000002.history"].read_text()

@@ -14,6 +14,7 @@ from walstream.cli.signals import raising
 from walstream.cli.units import duration, size
 from walstream.ops import wiring
 from walstream.ops.backup import BackupOutcome, BackupRequest, take_backup
+from walstream.ops.items import to_start
 from walstream.settings.server import ServerSettings
 
 EXAMPLE = "walstream backup main --immediate-checkpoint --name before-upgrade"
@@ -138,7 +139,7 @@ def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRe
     if request.wait and not outcome.restorable:
         output.warning(
             "not all WAL of this backup is stored yet, so it cannot be restored yet",
-            f"let a receiver run: walstream receive-wal {name}",
+            f"let a receiver run; {to_start(name)}",
         )
         return 1
     return 0

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
 from catalog.lsn import LSN
 from catalog.state import ReceiverState
-from walstream.ops.items import Item, at_local_time, failure, fine, in_units, warned
+from walstream.ops.items import Item, at_local_time, failure, fine, in_units, to_go_on, to_start, warned
 from walstream.ops.receiver_facts import ReceiverFacts, lag_of
 from walstream.settings.server import ServerSettings
 from walstream.standing import STREAMING
@@ -18,12 +21,14 @@ LONGEST_ARCHIVING = 300.0
 LONGEST_WITHOUT_STREAM = 60.0
 LONGEST_SILENCE = 120.0
 NOTABLE_LAG = 60.0
+# What the disk says does not pass by itself. Each try may stream for an instant, so that no wait gets long.
+DISK_TROUBLE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
 
 
 def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> Item:
     """A receiver must run, and stream, but for short breaks."""
     if not found.running:
-        remedy = f"walstream receive-wal {settings.name}"
+        remedy = to_go_on(settings.name) if found.stopped else to_start(settings.name)
         return failure(RUNNING, f"no receiver runs: WAL is not protected{_reason(found)}", remedy)
     state = found.state
     if state is None:
@@ -38,12 +43,14 @@ def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> 
         return failure(
             RUNNING,
             f"the receiver (process {state.pid}) stands still: it has published nothing for {now - state.at:.0f} s",
-            f"see its log; end that process and start it again: walstream receive-wal {settings.name}",
+            f"see its log; end that process, then, unless run or cron does, {to_start(settings.name)}",
         )
     if state.phase == STREAMING:
         return fine(RUNNING)
     about = f"not streaming since {at_local_time(state.since)}, {state.phase}"
     about += f": {state.trouble}" if state.trouble else ""
+    if state.trouble and any(sentence in state.trouble for sentence in DISK_TROUBLE):
+        return failure(RUNNING, about, "make room on that disk, or mend it; receiving then goes on by itself")
     if now - state.since > LONGEST_WITHOUT_STREAM:
         return failure(
             RUNNING,
@@ -78,7 +85,7 @@ def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> It
             "make the repository writable again (see disk space and directories); archiving then goes on by itself",
         )
     if not found.running:
-        receive = f"run: walstream receive-wal {settings.name}"
+        receive = to_go_on(settings.name) if found.stopped else to_start(settings.name)
         return failure(SPOOL, f"{hint}, and no receiver runs", receive)
     if limit is not None and spool.nbytes > limit:
         return failure(
@@ -109,6 +116,8 @@ def lag_items(
         return []
     lag = lag_of(state, server, now)
     hint = f"{in_units(lag.nbytes)}, {lag.seconds:.1f} s behind the server"
+    if lag.seconds > NOTABLE_LAG and state.phase != STREAMING:
+        return [warned(LAG, hint, f"it has no stream: see the item {RUNNING!r}")]
     if lag.seconds > NOTABLE_LAG:
         return [warned(LAG, hint, "see whether the network or the disk of the spool is too slow")]
     return [fine(LAG, hint)]

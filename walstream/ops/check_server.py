@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from walstream.facts import names_standby
 from walstream.ops import requirements
-from walstream.ops.items import Item, failure, fine, judged, warned
+from walstream.ops.items import Item, failure, fine, judged, to_start, warned
 from walstream.ops.survey import Survey
 from walstream.server import ClusterFacts
 from walstream.settings.server import ServerSettings
@@ -102,7 +102,7 @@ def _standby_names(settings: ServerSettings, facts: ClusterFacts, receiving: boo
         return warned(
             label,
             f"commits may wait for {ours}, and no receiver runs",
-            f"run: walstream receive-wal {settings.name}",
+            to_start(settings.name),
         )
     return fine(label, f"it names {ours}" if named else "")
 

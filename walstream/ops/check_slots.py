@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from walstream.ops import requirements
-from walstream.ops.items import Item, at_local_time, failure, fine, in_units, warned
+from walstream.ops.items import Item, at_local_time, failure, fine, in_units, to_start, warned
 from walstream.ops.other_hosts import HostSlot
 from walstream.ops.survey import Survey
 from walstream.server import ClusterFacts
@@ -78,26 +78,33 @@ def _left_behind(settings: ServerSettings, found: HostSlot) -> Item | None:
 
 
 def _slot(settings: ServerSettings, slot: SlotFacts | None, facts: ClusterFacts, receiving: bool) -> Item:
-    name, receive = settings.slot_name, f"walstream receive-wal {settings.name}"
+    name = settings.slot_name
     if name is None:
         return warned(
             SLOT, "none is configured: the server may remove WAL before it is received", "set slot_name"
         )
     if slot is None:
         return _missing_slot(settings, name, facts, receiving)
-    drop = f"run on the server: {_drop(settings)} -- then: {receive}"
+    drop = f"run on the server: {_drop(settings)}"
+    if settings.create_slot == "auto" and settings.streaming_archiver:
+        drop = "the receiver makes it anew by itself"
+        drop += "" if receiving else f"; {to_start(settings.name)}"
     if slot.kind != "physical":
         return failure(SLOT, f"{name} is a {slot.kind} slot", "give slot_name the name of a physical slot")
     if slot.wal_status == LOST:
         why = f" ({slot.invalidated})" if slot.invalidated else ""
         return failure(
-            SLOT, f"{name} has lost WAL that was not yet received{why}", f"{drop}, and take a new backup"
+            SLOT,
+            f"{name} has lost WAL that was not yet received{why}",
+            f"{drop}; then take a new backup: walstream backup {settings.name}",
         )
     if slot.restart is None:
         return failure(SLOT, f"{name} keeps no WAL yet", drop if not receiving else "wait a few seconds")
     if slot.wal_status == UNRESERVED:
         about = f"{name} is about to lose WAL: it {_kept(slot)}, more than {LIMIT}"
-        return failure(SLOT, about, f"receive now ({receive}), or raise {LIMIT} on the server")
+        receive = f"see what keeps the receiver back (walstream status {settings.name})"
+        receive = receive if receiving else to_start(settings.name)
+        return failure(SLOT, about, f"{receive}; or raise {LIMIT} on the server")
     return _use_of_slot(settings, slot, name, receiving, is_running_short(slot, facts))
 
 
@@ -129,7 +136,7 @@ def _use_of_slot(
         since = f" since {at_local_time(slot.inactive_since)}" if slot.inactive_since else ""
         about, remedy = (
             f"{name} is not active{since}; it {kept}",
-            f"run: walstream receive-wal {settings.name}",
+            to_start(settings.name),
         )
         if settings.streaming_archiver:
             return failure(SLOT, about, remedy)

@@ -18,12 +18,25 @@ from catalog.repository_identity import read_identity
 from catalog.state import read_receiver_state, receiver_lock_path
 from walstream.ops import wiring
 from walstream.ops.check_receiver import RUNNING, SPOOL, running_item, spool_item
-from walstream.ops.check_wal import WAL_ARCHIVE, WAL_GAPS, archive_item, gaps_item
-from walstream.ops.held_wal import held_wal
+from walstream.ops.check_wal import (
+    OLD_BRANCHES,
+    WAL_ARCHIVE,
+    WAL_GAPS,
+    archive_item,
+    branches_item,
+    gaps_item,
+)
+from walstream.ops.held_wal import HeldWal, held_wal
 from walstream.ops.items import Item, failure, fine, in_units, judged
+from walstream.ops.left_branches import left_branches
 from walstream.ops.receiver_facts import receiver_facts
 from walstream.ops.requirements import Lack
 from walstream.settings.server import ServerSettings
+
+DISK = "disk space"
+SPOOL_DISK = "disk space of walstream_home"
+LEAST_SEGMENTS = 4
+LARGE_SEGMENT = 16 << 20
 
 
 def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repository | None]:
@@ -46,7 +59,8 @@ def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repo
         last = read_receiver_state(home)
         timeline = last.timeline if last is not None else None
         items.append(_guarded(WAL_GAPS, lambda _: gaps_item(settings, held(), timeline)))
-        items.append(_guarded("disk space", lambda label: _disk_space(label, stored.root)))
+        items.append(_guarded(OLD_BRANCHES, lambda _: _old_branches(stored, home, held(), timeline)))
+    items += _disk_items(settings, repository)
     return items, repository
 
 
@@ -135,10 +149,31 @@ def _refused_files(label: str, errors: str) -> Item:
     )
 
 
-def _disk_space(label: str, root: str) -> Item:
-    status = os.statvfs(root)
+def _old_branches(repository: Repository, home: str, held: HeldWal, timeline: int | None) -> Item:
+    path = held.newest_path(timeline)
+    return branches_item(left_branches(repository, home, held, path), path.timeline)
+
+
+def _disk_items(settings: ServerSettings, repository: Repository | None) -> list[Item]:
+    """One for the repository's file system, and one for the spool's where that is another."""
+    spool = os.path.join(settings.home, layout.STREAMING)
+    segment = repository.identity.wal_segment_size.nbytes if repository is not None else LARGE_SEGMENT
+    items = []
+    if repository is not None:
+        root, move = repository.root, "make room, or move the repository to a larger disk"
+        items.append(_guarded(DISK, lambda label: disk_item(label, os.statvfs(root), segment, move)))
+        if not os.path.isdir(spool) or os.stat(root).st_dev == os.stat(spool).st_dev:
+            return items
+    if os.path.isdir(spool):
+        move = "make room, or move walstream_home to a larger disk"
+        items.append(_guarded(SPOOL_DISK, lambda label: disk_item(label, os.statvfs(spool), segment, move)))
+    return items
+
+
+def disk_item(label: str, status: os.statvfs_result, segment: int, remedy: str) -> Item:
+    """A hundredth of a file system, and room for a few WAL segments of so many bytes, must be free."""
     left, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
     text = f"{in_units(left)} of {in_units(total)} free"
-    if left < total // 100:
-        return failure(label, text, "make room, or move the repository to a larger disk")
+    if left < max(total // 100, LEAST_SEGMENTS * segment):
+        return failure(label, text, remedy)
     return fine(label, text)

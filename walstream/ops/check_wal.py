@@ -1,4 +1,4 @@
-"""``check``, the part about WAL that is missing. Pure.
+"""``check``, the part about WAL that is missing, or that the server has left behind. Pure.
 
 A gap that had to be accepted is a failure until a restorable backup begins behind it; then it only keeps the
 backups before it from being recovered further.
@@ -6,13 +6,17 @@ backups before it from being recovered further.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from catalog import coverage
+from catalog.reach import Branch
 from walstream.ops.held_wal import HeldWal
-from walstream.ops.items import Item, at_local_time, failure, fine
+from walstream.ops.items import Item, at_local_time, failure, fine, warned
 from walstream.settings.server import ServerSettings
 
 WAL_ARCHIVE = "WAL archive"
 WAL_GAPS = "WAL gaps"
+OLD_BRANCHES = "old branches"
 
 
 def archive_item(settings: ServerSettings, held: HeldWal) -> Item:
@@ -30,7 +34,11 @@ def archive_item(settings: ServerSettings, held: HeldWal) -> Item:
             "segments here from another archive",
         )
     if not held.all.records:
-        return fine(WAL_ARCHIVE, f"no backup yet: walstream backup {settings.name}")
+        return warned(
+            WAL_ARCHIVE,
+            "there is no backup yet, and without one WAL restores nothing",
+            f"take one: walstream backup {settings.name}",
+        )
     return fine(WAL_ARCHIVE)
 
 
@@ -51,4 +59,18 @@ def gaps_item(settings: ServerSettings, held: HeldWal, timeline: int | None) -> 
         WAL_GAPS,
         f"nothing behind these segments can be recovered: {'; '.join(told)}{more}",
         f"take a new backup: walstream backup {settings.name}",
+    )
+
+
+def branches_item(branches: Sequence[Branch], timeline: int) -> Item:
+    """WAL that ``timeline`` left behind, as after a failover: the server has it no more, and may miss commits."""
+    if not branches:
+        return fine(OLD_BRANCHES)
+    told = [f"timeline {each.timeline} from {each.parting} to {each.until}" for each in branches[:3]]
+    more = f" and {len(branches) - 3} more" if len(branches) > 3 else ""
+    return warned(
+        OLD_BRANCHES,
+        f"only the repository has WAL that is not part of timeline {timeline}: {'; '.join(told)}{more}",
+        "see whether commits in it are missed, which recover on another host: "
+        f"walstream restore --target-tli {branches[0].timeline}",
     )

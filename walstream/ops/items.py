@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from walstream.ops.requirements import Lack
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    # What a server lacks is asked with psycopg; a maintenance round has items, and no server.
+    from walstream.ops.requirements import Lack
 
 WARNING = "WARNING: "
 
@@ -63,3 +66,13 @@ def in_units(nbytes: int) -> str:
 def at_local_time(moment: float) -> str:
     """Unix time for a hint, in local time with its offset: ``2026-01-31 12:00:00+01:00``."""
     return datetime.fromtimestamp(moment).astimezone().isoformat(" ", "seconds")
+
+
+def to_start(server: str) -> str:
+    """The remedy where a receiver is missing that nobody has stopped."""
+    return f"start it: walstream run (or: walstream receive-wal {server})"
+
+
+def to_go_on(server: str) -> str:
+    """The remedy where a receiver was stopped on purpose: ``run`` and ``cron`` leave it alone."""
+    return f"start it again: walstream receive-wal {server}"

@@ -19,6 +19,7 @@ from catalog.state import (
 )
 from catalog.supervisor_state import SupervisorState, live_supervisor_state
 from walstream.archiver import complete_segments
+from walstream.standing import STREAMING
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,12 @@ def lag_of(state: ReceiverState, server: tuple[int, LSN] | None, now: float) -> 
     if server is not None and server[0] == state.timeline:
         end = max(end, server[1])
     behind = max(0, end - state.flushed)
+    if not behind:
+        return Lag(0, state.lag)
     # What a receiver that no longer publishes had not flushed, it has not flushed since.
-    return Lag(behind, state.lag + max(0.0, now - state.at) if behind and state.lag else state.lag)
+    seconds = state.lag + max(0.0, now - state.at) if state.lag else 0.0
+    # One without a stream does not learn what the server writes: it is behind since it lost the stream.
+    return Lag(behind, seconds if state.phase == STREAMING else max(seconds, now - state.since))
 
 
 def _spool_facts(directory: str) -> SpoolFacts:

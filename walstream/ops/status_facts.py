@@ -5,18 +5,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from catalog import layout
 from catalog.coverage import restorable
 from catalog.errors import Absent, WalstreamError
 from catalog.gaps import Gap
 from catalog.inventory import Run
-from catalog.lsn import LSN, SegmentSize
-from catalog.reach import Branch, Window, branches, windows
+from catalog.lsn import SegmentSize
+from catalog.reach import Branch, Window, windows
 from catalog.record import BackupRecord
 from catalog.repository import Repository
-from catalog.sink import PIECE, Reader
-from catalog.walname import Segment
 from walstream.ops.held_wal import HeldWal, held_wal
+from walstream.ops.left_branches import left_branches
 from walstream.ops.receiver_facts import ReceiverFacts, receiver_facts
 from walstream.ops.stored import repository_at
 
@@ -112,7 +110,7 @@ def stored_status(repository: Repository, home: str, timeline: int | None = None
         missing=held.missing,
         timeline=path.timeline,
         windows=windows(path, held.all),
-        branches=branches(path, held.all, lambda each: _filled(repository, home, each)),
+        branches=left_branches(repository, home, held, path),
         problems=held.problems,
     )
 
@@ -131,32 +129,3 @@ def _last_segment(repository: Repository, held: HeldWal, timeline: int) -> LastS
         return LastSegment(name, os.stat(repository.storage.path(key)).st_mtime)
     except (Absent, OSError):
         return LastSegment(name, None)
-
-
-def _filled(repository: Repository, home: str, segment: Segment) -> LSN:
-    """The end of a partial segment's last byte that is not zero; of the segment, where it cannot be read."""
-    size = repository.identity.wal_segment_size
-    name = f"{segment.name(size)}.partial"
-    try:
-        return segment.start(size) + _length(repository.wal.open(name))
-    except Absent:
-        path = os.path.join(home, layout.STREAMING, name)
-    except WalstreamError:
-        return segment.end(size)
-    try:
-        with open(path, "rb") as file:
-            return segment.start(size) + _length(file)
-    except OSError:
-        return segment.end(size)
-
-
-def _length(reader: Reader) -> int:
-    position = length = 0
-    try:
-        while piece := reader.read(PIECE):
-            if filled := len(piece.rstrip(b"\0")):
-                length = position + filled
-            position += len(piece)
-    finally:
-        reader.close()
-    return length

@@ -8,6 +8,7 @@ from catalog.errors import Absent, RepositoryError, ServerRefused
 from catalog.repository import Repository
 from walstream.ops import wiring
 from walstream.ops.check_stored import is_receiving
+from walstream.ops.items import to_start
 from walstream.server import checkpoint, is_standby, switch_wal
 from walstream.settings.server import ServerSettings
 
@@ -38,7 +39,7 @@ def wait_until_stored(settings: ServerSettings, segment: str, timeout: float) ->
         if not is_receiving(settings):
             raise RepositoryError(
                 f"segment {segment} is not in the repository, and no receiver runs that would bring it",
-                f"run: walstream receive-wal {settings.name}",
+                to_start(settings.name),
             )
         if time.monotonic() > deadline:
             raise RepositoryError(

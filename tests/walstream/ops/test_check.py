@@ -62,6 +62,7 @@ def test_all_is_well_while_a_receiver_runs(cluster_factory, protected, items, co
     cluster = cluster_factory({"max_slot_wal_keep_size": "1GB"})
     settings = protected(cluster)
     with receiving(settings):
+        take_backup(wiring.backup_options(settings, BackupRequest(fast_checkpoint=True)))
         found = items()
         shown = commands("check", "main").out
     assert failed_keys(found) == []
@@ -86,7 +87,9 @@ def test_without_a_receiver_it_says_how_to_start_one(server, protected, items):
     protected(server)
     found = items()
     assert failed_keys(found) == ["receive_wal_running"]
-    assert found["receive_wal_running"]["remedy"] == "walstream receive-wal main"
+    assert (
+        found["receive_wal_running"]["remedy"] == "start it: walstream run (or: walstream receive-wal main)"
+    )
     assert found["max_slot_wal_keep_size"]["hint"].startswith("WARNING: unlimited")
 
 
@@ -217,7 +220,7 @@ def test_a_slot_that_has_lost_wal(cluster_factory, protected, items):
     cluster.sql("CHECKPOINT")
     found = items()["replication_slot"]
     assert "has lost WAL" in found["hint"]
-    assert "pg_drop_replication_slot('walstream')" in found["remedy"] and "new backup" in found["remedy"]
+    assert "makes it anew by itself" in found["remedy"] and "new backup" in found["remedy"]
 
 
 def test_a_logical_slot_is_not_ours(cluster_factory, protected, items):
@@ -304,6 +307,10 @@ def test_a_gap_since_the_oldest_backup(cluster_factory, protected, items, comman
     # The spans of a real backup, with its archive of WAL cut behind it.
     cluster = cluster_factory()
     settings = protected(cluster)
+    found = items()["wal_archive"]
+    assert (
+        found["hint"].startswith("WARNING: there is no backup yet") and "walstream backup" in found["remedy"]
+    )
     with receiving(settings):
         outcome = take_backup(wiring.backup_options(settings, BackupRequest(fast_checkpoint=True)))
         assert outcome.restorable
@@ -311,6 +318,7 @@ def test_a_gap_since_the_oldest_backup(cluster_factory, protected, items, comman
             cluster.load(rows=100)
             assert commands("switch-wal", "main", "--archive").code == 0
         assert items()["wal_archive"] == {"status": "OK", "hint": ""}
+        assert items()["old_branches"] == {"status": "OK", "hint": ""}
     stored = sorted(Path(settings.repository, "wals", "0000000100000000").iterdir())
     stored[-2].unlink()
     found = items()["wal_archive"]

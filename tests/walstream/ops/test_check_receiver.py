@@ -1,3 +1,5 @@
+import errno
+import os
 from dataclasses import replace
 
 import pytest
@@ -24,12 +26,14 @@ def test_a_receiver_that_streams_is_fine(settings):
 
 def test_no_receiver_is_a_failure(settings):
     found = running_item(settings, replace(running(), running=False), NOW)
-    assert not found.ok and found.remedy == "walstream receive-wal main"
+    assert not found.ok and found.remedy == "start it: walstream run (or: walstream receive-wal main)"
 
 
 def test_one_that_was_stopped_or_cannot_be_started_says_so(settings):
     stopped = replace(running(), running=False, stopped=True)
-    assert "was stopped by 'walstream receive-wal --stop'" in running_item(settings, stopped, NOW).hint
+    found = running_item(settings, stopped, NOW)
+    assert "was stopped by 'walstream receive-wal --stop'" in found.hint
+    assert found.remedy == "start it again: walstream receive-wal main"
     known = SupervisorState(
         pid=12,
         at=NOW,
@@ -59,6 +63,13 @@ def test_one_that_tries_again_is_a_warning_for_a_minute_and_then_a_failure(setti
     assert found.is_warning and "connection refused" in found.hint
     found = running_item(settings, running(**trouble, since=NOW - 61), NOW)
     assert not found.ok and "connection refused" in found.hint and found.remedy
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
+def test_one_whose_disk_is_full_is_a_failure_at_once(settings, code):
+    trouble = f"cannot write /spool/0001: {os.strerror(code)}"
+    found = running_item(settings, running(phase="waiting", trouble=trouble, since=NOW), NOW)
+    assert not found.ok and trouble in found.hint and "make room" in found.remedy
 
 
 def test_one_that_publishes_nothing_stands_still(settings):
@@ -91,7 +102,7 @@ def test_more_than_the_spool_limit_is_a_failure(settings):
 
 def test_segments_that_nobody_archives_are_a_failure(settings):
     found = spool_item(settings, replace(running(WAITING), running=False), NOW)
-    assert not found.ok and found.remedy == "run: walstream receive-wal main"
+    assert not found.ok and found.remedy == "start it: walstream run (or: walstream receive-wal main)"
 
 
 def test_the_lag_is_measured_against_what_the_server_says_now():
@@ -109,6 +120,18 @@ def test_the_seconds_grow_on_when_nothing_is_published():
     assert lag_of(published(lag=2.0, at=NOW - 30), None, NOW).seconds == 32.0
     everything = published(lag=0.0, at=NOW - 30, flushed=LSN(0x3000400))
     assert lag_of(everything, None, NOW).seconds == 0.0
+
+
+def test_one_without_a_stream_is_behind_at_least_since_it_lost_it():
+    waiting = {"phase": "waiting", "since": NOW - 90}
+    assert lag_of(published(**waiting), (1, LSN(0x3000200 + MIB)), NOW).seconds == 90.0
+    assert lag_of(published(**waiting, lag=300.0), None, NOW).seconds == 300.0
+    assert lag_of(published(**waiting, flushed=LSN(0x3000400)), None, NOW).seconds == 0.0
+
+
+def test_a_lag_for_want_of_a_stream_says_so(settings):
+    (found,) = lag_items(settings, published(phase="waiting", since=NOW - 90), (1, LSN(0x4000000)), NOW)
+    assert found.is_warning and "90.0 s behind" in found.hint and "receive-wal running" in found.remedy
 
 
 def test_a_lag_is_told_and_a_long_one_is_a_warning(settings):

@@ -73,7 +73,17 @@ def test_a_slot_that_does_not_is_none(item, limit, safe):
 
 def test_a_lost_slot_says_why_the_server_gave_it_up(item):
     found = item(slot(active=False, restart=None, wal_status="lost", invalidated="wal_removed"))
-    assert not found.ok and "(wal_removed)" in found.hint and "take a new backup" in found.remedy
+    assert not found.ok and "(wal_removed)" in found.hint
+    assert (
+        found.remedy == "the receiver makes it anew by itself; then take a new backup: walstream backup main"
+    )
+
+
+def test_a_lost_slot_is_dropped_by_hand_where_the_receiver_makes_none(tmp_path):
+    manual = loaded(tmp_path, MAIN + "    slot_name = main\n    create_slot = manual\n").server("main")
+    lost = slot(active=False, restart=None, wal_status="lost")
+    found = slot_items(manual, Survey(cluster=cluster(), slot=lost), True)[0]
+    assert "pg_drop_replication_slot('main')" in found.remedy and "walstream backup main" in found.remedy
 
 
 def test_an_unreserved_slot_is_about_to_lose_wal(item):
