@@ -141,3 +141,10 @@ class Interrupted(WalstreamError):
     """Asked to stop by a signal."""
 
     exit_code = 130
+
+
+def one_line(error: Exception) -> str:
+    """An error with its hint, for a log or a mail: ``message (hint)``."""
+    text = "; ".join(str(error).split("\n"))
+    hint = getattr(error, "hint", None)
+    return f"{text} ({hint})" if hint else text

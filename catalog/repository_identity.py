@@ -84,8 +84,8 @@ class RepositoryIdentity(Value):
             raise WrongServer(
                 f"the repository belongs to the cluster with system identifier {self.system_identifier}, "
                 f"the server has {system_identifier}",
-                "after pg_upgrade or a new initdb: use a new server name, and set the old one's section "
-                "to active = false",
+                "does the connection string lead to another server? After pg_upgrade or a new initdb: use a new "
+                "server name, and set the old one's section to active = false",
             )
 
 

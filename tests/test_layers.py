@@ -179,7 +179,8 @@ ROWS = {
     "walstream.ops.health": "catalog walstream.ops.supervision",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
     "walstream.ops.supervise": f"catalog walstream.settings walstream.wakeup {SUPERVISING}",
-    "walstream.ops.rounds": "catalog walstream.settings walstream.ops.children walstream.ops.maintain",
+    "walstream.ops.rounds": """catalog walstream.settings walstream.ops.children walstream.ops.maintain
+        walstream.ops.supervision walstream.ops.receiver_facts walstream.ops.check_receiver""",
     "walstream.ops.library": LIBRARY_ONLY,
     "walstream.ops.offline": LIBRARY_ONLY,
     "walstream.api": LIBRARY_ONLY,

@@ -92,8 +92,15 @@ def connected(
     try:
         return attempt.here() if unless is None else attempt.beside(unless)
     except psycopg.Error as error:
-        message = " ".join(str(error).split())
-        raise ConnectionFailed(f"cannot connect to the server: {message}", hint_for(message)) from None
+        message = _told_once(str(error))
+        raise ConnectionFailed(f"cannot connect to the server: {message}", hint_for(str(error))) from None
+
+
+def _told_once(said: str) -> str:
+    """What libpq said, on one line; of several hosts the first line of each, and each sentence once."""
+    hosts = [line.removeprefix("- ") for line in said.split("\n") if line.startswith("- host: ")]
+    told = [host.partition(": connection ")[2].partition(": ")[2] or host for host in hosts]
+    return " ".join(("; ".join(dict.fromkeys(told)) or said).split())
 
 
 class _Attempt:

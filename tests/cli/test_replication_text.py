@@ -76,8 +76,15 @@ def test_our_receiver_is_known_by_its_slot_even_when_all_else_is_hidden(settings
     assert facts_of(HIDDEN, settings, CURRENT)["our_receiver"] is False
 
 
-def test_a_receiver_without_slot_is_known_by_its_name(settings):
+def test_where_we_have_a_slot_a_receiver_without_it_is_another_servers(settings):
+    for other in (None, "other"):
+        assert facts_of(replace(OURS, slot=other), settings, CURRENT)["our_receiver"] is False
+
+
+def test_where_we_have_none_our_receiver_is_known_by_its_name(settings):
+    settings = replace(settings, slot_name=None)
     assert facts_of(replace(OURS, slot=None), settings, CURRENT)["our_receiver"] is True
+    assert facts_of(BACKUP, settings, CURRENT)["our_receiver"] is False
 
 
 def test_each_position_says_how_far_it_is_behind(settings):

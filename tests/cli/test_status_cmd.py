@@ -174,7 +174,7 @@ def test_a_supervisor_says_how_the_last_receiver_ended(said):
     found = said(receiver=ReceiverFacts(False, None, EMPTY, supervisor=known))["supervisor"]
     assert found.message == (
         "process 12, receivers started again: 3, next try at 2027-01-15 08:00:08+00:00, "
-        "the last one ended with 1: no route"
+        "the last one ended: exit code 1: no route"
     )
     calm = replace(known, child=13, started=NOW, restarts=0, next_try=None, last_exit=None, last_error=None)
     found = said(receiver=replace(running(), supervisor=calm))["supervisor"]

@@ -80,6 +80,7 @@ def test_a_receiver_that_is_killed_comes_back(ours):
         state = known(ours)
         assert (state.restarts, state.last_exit, state.child) == (1, -signal.SIGKILL, receiver(ours))
         assert receiver(ours, "two") == untouched
+        assert says(ours, "main: error: receiver ended: killed by SIGKILL; the next one starts in")
         ours.catch_up()
     assert_same_wal(ours)
 
@@ -127,6 +128,31 @@ def test_new_settings_start_and_end_receivers_and_leave_wrong_ones_out(ours):
         process.send_signal(signal.SIGHUP)
         wait_until(lambda: says(ours, "the settings stay as they were"))
         assert ours.streams() and ours.streams("two")
+
+
+def test_what_needs_the_slot_or_the_lock_of_a_receiver_says_how_to_end_it(ours):
+    ours.configure({"main": {}})
+    with ours.receiving():
+        for words in (("receive-wal", "main"), ("receive-wal", "main", "--drop-slot")):
+            assert "walstream receive-wal main --stop" in ours.refusal(*words)
+        there = ours.run("receive-wal", "main", "--create-slot").stdout
+    assert there == "replication slot 'main' is there already\n"
+    assert ours.run("receive-wal", "main", "--drop-slot").stdout == "replication slot 'main' was dropped\n"
+
+
+def test_a_receiver_says_up_to_where_it_has_received_and_that_it_has_no_slot(ours):
+    ours.configure({"main": {"slot_name": ""}})
+    process = ours.start("receive-wal", "main")
+    state = str(ours.home())
+    wait_until(lambda: (found := read_receiver_state(state)) and found.phase == "streaming")
+    assert stop(process) == 0
+    flushed = read_receiver_state(state).flushed
+    assert says(ours, f"main: ended: flushed is all WAL up to {flushed} on timeline 1")
+    assert ours.log.read_text().count("main: warning: without slot_name") == 1
+
+
+def test_an_end_position_is_for_receiving_only(ours):
+    assert "--endpos is for" in ours.refusal("receive-wal", "main", "--endpos", "0/1", "--stop", code=2)
 
 
 def test_a_receiver_that_was_started_by_hand_is_left_alone_and_followed(ours):

@@ -104,6 +104,13 @@ def test_a_server_that_is_down_is_said_with_a_hint(tmp_path):
     assert "Connection refused" in network.message and "server runs" in network.hint
 
 
+def test_of_several_hosts_that_are_down_each_is_said_once(tmp_path):
+    several = failure(f"host={tmp_path},127.0.0.1 port=1 user=keeper")
+    assert several.message.count("127.0.0.1") == several.message.count(str(tmp_path)) == 1
+    assert "Is the server running" not in several.message and "\n" not in several.message
+    assert "check that the server runs" in several.hint
+
+
 def test_a_host_that_does_not_exist_is_said_with_a_hint():
     unknown = failure("host=does-not-exist.invalid user=keeper")
     assert "does-not-exist.invalid" in unknown.message and "check the host" in unknown.hint

@@ -7,9 +7,8 @@ import logging
 import os
 import sys
 
-from catalog.errors import ConfigurationError, WalstreamError
+from catalog.errors import ConfigurationError, WalstreamError, one_line
 from walstream.cli.context import Context
-from walstream.ops.maintain import one_line
 from walstream.ops.rounds import receiver_starter, run_rounds
 from walstream.settings.server import Configuration
 
@@ -19,9 +18,11 @@ EXAMPLE = "walstream cron"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "One maintenance round, for crontab (* * * * * walstream cron): starts missing receivers, archives what "
-        "receivers left behind, sweeps killed backups. It says nothing when all is well, else a line for each "
-        "problem. The receivers that it starts log to log_file; where that is not set, to receive-wal.log in "
-        "walstream_home, which is begun anew when it has more than 10 MiB at such a start."
+        "receivers left behind, sweeps killed backups. It says nothing and exits with 0 when all is well, else "
+        "with 1 and a line for each problem, also of a receiver that runs: no stream for a minute, or nothing "
+        "archived. One that was ended with --stop is no problem. The receivers that it starts log to log_file; "
+        "where that is not set, to receive-wal.log in walstream_home, which is begun anew when it has more than "
+        "10 MiB at such a start."
     )
     parser.add_argument(
         "--supervised",

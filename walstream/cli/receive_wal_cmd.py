@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
-from catalog.errors import ConfigurationError, Malformed, UsageError
+from catalog.errors import Busy, ConfigurationError, Malformed, ServerRefused, UsageError
 from catalog.lsn import LSN
-from catalog.state import clear_stopped, is_stopped
+from catalog.state import clear_stopped, is_stopped, read_receiver_state, receiver_holder
 from walstream import slots
 from walstream.cli.context import Context
 from walstream.cli.signals import calling
+from walstream.connection import Connection
 from walstream.ops import wiring
 from walstream.ops.place import reserved
 from walstream.ops.stop import stop_receiver
@@ -18,6 +23,8 @@ from walstream.ops.succession import Setup, Succession
 from walstream.settings.server import ServerSettings
 
 EXAMPLE = "walstream receive-wal main"
+
+log = logging.getLogger("walstream.receiver")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     settings = context.server(arguments.server)
+    if arguments.endpos is not None and (arguments.stop or arguments.create_slot or arguments.drop_slot):
+        raise UsageError("--endpos is for receiving", "leave away --endpos, or the other option")
     if arguments.stop:
         return _stop(context, settings)
     if arguments.create_slot or arguments.drop_slot:
@@ -47,6 +56,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     _require_streaming(settings)
     end = _position(arguments.endpos)
     context.start_logging(settings.name)
+    if settings.slot_name is None:
+        log.warning("without slot_name the server may remove WAL before it is received: set one")
 
     def setup(settings: ServerSettings) -> Setup:
         options = wiring.receive_options(settings)
@@ -67,6 +78,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     unless_slot = settings.slot_name if arguments.supervised else None
     with (
         calling(succession.stop, succession.renew),
+        _telling_how_to_stop(settings),
         reserved(first.place, first.options.conninfo, unless_slot) as repository,
     ):
         # Under the lock: a receiver is stopped by the mark first, then by a signal to the lock's holder.
@@ -74,7 +86,25 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             clear_stopped(settings.home)
         if not is_stopped(settings.home):
             succession.run(repository)
+            _say_how_far(settings.home)
     return 0
+
+
+@contextmanager
+def _telling_how_to_stop(settings: ServerSettings) -> Iterator[None]:
+    """The remedy where the lock that we need is that of another receiver."""
+    try:
+        yield
+    except Busy as error:
+        if receiver_holder(settings.home) is None:
+            raise
+        raise Busy(error.message, f"end it with: walstream receive-wal {settings.name} --stop") from None
+
+
+def _say_how_far(home: str) -> None:
+    state = read_receiver_state(home)
+    if state is not None and state.pid == os.getpid() and state.timeline:
+        log.info("ended: flushed is all WAL up to %s on timeline %d", state.flushed, state.timeline)
 
 
 def _stop(context: Context, settings: ServerSettings) -> int:
@@ -110,15 +140,26 @@ def _change_slot(context: Context, settings: ServerSettings, *, create: bool) ->
         raise UsageError(f"server {settings.name!r} has no slot_name", "set one in its section")
     with wiring.open_streaming(settings) as connection:
         if not create:
-            slots.drop_slot(connection, settings.slot_name)
+            _drop_slot(connection, settings.name, settings.slot_name)
             done = "dropped"
         elif slots.create_slot(connection, settings.slot_name):
             done = "created"
         else:
             done = "there already"
-    context.output.line(f"replication slot {settings.slot_name!r} {done}")
+    verb = "is" if done == "there already" else "was"
+    context.output.line(f"replication slot {settings.slot_name!r} {verb} {done}")
     context.output.put(settings.name, {"slot_name": settings.slot_name, "slot": done})
     return 0
+
+
+def _drop_slot(connection: Connection, server: str, name: str) -> None:
+    try:
+        slots.drop_slot(connection, name)
+    except ServerRefused as refusal:
+        if refusal.sqlstate != slots.OBJECT_IN_USE:
+            raise
+        hint = f"end what reads from it first; our own receiver with: walstream receive-wal {server} --stop"
+        raise ServerRefused(refusal.message, hint, refusal.sqlstate) from None
 
 
 def _position(text: str | None) -> LSN | None:

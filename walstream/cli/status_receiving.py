@@ -9,6 +9,7 @@ from walstream.cli.status_entries import NOT_KNOWN, Entry, moment, timestamp
 from walstream.cli.units import duration, size
 from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts, lag_of
 from walstream.ops.status_facts import ServerStatus
+from walstream.ops.supervision import how_it_ended
 from walstream.standing import STREAMING
 
 
@@ -56,7 +57,7 @@ def _reason(status: ServerStatus, receiver: ReceiverFacts) -> str:
     if status.settings is not None and not status.settings.streaming_archiver:
         return ", as streaming_archiver is off"
     if receiver.stopped:
-        return f": it was stopped for good, until 'walstream receive-wal {status.name}' starts it again"
+        return f": it was stopped, until 'walstream receive-wal {status.name}' starts it again"
     return ""
 
 
@@ -65,7 +66,7 @@ def _supervisor(known: SupervisorState) -> Entry:
     if known.child is None and known.next_try is not None:
         message += f", next try at {moment(known.next_try)}"
     if known.last_exit:
-        message += f", the last one ended with {known.last_exit}"
+        message += f", the last one ended: {how_it_ended(known.last_exit)}"
         message += f": {known.last_error}" if known.last_error else ""
     facts = {
         "pid": known.pid,

@@ -60,6 +60,11 @@ def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> 
     return warned(RUNNING, about)
 
 
+def receiving_items(settings: ServerSettings, found: ReceiverFacts, now: float) -> list[Item]:
+    """Both items that need no server."""
+    return [running_item(settings, found, now), spool_item(settings, found, now)]
+
+
 def _reason(found: ReceiverFacts) -> str:
     """Why there is no receiver, as far as that is known."""
     if found.stopped:

@@ -13,7 +13,16 @@ from catalog.state import is_stopped, receiver_holder
 from catalog.supervisor_state import read_supervisor_state, remove_supervisor_state
 from walstream.ops.children import Child, receiver_words
 from walstream.ops.health import Publisher
-from walstream.ops.supervision import LOOK, Step, Watched, next_step, note_end, note_start, time_to_wait
+from walstream.ops.supervision import (
+    LOOK,
+    Step,
+    Watched,
+    how_it_ended,
+    next_step,
+    note_end,
+    note_start,
+    time_to_wait,
+)
 from walstream.settings.server import ServerSettings
 
 
@@ -99,7 +108,7 @@ class Keeper:
         before, self.is_stopped = self.is_stopped, is_stopped(self._settings.home)
         if self.is_stopped and not before:
             name = self._settings.name
-            self._log.info("receiving was stopped, and goes on only after: walstream receive-wal %s", name)
+            self._log.info("receiving was stopped, until: walstream receive-wal %s", name)
 
     def _tell(self, now: float) -> None:
         if self.child is not None and self._watched.told is None:
@@ -129,12 +138,12 @@ class Keeper:
         ordered = self._watched.told is not None or (code == 0 and is_stopped(self._settings.home))
         note_end(self._watched, code, error, now, random.random())
         if ordered:
-            self._log.info("receiver ended: exit code %d", code)
+            self._log.info("receiver ended: %s", how_it_ended(code))
         else:
             pause = max(0.0, self._watched.next_try - now)
             self._log.error(
-                "receiver ended: exit code %d: %s; the next one starts in %.1f s",
-                code,
-                error or "unsaid",
+                "receiver ended: %s%s; the next one starts in %.1f s",
+                how_it_ended(code),
+                f": {error}" if error else ", without a reason" if code >= 0 else "",
                 pause,
             )

@@ -10,7 +10,7 @@ import os
 import time
 
 from catalog import layout
-from catalog.errors import Busy, WalstreamError
+from catalog.errors import Busy, WalstreamError, one_line
 from catalog.filing import Filing
 from catalog.frames import Workers
 from catalog.repository import Repository
@@ -76,9 +76,3 @@ def _sweep(settings: ServerSettings, repository: Repository, until: float) -> No
     if any(layout.STARTED in shelf.sizes(each) for each in shelf.ids()):
         with backup_lock(repository, settings.name):
             sweep(repository)
-
-
-def one_line(error: WalstreamError) -> str:
-    """An error with its hint."""
-    text = "; ".join(str(error).split("\n"))
-    return f"{text} ({error.hint})" if error.hint else text

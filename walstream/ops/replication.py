@@ -35,9 +35,9 @@ def replication_status(settings: ServerSettings, source: str = BACKUP_HOST) -> C
 
 
 def is_ours(client: Client, settings: ServerSettings) -> bool:
-    """Whether a client is this server's receiver: by its slot, which is always seen, or by its name."""
-    if client.slot is not None and client.slot == settings.slot_name:
-        return True
+    """Whether a client is this server's receiver: by its slot, which is always seen; without one, by its name."""
+    if settings.slot_name is not None:
+        return client.slot == settings.slot_name
     return client.application_name == settings.streaming_archiver_name and client.state != BACKING_UP
 
 

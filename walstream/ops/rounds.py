@@ -14,13 +14,16 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from catalog import durable
-from catalog.errors import Busy, WalstreamError
+from catalog.errors import Busy, WalstreamError, one_line
 from catalog.local_storage import failed
 from catalog.lock import Lock, holder
 from catalog.state import is_stopped, receiver_holder
 from catalog.supervisor_state import live_supervisor_state
+from walstream.ops.check_receiver import receiving_items
 from walstream.ops.children import Child, receiver_words
-from walstream.ops.maintain import maintain, one_line
+from walstream.ops.maintain import maintain
+from walstream.ops.receiver_facts import receiver_facts
+from walstream.ops.supervision import how_it_ended
 from walstream.settings.server import ServerSettings
 
 # Nothing new is begun in a round after so long, and nobody waits longer for it than that.
@@ -38,7 +41,8 @@ def run_rounds(
 ) -> tuple[list[tuple[str, str]], bool]:
     """Do a round for each server; what went wrong, by server, and whether all rounds have ended.
 
-    ``start`` starts a receiver where one is missing and says what went wrong; None leaves receivers alone.
+    ``start`` starts a receiver where one is missing and says what went wrong, and those that run are looked at;
+    None leaves receivers alone.
     """
     began = time.monotonic()
     answers: queue.SimpleQueue[tuple[str, list[str]]] = queue.SimpleQueue()
@@ -81,7 +85,9 @@ def _round(settings: ServerSettings, start: Starter | None, until: float) -> lis
     except Busy:
         return _overdue(lock.path)
     with lock:
-        return [*_start(settings, start), *maintain(settings, until)]
+        problems = [*_start(settings, start), *maintain(settings, until)]
+    # A supervisor's receivers log to where its rounds do, and have said there what they have to say.
+    return problems if start is None else [*problems, *_of_receiver(settings)]
 
 
 def round_lock_path(home: str, name: str) -> str:
@@ -95,6 +101,16 @@ def _start(settings: ServerSettings, start: Starter | None) -> list[str]:
     except WalstreamError as error:
         problem = one_line(error)
     return [problem] if problem else []
+
+
+def _of_receiver(settings: ServerSettings) -> list[str]:
+    """What is wrong with a receiver that runs; why there is none has been said, or is the operator's will."""
+    try:
+        found = receiver_facts(settings.home)
+    except WalstreamError as error:
+        return [one_line(error)]
+    items = receiving_items(settings, found, time.time()) if found.running else []
+    return [f"{item.label}: {item.hint} ({item.remedy})" for item in items if not item.ok]
 
 
 def _overdue(path: str) -> list[str]:
@@ -144,7 +160,7 @@ def _await_lock(child: Child, settings: ServerSettings, log: str) -> str | None:
         if code is not None:
             if code == 0 or receiver_holder(settings.home):
                 return None  # it was stopped, or somebody else was faster
-            return f"the receiver ended with exit code {code}: {child.error() or f'see {log}'}"
+            return f"the receiver ended: {how_it_ended(code)}: {child.error() or f'see {log}'}"
     return None
 
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from catalog.errors import WalstreamError
+from catalog.errors import WalstreamError, one_line
 from catalog.repository import Repository
 from walstream.ops.place import Place, receiver_into
 from walstream.receiver import Receiver
@@ -90,7 +90,7 @@ class Succession:
         try:
             given = self._reread()
         except (WalstreamError, OSError) as error:
-            log.error("the settings stay as they were: %s", error)
+            log.error("the settings stay as they were: %s", one_line(error))
             return
         if given == self._given:
             log.info("the settings have not changed")

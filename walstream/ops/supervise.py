@@ -12,9 +12,9 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from catalog.errors import ConfigurationError, WalstreamError
+from catalog.errors import ConfigurationError, WalstreamError, one_line
 from walstream.ops.children import Child, round_words
 from walstream.ops.keeper import Keeper
 from walstream.ops.notify import Notifier
@@ -133,7 +133,7 @@ class Supervisor:
             if fresh.globals.walstream_home != self._configuration.globals.walstream_home:
                 raise ConfigurationError("'walstream_home' has changed", "restart 'walstream run'")
         except WalstreamError as error:
-            log.error("the settings stay as they were: %s", error)
+            log.error("the settings stay as they were: %s", one_line(error))
         else:
             self._take_over(fresh)
             log.info("the configuration was read again")
@@ -143,7 +143,7 @@ class Supervisor:
         """Let a configuration hold; a broken section keeps the server's receiver as it is."""
         self._configuration = fresh
         for name, errors in fresh.broken.items():
-            log.error("server %r: %s", name, joined(errors))
+            self._say_broken(name, errors)
         wanted = {
             name: settings
             for name, settings in fresh.servers.items()
@@ -157,6 +157,16 @@ class Supervisor:
         for name, settings in wanted.items():
             if name not in self._keepers:
                 self._keepers[name] = Keeper(settings, self._log_level)
+
+    def _say_broken(self, name: str, errors: Sequence[ConfigurationError]) -> None:
+        """What is wrong with a section, a line for each error, and what becomes of its server."""
+        server_log = logging.getLogger(f"walstream.{name}")
+        for error in errors:
+            server_log.error("%s", one_line(error))
+        if name in self._keepers:
+            server_log.error("its former settings stay in force until that is corrected")
+        else:
+            server_log.error("nothing is received from it until that is corrected")
 
     def _end(self) -> None:
         self._notifier.stopping()

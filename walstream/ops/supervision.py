@@ -6,6 +6,7 @@ lived for a minute. One that is to end is told once, and killed when it does not
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from enum import Enum
 
@@ -83,3 +84,13 @@ def time_to_wait(watched: Watched, now: float) -> float:
     if watched.told is not None:
         return min(max(watched.told + PATIENCE - now, 0.0), LOOK)
     return LOOK
+
+
+def how_it_ended(code: int) -> str:
+    """``exit code 1``, or ``killed by SIGKILL`` when the code is that of a signal."""
+    if code >= 0:
+        return f"exit code {code}"
+    try:
+        return f"killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"killed by signal {-code}"  # the real-time ones have no names

@@ -91,6 +91,11 @@ def read_document(file: str) -> Document:
     document = Document()
     try:
         document.read(_text_of(file), file)
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"cannot read {file}: {error.strerror}",
+            "name another file with -c, or make this one with: walstream init NAME CONNINFO",
+        )
     except OSError as error:
         raise ConfigurationError(f"cannot read {file}: {error.strerror}", "name another file with -c")
     line = _global_line(document, INCLUDES)

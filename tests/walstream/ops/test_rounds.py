@@ -2,16 +2,19 @@
 
 import os
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from support.configurations import loaded
+from support.published import published
 from support.repositories import SIZE, new_repository, segment_bytes, store_wal
 
 from catalog.errors import StorageError
 from catalog.lock import Lock
 from catalog.marks import StartedMark
+from catalog.state import mark_stopped, write_receiver_state
 from catalog.walname import Segment
 from walstream.ops import place
 from walstream.ops.rounds import round_lock_path, run_rounds
@@ -154,3 +157,36 @@ def test_a_receiver_that_cannot_be_started_does_not_keep_the_rest_from_being_don
     (problem,), ended = run_rounds([one], start)
     assert ended and problem == ("one", "no room for another process (end one)")
     assert not os.path.exists(paths[0])
+
+
+def publish(settings, **changes):
+    """What a receiver of this process publishes."""
+    write_receiver_state(settings.home, published(pid=os.getpid(), at=time.time(), **changes))
+
+
+def leave_receivers_alone(settings):
+    """As ``cron`` does where receivers run."""
+
+
+def test_a_receiver_that_has_had_no_stream_for_a_minute_is_a_problem_for_cron_alone(one):
+    with place.receiver_lock(one.home, "one"):
+        publish(one, phase="waiting", trouble="no route", since=time.time() - 50)
+        assert run_rounds([one], leave_receivers_alone) == ([], True)
+        publish(one, phase="waiting", trouble="no route", since=time.time() - 70)
+        (problem,), ended = run_rounds([one], leave_receivers_alone)
+        assert run_rounds([one], None) == ([], True)
+    assert ended and problem[0] == "one"
+    assert problem[1].startswith("receive-wal running: not streaming since") and "no route" in problem[1]
+
+
+def test_a_receiver_that_cannot_archive_is_a_problem(one):
+    with place.receiver_lock(one.home, "one"):
+        publish(one, since=time.time(), archive_trouble="cannot write: read-only")
+        (problem,), _ = run_rounds([one], leave_receivers_alone)
+    assert "cannot write: read-only" in problem[1] and "make the repository writable" in problem[1]
+    assert "\n" not in problem[1]
+
+
+def test_a_receiver_that_was_stopped_is_no_problem(one):
+    mark_stopped(one.home)
+    assert run_rounds([one], leave_receivers_alone) == ([], True)

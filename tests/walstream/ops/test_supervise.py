@@ -46,6 +46,19 @@ def test_each_receiver_that_fails_is_said_with_its_reason_and_tried_again_later(
     assert os.listdir(tmp_path / "home") == [".run.lock"]
 
 
+def test_wrong_sections_are_said_a_line_for_each_error_with_its_hint_and_what_follows(start, tmp_path):
+    process = start(f"[one]\n{UNREACHABLE}[two]\n{UNREACHABLE}compression = magic\nnonsense = 1\n")
+    wait_until(lambda: "two: error: nothing is received from it" in said(tmp_path))
+    wrong = [line for line in said(tmp_path).splitlines() if " two: error: " in line]
+    assert len(wrong) == 3 and "magic" in wrong[0] and wrong[0].endswith(")") and "nonsense" in wrong[1]
+    write(
+        tmp_path, f"[walstream]\nwalstream_home = {tmp_path}/home\n[one]\n{UNREACHABLE}compression = magic\n"
+    )
+    process.send_signal(signal.SIGHUP)
+    wait_until(lambda: "one: error: its former settings stay in force" in said(tmp_path))
+    assert stop(process) == 0
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_in_order_without_any_server(start, tmp_path, signum):
     process = start("")

@@ -13,6 +13,7 @@ from walstream.ops.supervision import (
     SETTLED,
     Step,
     Watched,
+    how_it_ended,
     next_step,
     note_end,
     note_start,
@@ -123,3 +124,9 @@ def test_what_is_published_has_times_that_others_understand():
     note_start(watched, 12, 106.0)
     state = state_of(watched, 42, now=110.0, wall=1005.0)
     assert (state.child, state.started, state.restarts, state.next_try) == (12, 1001.0, 1, None)
+
+
+def test_an_end_by_a_signal_is_said_by_its_name():
+    assert how_it_ended(1) == "exit code 1"
+    assert how_it_ended(-9) == "killed by SIGKILL"
+    assert how_it_ended(-40) == "killed by signal 40"
