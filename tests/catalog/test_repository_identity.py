@@ -91,4 +91,4 @@ def test_another_server_is_refused_with_the_way_out():
     IDENTITY.require(IDENTITY.system_identifier)
     with pytest.raises(WrongServer, match="the server has 5") as caught:
         IDENTITY.require(5)
-    assert "pg_upgrade" in caught.value.hint
+    assert "pg_upgrade" in caught.value.hint and "another server" in caught.value.hint

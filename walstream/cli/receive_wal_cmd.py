@@ -56,8 +56,6 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     _require_streaming(settings)
     end = _position(arguments.endpos)
     context.start_logging(settings.name)
-    if settings.slot_name is None:
-        log.warning("without slot_name the server may remove WAL before it is received: set one")
 
     def setup(settings: ServerSettings) -> Setup:
         options = wiring.receive_options(settings)
@@ -85,6 +83,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         if not arguments.supervised:
             clear_stopped(settings.home)
         if not is_stopped(settings.home):
+            if settings.slot_name is None:
+                log.warning("without slot_name the server may remove WAL before it is received: set one")
             succession.run(repository)
             _say_how_far(settings.home)
     return 0

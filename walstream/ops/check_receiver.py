@@ -28,7 +28,7 @@ DISK_TROUBLE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, 
 def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> Item:
     """A receiver must run, and stream, but for short breaks."""
     if not found.running:
-        remedy = to_go_on(settings.name) if found.stopped else to_start(settings.name)
+        remedy = _remedy(settings, found)
         return failure(RUNNING, f"no receiver runs: WAL is not protected{_reason(found)}", remedy)
     state = found.state
     if state is None:
@@ -65,6 +65,15 @@ def receiving_items(settings: ServerSettings, found: ReceiverFacts, now: float) 
     return [running_item(settings, found, now), spool_item(settings, found, now)]
 
 
+def _remedy(settings: ServerSettings, found: ReceiverFacts) -> str:
+    """How a receiver comes to run again."""
+    if found.stopped:
+        return to_go_on(settings.name)
+    if found.supervisor is not None:
+        return "see what the last one said, and mend that: 'walstream run' starts the next one by itself"
+    return to_start(settings.name)
+
+
 def _reason(found: ReceiverFacts) -> str:
     """Why there is no receiver, as far as that is known."""
     if found.stopped:
@@ -90,8 +99,7 @@ def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> It
             "make the repository writable again (see disk space and directories); archiving then goes on by itself",
         )
     if not found.running:
-        receive = to_go_on(settings.name) if found.stopped else to_start(settings.name)
-        return failure(SPOOL, f"{hint}, and no receiver runs", receive)
+        return failure(SPOOL, f"{hint}, and no receiver runs", _remedy(settings, found))
     if limit is not None and spool.nbytes > limit:
         return failure(
             SPOOL,

@@ -69,8 +69,8 @@ def at_local_time(moment: float) -> str:
 
 
 def to_start(server: str) -> str:
-    """The remedy where a receiver is missing that nobody has stopped."""
-    return f"start it: walstream run (or: walstream receive-wal {server})"
+    """The remedy where a receiver is missing, and it is not known why."""
+    return f"start it: walstream run (by hand, or after --stop: walstream receive-wal {server})"
 
 
 def to_go_on(server: str) -> str:

@@ -88,7 +88,8 @@ def test_without_a_receiver_it_says_how_to_start_one(server, protected, items):
     found = items()
     assert failed_keys(found) == ["receive_wal_running"]
     assert (
-        found["receive_wal_running"]["remedy"] == "start it: walstream run (or: walstream receive-wal main)"
+        found["receive_wal_running"]["remedy"]
+        == "start it: walstream run (by hand, or after --stop: walstream receive-wal main)"
     )
     assert found["max_slot_wal_keep_size"]["hint"].startswith("WARNING: unlimited")
 

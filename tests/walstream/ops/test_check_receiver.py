@@ -26,7 +26,10 @@ def test_a_receiver_that_streams_is_fine(settings):
 
 def test_no_receiver_is_a_failure(settings):
     found = running_item(settings, replace(running(), running=False), NOW)
-    assert not found.ok and found.remedy == "start it: walstream run (or: walstream receive-wal main)"
+    assert (
+        not found.ok
+        and found.remedy == "start it: walstream run (by hand, or after --stop: walstream receive-wal main)"
+    )
 
 
 def test_one_that_was_stopped_or_cannot_be_started_says_so(settings):
@@ -46,6 +49,7 @@ def test_one_that_was_stopped_or_cannot_be_started_says_so(settings):
     )
     failing = replace(running(), running=False, supervisor=known)
     found = running_item(settings, failing, NOW)
+    assert "starts the next one by itself" in found.remedy
     assert (
         not found.ok
         and "tries again at 20" in found.hint
@@ -102,7 +106,10 @@ def test_more_than_the_spool_limit_is_a_failure(settings):
 
 def test_segments_that_nobody_archives_are_a_failure(settings):
     found = spool_item(settings, replace(running(WAITING), running=False), NOW)
-    assert not found.ok and found.remedy == "start it: walstream run (or: walstream receive-wal main)"
+    assert (
+        not found.ok
+        and found.remedy == "start it: walstream run (by hand, or after --stop: walstream receive-wal main)"
+    )
 
 
 def test_the_lag_is_measured_against_what_the_server_says_now():

@@ -55,7 +55,7 @@ def test_archive_does_not_wait_for_nobody(cluster_factory, main, commands):
     main(cluster_factory())
     run = commands("switch-wal", "main", "--force", "--archive")
     assert run.code == 1 and "no receiver runs" in run.err
-    assert "hint: start it: walstream run (or: walstream receive-wal main)" in run.err
+    assert "hint: start it: walstream run (by hand, or after --stop: walstream receive-wal main)" in run.err
 
 
 def test_a_standby_is_refused(cluster_factory, standby_factory, main, commands):

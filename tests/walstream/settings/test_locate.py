@@ -90,8 +90,12 @@ def test_the_file_is_the_one_given_then_the_one_of_the_environment():
 
 
 def test_a_given_file_that_is_missing_is_an_error_that_names_it():
-    with pytest.raises(ConfigurationError, match="cannot read /nonexistent"):
+    with pytest.raises(ConfigurationError, match="cannot read /nonexistent") as caught:
         places("main", "/nonexistent")
+    assert "walstream init" in caught.value.hint
+    with pytest.raises(ConfigurationError, match="cannot read /") as caught:
+        places("main", "/")
+    assert "init" not in caught.value.hint
 
 
 def test_locating_imports_nothing_heavy():
