@@ -108,7 +108,10 @@ class Receiver:
                 if not self._may_try_again(error):
                     raise
                 session = self._standing.session
-                if session is not None and session is not before and session.received > session.start:
+                brought_wal = (
+                    session is not None and session is not before and session.received > session.start
+                )
+                if brought_wal and not isinstance(error, StorageError):
                     pause = self._options.first_pause
                 log.warning("%s; trying again in %.1f s", error, pause)
                 self._standing.enter(WAITING, error.message)
