@@ -224,10 +224,8 @@ class Receiver:
         facts: ServerFacts,
     ) -> Start | None:
         """Stream one timeline to its end; where to go on, or None when it was we who ended it."""
-        if start.timeline > facts.system.timeline:
-            keep_history(
-                connection, self._target, start.timeline
-            )  # the server was promoted since it was asked
+        if start.timeline > facts.system.timeline:  # the server was promoted since it was asked
+            keep_history(connection, self._target, start.timeline)
         destination = self._target.open(start, watch.is_synchronous, self._control.wakeup.set)
         try:
             first = self._begin_stream(connection, start, slot)
