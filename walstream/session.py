@@ -144,6 +144,8 @@ class Session:
 
     def deadline(self, now: float) -> float:
         """How many seconds from ``now`` the receiver may sleep before it asks ``due`` again."""
+        if self._moved:
+            return 0.0
         moments = [self._given_up]
         if not self._asked_server:
             moments.append(self._to_be_asked)
@@ -167,12 +169,19 @@ class Session:
     def _is_due(self, now: float) -> bool:
         if self._reported is None:
             return True
-        if self._reportable > self._reported or self._reportable == UNKNOWN != self._reported:
+        if self._moved:
             return True
         if self._owed_since is not None:
             return not self._reply_must_wait(now)
         interval = self._options.status_interval
         return bool(interval) and now >= self._last_sent + interval
+
+    @property
+    def _moved(self) -> bool:
+        """Whether there is a flushed position to report that was not, or none any more."""
+        if self._reported is None:
+            return False
+        return self._reportable > self._reported or self._reportable == UNKNOWN != self._reported
 
     @property
     def _reportable(self) -> LSN:
