@@ -141,6 +141,11 @@ def test_one_that_waits_says_why(said):
     assert message == "waiting since 2027-01-15 07:00:00+00:00 because connection refused (process 4711)"
 
 
+def test_the_lag_of_one_that_waits_is_at_least_as_long(said):
+    waiting = running(phase="waiting", trouble="connection refused", since=NOW - 90)
+    assert said(receiver=waiting)["receiver_lag"].facts == {"lag_bytes": 512, "lag_seconds": 90.0}
+
+
 def test_one_that_does_not_run_leaves_its_positions(said):
     found = said(receiver=ReceiverFacts(False, published(), EMPTY))
     assert found["receiver"].message == "not running"
