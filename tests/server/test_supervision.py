@@ -147,7 +147,7 @@ def test_a_receiver_says_up_to_where_it_has_received_and_that_it_has_no_slot(our
     wait_until(lambda: (found := read_receiver_state(state)) and found.phase == "streaming")
     assert stop(process) == 0
     flushed = read_receiver_state(state).flushed
-    assert says(ours, f"main: ended: flushed is all WAL up to {flushed} on timeline 1")
+    assert says(ours, f"main: receiving has ended: all WAL up to {flushed} on timeline 1 is flushed")
     assert ours.log.read_text().count("main: warning: without slot_name") == 1
 
 

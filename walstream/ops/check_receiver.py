@@ -22,7 +22,9 @@ LONGEST_WITHOUT_STREAM = 60.0
 LONGEST_SILENCE = 120.0
 NOTABLE_LAG = 60.0
 # What the disk says does not pass by itself. Each try may stream for an instant, so that no wait gets long.
-DISK_TROUBLE = tuple(os.strerror(code) for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO))
+DISK_TROUBLE = tuple(
+    os.strerror(code).lower() for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+)
 
 
 def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> Item:
@@ -43,13 +45,14 @@ def running_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> 
         return failure(
             RUNNING,
             f"the receiver (process {state.pid}) stands still: it has published nothing for {now - state.at:.0f} s",
-            f"see its log; end that process, then, unless run or cron does, {to_start(settings.name)}",
+            "see its log, and whether the disk of walstream_home is full; else end that process, and unless run "
+            f"or cron does, {to_start(settings.name)}",
         )
     if state.phase == STREAMING:
         return fine(RUNNING)
     about = f"not streaming since {at_local_time(state.since)}, {state.phase}"
     about += f": {state.trouble}" if state.trouble else ""
-    if state.trouble and any(sentence in state.trouble for sentence in DISK_TROUBLE):
+    if any(sentence in about.lower() for sentence in DISK_TROUBLE):
         return failure(RUNNING, about, "make room on that disk, or mend it; receiving then goes on by itself")
     if now - state.since > LONGEST_WITHOUT_STREAM:
         return failure(

@@ -21,6 +21,10 @@ from catalog.supervisor_state import SupervisorState, live_supervisor_state
 from walstream.archiver import complete_segments
 from walstream.standing import STREAMING
 
+# One that streams publishes at least every half minute, when it asks the server for a sign of life, unless it hangs
+# or cannot write.
+QUIET = 40.0
+
 
 @dataclass(frozen=True, slots=True)
 class SpoolFacts:
@@ -80,6 +84,8 @@ def lag_of(state: ReceiverState, server: tuple[int, LSN] | None, now: float) -> 
         return Lag(0, state.lag)
     # What a receiver that no longer publishes had not flushed, it has not flushed since.
     seconds = state.lag + max(0.0, now - state.at) if state.lag else 0.0
+    if now - state.at > QUIET:
+        seconds = max(seconds, now - state.at)
     # One without a stream does not learn what the server writes: it is behind since it lost the stream.
     return Lag(behind, seconds if state.phase == STREAMING else max(seconds, now - state.since))
 

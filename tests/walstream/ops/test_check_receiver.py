@@ -6,6 +6,7 @@ import pytest
 from support.configurations import MAIN, loaded
 from support.published import EMPTY, NOW, published, running
 
+from catalog.local_storage import failed
 from catalog.lsn import LSN
 from catalog.supervisor_state import SupervisorState
 from walstream.ops.check_receiver import lag_items, running_item, spool_item
@@ -71,7 +72,7 @@ def test_one_that_tries_again_is_a_warning_for_a_minute_and_then_a_failure(setti
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_one_whose_disk_is_full_is_a_failure_at_once(settings, code):
-    trouble = f"cannot write /spool/0001: {os.strerror(code)}"
+    trouble = failed("write", "/spool/0001", OSError(code, os.strerror(code))).message
     found = running_item(settings, running(phase="waiting", trouble=trouble, since=NOW), NOW)
     assert not found.ok and trouble in found.hint and "make room" in found.remedy
 
@@ -125,6 +126,8 @@ def test_of_another_timeline_or_an_older_answer_the_receiver_knows_more():
 
 def test_the_seconds_grow_on_when_nothing_is_published():
     assert lag_of(published(lag=2.0, at=NOW - 30), None, NOW).seconds == 32.0
+    assert lag_of(published(at=NOW - 30), None, NOW).seconds == 0.0
+    assert lag_of(published(at=NOW - 50), None, NOW).seconds == 50.0
     everything = published(lag=0.0, at=NOW - 30, flushed=LSN(0x3000400))
     assert lag_of(everything, None, NOW).seconds == 0.0
 
