@@ -104,7 +104,9 @@ def _telling_how_to_stop(settings: ServerSettings) -> Iterator[None]:
 def _say_how_far(home: str) -> None:
     state = read_receiver_state(home)
     if state is not None and state.pid == os.getpid() and state.timeline:
-        log.info("receiving has ended: all WAL up to %s on timeline %d is flushed", state.flushed, state.timeline)
+        log.info(
+            "receiving has ended: all WAL up to %s on timeline %d is flushed", state.flushed, state.timeline
+        )
 
 
 def _stop(context: Context, settings: ServerSettings) -> int:
