@@ -290,6 +290,9 @@ def test_a_repository_that_vanished_from_its_disk_is_not_made_anew(cluster_facto
         ours.catch_up()
 
 
-def test_an_inactive_server_is_not_backed_up(cluster_factory, protect):
-    ours = protect(cluster_factory(), active="off")
-    assert "inactive" in ours.refusal("backup", "main", code=2)
+def test_an_inactive_server_is_neither_received_from_nor_backed_up(cluster_factory, protect):
+    cluster = cluster_factory()
+    ours = protect(cluster, active="off")
+    for words in (("backup", "main"), ("receive-wal", "main")):
+        assert "inactive" in ours.refusal(*words, code=2)
+    assert cluster.one("SELECT count(*) FROM pg_replication_slots") == 0

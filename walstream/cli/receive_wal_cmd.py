@@ -53,7 +53,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         return _stop(context, settings)
     if arguments.create_slot or arguments.drop_slot:
         return _change_slot(context, settings, create=arguments.create_slot)
-    _require_streaming(settings)
+    _require_streaming(context.active_server(settings.name))
     end = _position(arguments.endpos)
     context.start_logging(settings.name)
 
