@@ -50,12 +50,18 @@ class Repository:
     def require_present(self) -> None:
         """``StorageError`` unless the repository is still there: under an unmounted disk nothing may be written."""
         try:
-            read_identity(self.storage).require(self.identity.system_identifier)
+            found = read_identity(self.storage)
         except Absent:
             raise StorageError(
                 f"there is no repository in {self.root!r} any more",
                 "is its disk mounted? work goes on by itself",
             ) from None
+        if found.salt != self.identity.salt:
+            raise StorageError(
+                f"another repository stands in {self.root!r}",
+                "it was made while the disk of the first was not mounted: mount that again, or stop and start to "
+                "go on with the new one",
+            )
 
     def inventory(self) -> Inventory:
         """What the WAL shelf lists right now."""
@@ -86,6 +92,24 @@ def open_repository(root: str) -> Repository:
     except Absent:
         refuse_foreign(root)
         raise
+
+
+def refuse_vanished(root: str, home: str) -> None:
+    """``StorageError`` when ``home``, a directory elsewhere, says that there was a repository that is not there."""
+    if os.path.abspath(home) == os.path.abspath(root):
+        return
+    try:
+        read_identity(LocalStorage(home))
+    except Absent:
+        return
+    try:
+        read_identity(LocalStorage(root))
+    except Absent:
+        raise StorageError(
+            f"there is no repository in {root!r} any more, but {home!r} was used with one",
+            "is its disk mounted? To begin anew, with a new backup, remove "
+            f"{os.path.join(home, layout.IDENTITY)!r} first",
+        ) from None
 
 
 def create_repository(root: str, identity: RepositoryIdentity) -> Repository:

@@ -116,7 +116,9 @@ def _directories(storage: LocalStorage) -> list[tuple[str, int]]:
     path = storage.path(layout.WALS)
     try:
         with os.scandir(path) as entries:
-            return [(entry.name, entry.stat().st_mtime_ns) for entry in entries if len(entry.name) == _PREFIX]
+            # A history's name has as many characters as a directory's.
+            own = [entry for entry in entries if kind_of(f"{entry.name}00000000") == SEGMENT]
+            return [(entry.name, entry.stat().st_mtime_ns) for entry in own]
     except FileNotFoundError:
         return []
     except OSError as error:

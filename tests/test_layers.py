@@ -32,9 +32,9 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
     walstream.continuity walstream.control walstream.elsewhere walstream.facts walstream.gap walstream.intake
-    walstream.messages walstream.publisher walstream.receiver walstream.receiving walstream.replication
-    walstream.resume walstream.segment walstream.server walstream.session walstream.slots walstream.spool
-    walstream.standing walstream.streaming walstream.synchronous walstream.wakeup"""
+    walstream.leftovers walstream.messages walstream.publisher walstream.receiver walstream.receiving
+    walstream.replication walstream.resume walstream.segment walstream.server walstream.session walstream.slots
+    walstream.spool walstream.standing walstream.streaming walstream.synchronous walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -146,6 +146,7 @@ ROWS = {
     "walstream.continuity": f"{STREAMING} walstream.streaming walstream.receiving",
     "walstream.elsewhere": f"""{STREAMING} walstream.streaming walstream.receiving walstream.connecting
         walstream.continuity""",
+    "walstream.leftovers": "catalog walstream.archiver",
     "walstream.publisher": "catalog walstream.archiver walstream.session walstream.standing",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,

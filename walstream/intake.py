@@ -10,11 +10,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import BytesIO
 
 from catalog import durable, layout
-from catalog.comparison import last_page
 from catalog.coverage import missing, names
-from catalog.errors import Absent, Conflict, Malformed, SpoolFull, StorageError, StreamRefused
+from catalog.errors import Malformed, SpoolFull, StorageError, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.inventory import Inventory
@@ -24,9 +24,10 @@ from catalog.record import BackupRecord
 from catalog.repository import Repository, span_holdings
 from catalog.sink import Reader
 from catalog.timeline import History, Path, contradicts
-from catalog.walname import SEGMENT, Segment, history_name, kind_of, timeline_in
-from walstream.archiver import Archiver, complete_segments, log, open_file
+from catalog.walname import Segment, history_name, timeline_in
+from walstream.archiver import Archiver, complete_segments, log
 from walstream.facts import ServerFacts
+from walstream.leftovers import Leftovers
 from walstream.publisher import Publisher
 from walstream.resume import Start, find_start
 from walstream.segment import partials_in
@@ -59,9 +60,10 @@ class Intake:
         self._path: Path | None = None
         try:
             durable.make_directories(self._directory)
-            self._sync_leftovers()
         except OSError as error:
             raise failed("write", self._directory, error) from error
+        self._leftovers = Leftovers(self._directory, repository.wal, self._put)
+        self._leftovers.sync()
         repository.wal.remove_leftovers()
         self._archiver = Archiver(self._directory, self._put)
         size = repository.identity.wal_segment_size
@@ -101,7 +103,7 @@ class Intake:
         before = Segment(start.timeline, size.number_at(start.position) - 1)
         name = before.name(size) if before.number >= 0 else ""
         try:
-            found = self._last_page(name) if name else None
+            found = self._leftovers.last_page(name) if name else None
         except (Malformed, StorageError) as damage:
             log.error("it cannot be seen whether the server continues %s: %s", name, damage)
             return None
@@ -114,7 +116,7 @@ class Intake:
     def keep_history(self, timeline: int, content: bytes) -> None:
         """Store a history file, before any WAL of its timeline."""
         self._refuse_contradiction(History.parse(timeline, content))
-        self._put(history_name(timeline), lambda: _BytesReader(content))
+        self._put(history_name(timeline), lambda: BytesIO(content))
 
     def open(self, start: Start, synchronous: bool, on_flush: Callable[[], None]) -> Destination:
         """The spool for one timeline's stream."""
@@ -135,7 +137,7 @@ class Intake:
         """
         for name in partials_in(self._directory):
             if timeline_in(name) == timeline:
-                self._retire(name)
+                self._leftovers.retire(name)
 
     def note(self, standing: Standing) -> None:
         """Publish where the receiver stands."""
@@ -203,10 +205,7 @@ class Intake:
 
     def _take_leftovers(self) -> None:
         """Make what an earlier stream completed durable, before it counts, and have it archived."""
-        try:
-            self._sync_leftovers()
-        except OSError as error:
-            raise failed("sync", self._directory, error) from error
+        self._leftovers.sync()
         for name in complete_segments(self._directory):
             self._archiver.submit(name)
 
@@ -224,28 +223,6 @@ class Intake:
                 begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
         return begins
 
-    def _last_page(self, name: str) -> tuple[int, bytes] | None:
-        reader = self._open_segment(name)
-        if reader is None:
-            return None
-        try:
-            return last_page(reader)
-        finally:
-            reader.close()
-
-    def _open_segment(self, name: str) -> Reader | None:
-        """A segment on its way from the spool to the repository, or there; None when it is not held."""
-        path = os.path.join(self._directory, name)
-        if os.path.exists(path):
-            try:
-                return open_file(path)
-            except StorageError:
-                pass  # it has moved on
-        try:
-            return self._repository.wal.open(name)
-        except Absent:
-            return None
-
     def _records(self) -> list[BackupRecord]:
         """The records that can be read."""
         found = []
@@ -262,26 +239,6 @@ class Intake:
         self._repository.require_present()
         return self._filing.put(name, open_raw, path)
 
-    def _sync_leftovers(self) -> None:
-        """Make what is here durable. A segment that cannot be synced is not complete: it has to come again.
-
-        The next sync might succeed and yet have written nothing.
-        """
-        for name in os.listdir(self._directory):
-            path = os.path.join(self._directory, name)
-            try:
-                if durable.is_temporary(name):
-                    os.unlink(path)
-                elif os.path.isfile(path):
-                    durable.sync_file(path)
-            except FileNotFoundError:
-                continue  # the archiver was faster
-            except OSError:
-                if kind_of(name) == SEGMENT:
-                    os.rename(path, f"{path}.partial")
-                raise
-        durable.sync_directory(self._directory)
-
     def _retire_partials(self, start: Start, history: History) -> None:
         """Store the partial segments that the stream will not come to: behind it, or of other timelines."""
         size = self._repository.identity.wal_segment_size
@@ -290,36 +247,4 @@ class Intake:
             segment = Segment.parse(name, size)
             passed = segment.timeline == start.timeline and segment.number < size.number_at(start.position)
             if passed or segment.timeline not in ahead:
-                self._retire(name)
-
-    def _retire(self, name: str) -> None:
-        path = os.path.join(self._directory, f"{name}.partial")
-        if not os.path.exists(path):
-            return
-
-        def open_partial() -> Reader:
-            return open_file(path)
-
-        try:
-            self._put(f"{name}.partial", open_partial)
-        except (Conflict, StorageError) as trouble:
-            log.warning("%s; %s stays where it is", trouble, path)
-            return
-        try:
-            durable.remove(path)
-        except OSError as error:
-            raise failed("remove", path, error) from error
-
-
-class _BytesReader:
-    """A reader of bytes in memory."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-
-    def read(self, n: int, /) -> bytes:
-        piece, self._data = self._data[:n], self._data[n:]
-        return piece
-
-    def close(self) -> None:
-        self._data = b""
+                self._leftovers.retire(name)

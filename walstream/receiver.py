@@ -108,7 +108,10 @@ class Receiver:
                 if not self._may_try_again(error):
                     raise
                 session = self._standing.session
-                if session is not None and session is not before and session.received > session.start:
+                brought_wal = (
+                    session is not None and session is not before and session.received > session.start
+                )
+                if brought_wal and not isinstance(error, StorageError):
                     pause = self._options.first_pause
                 log.warning("%s; trying again in %.1f s", error, pause)
                 self._standing.enter(WAITING, error.message)
@@ -221,10 +224,8 @@ class Receiver:
         facts: ServerFacts,
     ) -> Start | None:
         """Stream one timeline to its end; where to go on, or None when it was we who ended it."""
-        if start.timeline > facts.system.timeline:
-            keep_history(
-                connection, self._target, start.timeline
-            )  # the server was promoted since it was asked
+        if start.timeline > facts.system.timeline:  # the server was promoted since it was asked
+            keep_history(connection, self._target, start.timeline)
         destination = self._target.open(start, watch.is_synchronous, self._control.wakeup.set)
         try:
             first = self._begin_stream(connection, start, slot)

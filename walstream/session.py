@@ -150,6 +150,8 @@ class Session:
 
     def deadline(self, now: float) -> float:
         """How many seconds from ``now`` the receiver may sleep before it asks ``due`` again."""
+        if self._moved:
+            return 0.0
         moments = [self._given_up]
         if not self._asked_server:
             moments.append(self._to_be_asked)
@@ -173,8 +175,7 @@ class Session:
     def _is_due(self, now: float) -> bool:
         if self._reported is None:
             return True
-        reportable = self._reportable
-        if reportable > self._reported or reportable == UNKNOWN != self._reported:
+        if self._moved:
             return True
         if self._owed_since is not None:
             return not self._reply_must_wait(now)
@@ -191,6 +192,14 @@ class Session:
         # never hear, and ask without end. Told of none it is content with the written one.
         kept_back = self._reportable < min(self.flushed, self._owed_position)
         return (overdue and self._options.whole_segments) or (self.ceiling is not None and kept_back)
+
+    @property
+    def _moved(self) -> bool:
+        """Whether there is a flushed position to report that was not, or none any more."""
+        if self._reported is None:
+            return False
+        reportable = self._reportable
+        return reportable > self._reported or reportable == UNKNOWN != self._reported
 
     @property
     def _reportable(self) -> LSN:

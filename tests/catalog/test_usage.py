@@ -57,6 +57,15 @@ def test_partial_segments_count_and_labels_and_temporary_files_do_not(repository
     assert usage_of(repository).between("0" * 24, None) == Usage(2, 20)
 
 
+def test_histories_are_no_directories(repository: Repository) -> None:
+    first, second = put(repository, 1, 9), put(repository, 2, 9, 7)
+    repository.storage.put(
+        layout.wal_key("00000002.history"), b"1\t0/9000028\tno recovery target specified\n"
+    )
+    assert usage_of(repository).between(first, None) == Usage(1, 7)
+    assert usage_of(repository).between(first, second) == Usage(1, 7)
+
+
 def test_the_newest_segment_is_the_last_complete_one_in_between(repository: Repository) -> None:
     names = [put(repository, 1, number) for number in (1, 2, 5000)]
     put(repository, 1, 5001, behind=".partial")

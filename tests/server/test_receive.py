@@ -226,6 +226,7 @@ def test_a_promotion_is_followed_and_both_timelines_can_be_restored(
     assert history_name(2) in stored
     assert [name for name in stored if name.endswith(".partial") and name.startswith("00000001")]
     assert not [name for name in ours.spooled() if name.startswith("00000001")]
+    assert len(ours.facts("list-backups", "main")) == 1
     for timeline, rows in (("2", fork + 500), ("1", fork)):
         restored = Cluster(primary.version, os.path.join(cluster_directory, f"along-{timeline}"))
         words = ["latest", restored.directory, "--target-tli", timeline]
@@ -269,3 +270,26 @@ def test_a_repository_that_cannot_be_written_at_the_start_is_an_error(cluster_fa
     ours = protect(cluster)
     ours.home().parent.write_text("in the way")
     assert "not a directory" in ours.run("receive-wal", "main", code=1).stderr.lower()
+
+
+def test_a_repository_that_vanished_from_its_disk_is_not_made_anew(cluster_factory, protect, tmp_path):
+    cluster = cluster_factory()
+    place = tmp_path / "disk"
+    place.mkdir()
+    ours = protect(cluster, repository=str(place))
+    with ours.receiving():
+        cluster.load(rows=100)
+        ours.catch_up()
+    (place / "main").rename(tmp_path / "unmounted")
+    for words in (("receive-wal", "main"), ("backup", "main")):
+        assert "was used with one" in ours.refusal(*words)
+    assert "was used with one" in ours.run("check", "main", code=1).stdout
+    assert not (place / "main").exists()
+    (tmp_path / "unmounted").rename(place / "main")
+    with ours.receiving():
+        ours.catch_up()
+
+
+def test_an_inactive_server_is_not_backed_up(cluster_factory, protect):
+    ours = protect(cluster_factory(), active="off")
+    assert "inactive" in ours.refusal("backup", "main", code=2)

@@ -19,6 +19,7 @@ from catalog.inventory import Run
 from catalog.lsn import LSN, SegmentSize
 from catalog.marks import StartedMark
 from catalog.record import Point
+from catalog.repository_identity import RepositoryIdentity
 from catalog.state import read_receiver_state
 from catalog.timeline import Path
 from walstream.commands import SystemFacts
@@ -319,6 +320,21 @@ def test_under_an_unmounted_repository_nothing_is_written(intake, tmp_path, even
     (tmp_path / "unmounted").rename(tmp_path / "identity.json")
     eventually(lambda: made.archiver.waiting == 0)
     assert begin(made, facts()) == (1, 8)
+
+
+def test_another_repository_in_its_place_is_not_taken_for_it(intake, tmp_path):
+    made = intake()
+    begin(made, facts(), at(7))
+    identity = replace_salt(IDENTITY)
+    (tmp_path / "identity.json").write_bytes(identity.to_json())
+    with pytest.raises(StorageError, match="another repository") as caught:
+        begin(made, facts())
+    assert "mount" in caught.value.hint
+
+
+def replace_salt(identity):
+    words = (identity.system_identifier, identity.major_version, identity.wal_segment_size)
+    return RepositoryIdentity(*words, b"\1" * 16, identity.created)
 
 
 def test_a_partial_that_cannot_be_stored_does_not_stop_receiving(intake, tmp_path, repository, caplog):

@@ -559,6 +559,15 @@ def test_a_slot_that_idled_away_and_must_not_be_made_is_an_error_with_the_way_ou
         assert "--drop-slot" in caught.value.hint
 
 
+def test_pauses_grow_while_a_full_disk_breaks_each_stream(reception, monkeypatch):
+    with reception(first_pause=0.001) as ours:
+        pauses = []
+        fail(monkeypatch, "pwrite", errno.ENOSPC, times=4)
+        monkeypatch.setattr(ours.receiver._control, "sleep", pauses.append)
+        ours.run(*[[*stretch(7, 7.25)] for _ in range(4)], [*stretch(7, 7.5), ours.then_stop(flushed(7.5))])
+        assert len(pauses) == 4 and pauses[3] > 4 * pauses[0]
+
+
 def test_a_full_spool_is_waited_for_and_no_connection_is_kept_meanwhile(reception, monkeypatch):
     monkeypatch.setattr("walstream.receiver.ROOM_CHECK_INTERVAL", 0.01)
     with reception() as ours:

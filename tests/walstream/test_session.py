@@ -308,3 +308,16 @@ def test_a_server_that_shuts_down_is_not_held_up_by_a_ceiling():
     session.receive(keepalive(START + 100, reply=True), 0.2)
     assert read(session.due(0.2, WALL))[:2] == (START + 100, LSN(0))
     assert session.due(0.2, WALL) is None
+
+
+def test_a_ceiling_that_is_lifted_wakes_the_receiver_at_once():
+    session = begun()
+    session.ceiling = LSN(0)
+    session.receive(wal(START, 100, START + 100), 0.1)
+    session.advance(START + 100, START + 100)
+    session.due(0.1, WALL)
+    assert session.deadline(0.1) > 0
+    session.ceiling = None
+    assert session.deadline(0.2) == 0.0
+    assert read(session.due(0.2, WALL))[1] == START + 100
+    assert session.deadline(0.2) > 0

@@ -44,7 +44,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     names = context.server_names(arguments.servers)
     for name in names:
         try:
-            outcome = _take(context, context.server(name), request)
+            outcome = _take(context, context.active_server(name), request)
         except WalstreamError as error:
             if len(names) == 1 or error.exit_code == 130:
                 raise

@@ -32,6 +32,13 @@ class Context:
         """The settings of one server; ``ConfigurationError`` if there is anything wrong with them."""
         return self.configuration.server(name)
 
+    def active_server(self, name: str) -> ServerSettings:
+        """The settings of a server to be received from or backed up; ``UsageError`` if it is inactive."""
+        settings = self.server(name)
+        if not settings.active:
+            raise UsageError(f"server {name!r} is inactive", "set active = on in its section")
+        return settings
+
     def places(self, name: str) -> Places:
         """Where a server keeps its things, for offline commands; what else is wrong is only warned of."""
         found, problems = places(name, self.config_file)

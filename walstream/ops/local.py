@@ -10,7 +10,7 @@ from walstream.settings.server import ServerSettings
 
 def stored_repository(settings: ServerSettings) -> Repository:
     """The server's repository as it is; ``RepositoryError`` when none was ever made."""
-    return repository_at(settings.repository, settings.name)
+    return repository_at(settings.repository, settings.name, settings.home)
 
 
 def wal_codec(settings: ServerSettings) -> Codec:

@@ -18,7 +18,13 @@ from catalog.filing import Filing
 from catalog.frames import Workers
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
-from catalog.repository import Repository, create_repository, open_repository, refuse_foreign
+from catalog.repository import (
+    Repository,
+    create_repository,
+    open_repository,
+    refuse_foreign,
+    refuse_vanished,
+)
 from catalog.repository_identity import RepositoryIdentity, read_identity
 from catalog.state import receiver_lock_path
 from walstream.connection import Connection
@@ -55,6 +61,7 @@ def ready_repository(repository: str, home: str, facts: ServerFacts) -> Reposito
 
     ``WrongServer`` when it belongs to another cluster, ``ForeignRepository`` when a directory is not ours.
     """
+    refuse_vanished(repository, home)
     identity = RepositoryIdentity(
         facts.system.system_identifier,
         facts.version // 10000,

@@ -91,7 +91,7 @@ def local_status(
     except WalstreamError as error:
         errors.append(error)
     try:
-        stored = stored_status(repository_at(root, name), home, timeline)
+        stored = stored_status(repository_at(root, name, home), home, timeline)
     except WalstreamError as error:
         errors.append(error)
     return ServerStatus(name=name, settings=settings, receiver=receiver, stored=stored, errors=tuple(errors))

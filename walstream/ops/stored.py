@@ -5,11 +5,16 @@ from __future__ import annotations
 from catalog import layout
 from catalog.errors import Absent, RepositoryError
 from catalog.lock import Lock
-from catalog.repository import Repository, open_repository
+from catalog.repository import Repository, open_repository, refuse_vanished
 
 
-def repository_at(root: str, name: str) -> Repository:
-    """The repository in a directory, called ``name``; ``RepositoryError`` when there is none."""
+def repository_at(root: str, name: str, home: str | None = None) -> Repository:
+    """The repository in a directory, called ``name``; ``RepositoryError`` when there is none.
+
+    ``StorageError`` when the server's ``home`` says that there was one.
+    """
+    if home is not None:
+        refuse_vanished(root, home)
     try:
         return open_repository(root)
     except Absent:
