@@ -21,18 +21,35 @@ _STATUS = struct.Struct(">cQQQq?")
 
 
 class WalData(NamedTuple):
-    """A stretch of WAL as it is on the server's disk, page headers included."""
+    """A stretch of WAL as it is on the server's disk, page headers included.
 
-    start: LSN
-    server_end: LSN
-    """What the server could send when it sent this: its flush position, or the end of a timeline."""
-    sent_at: float
+    The first three are as on the wire, because a commit that waits for us waits for these few lines, too.
+    """
+
+    raw_start: int
+    raw_server_end: int
+    raw_sent_at: int
     payload: memoryview
+
+    @property
+    def start(self) -> LSN:
+        """The position of the first byte."""
+        return LSN(self.raw_start)
 
     @property
     def end(self) -> LSN:
         """The position behind the payload."""
-        return self.start + len(self.payload)
+        return LSN(self.raw_start + len(self.payload))
+
+    @property
+    def server_end(self) -> LSN:
+        """What the server could send when it sent this: its flush position, or the end of a timeline."""
+        return LSN(self.raw_server_end)
+
+    @property
+    def sent_at(self) -> float:
+        """When, by the server's clock."""
+        return _from_wire(self.raw_sent_at)
 
 
 class Keepalive(NamedTuple):
@@ -49,7 +66,7 @@ def parse(message: bytes | memoryview) -> WalData | Keepalive:
     view = memoryview(message)
     if len(view) >= _WAL_DATA.size and view[0] == 0x77:
         _, start, end, sent = _WAL_DATA.unpack_from(view)
-        return WalData(LSN(start), LSN(end), _from_wire(sent), view[_WAL_DATA.size :])
+        return WalData(start, end, sent, view[_WAL_DATA.size :])
     if len(view) == 18 and view[0] == 0x6B:
         _, position, sent, reply = _KEEPALIVE.unpack_from(view)
         return Keepalive(LSN(position), _from_wire(sent), reply)

@@ -70,8 +70,7 @@ class PartialSegment:
         """Write at ``offset``; ``StreamRefused`` when different bytes are stored there."""
         if self._may_hold_data:
             self._compare(offset, data)
-        while data:
-            written = os.pwrite(self._fd, data, offset)
+        while (written := os.pwrite(self._fd, data, offset)) < len(data):
             offset += written
             data = data[written:]
 

@@ -47,10 +47,10 @@ class Session:
 
     def __init__(self, start: LSN, options: SessionOptions, now: float) -> None:
         self.start = start
-        self.received = start
+        self._received = start.value
         self.written = start
         self.flushed = start
-        self.server_end = start
+        self._server_end = start.value
         self._options = options
         self._reported: LSN | None = None
         self._last_sent = now
@@ -59,9 +59,19 @@ class Session:
         self._heard = False
         self._owed_since: float | None = None
         self._owed_position = start
-        self._unflushed: deque[tuple[LSN, float]] = deque()
+        self._unflushed: deque[tuple[int, float]] = deque()
         self.ceiling: LSN | None = None
         """No flushed position behind this is reported, so that no synchronous commit is released; 0/0: none."""
+
+    @property
+    def received(self) -> LSN:
+        """Behind the last byte that arrived."""
+        return LSN(self._received)
+
+    @property
+    def server_end(self) -> LSN:
+        """How far the server is known to be."""
+        return LSN(self._server_end)
 
     def receive(self, message: bytes | memoryview, now: float) -> WalData | None:
         """Take in one message; returns the WAL to be written, if it brought any."""
@@ -70,18 +80,18 @@ class Session:
         self._heard = True
         self._asked_server = False
         if isinstance(parsed, Keepalive):
-            self._note_server_end(parsed.position, now)
+            self._note_server_end(parsed.position.value, now)
             if parsed.reply_requested:
                 self._owed_position = self.received
                 self._owed_since = now if self._owed_since is None else self._owed_since
             return None
-        if parsed.start.value != self.received.value:
+        if parsed.raw_start != self._received:
             raise ProtocolError(
                 f"the server sent WAL from {parsed.start} where {self.received} was due",
                 "the connection is dropped and the stream is started again",
             )
-        self.received = end = parsed.end
-        self._note_server_end(max(parsed.server_end, end), now)
+        self._received = end = parsed.raw_start + len(parsed.payload)
+        self._note_server_end(max(parsed.raw_server_end, end), now)
         return parsed
 
     def not_listening(self, now: float) -> None:
@@ -90,9 +100,11 @@ class Session:
 
     def advance(self, written: LSN, flushed: LSN) -> None:
         """Note what the destination has written and synced."""
-        self.written = max(self.written, written)
-        self.flushed = max(self.flushed, min(flushed, self.written))
-        while self._unflushed and self._unflushed[0][0] <= self.flushed:
+        if written > self.written:
+            self.written = written
+        if flushed > self.flushed:
+            self.flushed = min(flushed, self.written)
+        while self._unflushed and self._unflushed[0][0] <= self.flushed.value:
             self._unflushed.popleft()
 
     def lag(self, now: float) -> float:
@@ -102,10 +114,10 @@ class Session:
         """
         return max(0.0, now - self._unflushed[0][1]) if self._unflushed else 0.0
 
-    def _note_server_end(self, position: LSN, now: float) -> None:
-        if position <= self.server_end:
+    def _note_server_end(self, position: int, now: float) -> None:
+        if position <= self._server_end:
             return
-        self.server_end = position
+        self._server_end = position
         samples = self._unflushed
         # A full list keeps its old moments, and so the lag stays true; new ones find room as the old are flushed.
         if len(samples) < LAG_SAMPLES and (not samples or now >= samples[-1][1] + LAG_RESOLUTION):
@@ -125,17 +137,11 @@ class Session:
         """
         if now >= self._given_up:
             raise ConnectionLost(f"the server has sent nothing for {now - self._last_heard:.0f} seconds")
-        ask = now >= self._to_be_asked and not self._asked_server
+        ask = not self._asked_server and now >= self._to_be_asked
         if not (ask or self._is_due(now)):
             return None
         self._asked_server = self._asked_server or ask
-        overdue = self.sync_wanted and not self._reply_must_wait(now)
-        # A server that shuts down waits until what it sent is flushed; of a position that is kept back it would
-        # never hear, and ask without end. Told of none it is content with the written one.
-        kept_back = self._owed_since is not None and self._reportable < min(self.flushed, self._owed_position)
-        if self._owed_since is not None and not self._reply_must_wait(now):
-            self._owed_since = None
-        unknown = (overdue and self._options.whole_segments) or (self.ceiling is not None and kept_back)
+        unknown = self._owed_since is not None and self._answers_unknown(now)
         return self._update(now, wall, ask, unknown=unknown)
 
     def final(self, now: float, wall: float) -> bytes:
@@ -176,12 +182,24 @@ class Session:
         interval = self._options.status_interval
         return bool(interval) and now >= self._last_sent + interval
 
+    def _answers_unknown(self, now: float) -> bool:
+        """Note that the server has its answer, unless that must wait; whether it is to name no flushed position."""
+        waits = self._reply_must_wait(now)
+        overdue = self.sync_wanted and not waits
+        if not waits:
+            self._owed_since = None
+        # A server that shuts down waits until what it sent is flushed; of a position that is kept back it would
+        # never hear, and ask without end. Told of none it is content with the written one.
+        kept_back = self._reportable < min(self.flushed, self._owed_position)
+        return (overdue and self._options.whole_segments) or (self.ceiling is not None and kept_back)
+
     @property
     def _moved(self) -> bool:
         """Whether there is a flushed position to report that was not, or none any more."""
         if self._reported is None:
             return False
-        return self._reportable > self._reported or self._reportable == UNKNOWN != self._reported
+        reportable = self._reportable
+        return reportable > self._reported or reportable == UNKNOWN != self._reported
 
     @property
     def _reportable(self) -> LSN:
@@ -198,7 +216,7 @@ class Session:
         self._last_sent = now
         first = self._reported is None  # an answer tells that the stream has begun
         self._reported = self._reportable
-        flushed = UNKNOWN if unknown else self._reportable
+        flushed = UNKNOWN if unknown else self._reported
         applied = flushed if self._options.report_applied else UNKNOWN
         written = self.written
         if self.ceiling is not None and flushed != UNKNOWN:

@@ -25,6 +25,7 @@ from catalog.walpage import PageChecker
 from walstream.blanks import Blanks
 from walstream.segment import PartialSegment
 
+_NOTHING = memoryview(b"")
 SLOW_SYNC = 0.02
 """Seconds. Behind a sync that took longer, the next one is the syncing thread's."""
 
@@ -98,13 +99,13 @@ class Spool:
         size = self._options.size.nbytes
         while data:
             offset = self._written.value % size
-            piece = data if len(data) <= size - offset else data[: size - offset]
+            room = size - offset
+            piece, data = (data, _NOTHING) if len(data) <= room else (data[:room], data[room:])
             try:
                 (self._current or self._open_segment()).write(offset, piece)
             except OSError as error:
                 raise failed("write", self._options.directory, error) from error
-            data = data[len(piece) :]
-            if offset + len(piece) == size:
+            if len(piece) == room:
                 self._hand_over(self._written + len(piece))
             else:
                 self._written += len(piece)

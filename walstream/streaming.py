@@ -119,29 +119,30 @@ class Streaming:
 
         A turn begins with what commits wait for, up to the report; everything else comes behind it.
         """
-        session, destination = self._session, self._destination
-        noted = destination.flushed
+        session, control = self._session, self._control
+        noted = self._destination.flushed
         self._look_around()
         self._report(time.monotonic())
+        count, ended = self._receive_some()
         while True:
-            self._control.wakeup.clear()  # what happens from here on is seen in this turn, or ends its sleep
-            count, ended = self._receive_some() if destination.has_room else (0, False)
-            idle = count < MESSAGES_PER_TURN
+            control.wakeup.clear()  # what happens from here on is seen in this turn, or ends its sleep
             if not ended:
                 now = time.monotonic()
-                self._sync_if_due(idle, now)
+                self._sync_if_due(count < MESSAGES_PER_TURN, now)
                 self._report(now)
             self._look_around()
-            if count and not self._control.streaming.is_set():
-                self._control.streaming.set()
+            if count and not control.streaming.is_set():
+                control.streaming.set()
             if ended:
                 return False
-            if self._control.stopping or self._reached_end():
+            if control.stopping or self._reached_end():
                 self._end()
                 return True
-            if idle and not (count and self._watch.is_synchronous):  # else there may be more
+            count, ended = self._receive_some()  # before sleeping: a poll does not see what TLS has taken in
+            if not (count or ended):
                 moved, noted = session.flushed != noted, session.flushed
                 self._sleep(moved)
+                count, ended = self._receive_some()
 
     def _look_around(self) -> None:
         """See what others did meanwhile, and let them see where we are."""
@@ -157,6 +158,8 @@ class Streaming:
 
         The first few messages that commits wait for are not held up by another look at the socket.
         """
+        if not self._destination.has_room:
+            return 0, False
         few = SMALL_BATCH if self._watch.is_synchronous else 0
         for count in range(MESSAGES_PER_TURN):
             try:
