@@ -146,7 +146,7 @@ def _write_identity(storage: LocalStorage, identity: RepositoryIdentity) -> None
 
 
 def refuse_foreign(root: str) -> None:
-    """``ForeignRepository`` unless the directory is absent or empty."""
+    """``ForeignRepository`` unless the directory is absent or empty, or was given an identity just now."""
     try:
         names = [name for name in os.listdir(root) if not durable.is_temporary(name)]
     except FileNotFoundError:
@@ -154,7 +154,7 @@ def refuse_foreign(root: str) -> None:
     except OSError as error:
         raise failed("list", root, error) from error
     strange = sorted(set(names) - _HARMLESS)
-    if strange:
+    if strange and layout.IDENTITY not in names:
         raise ForeignRepository(
             f"{root!r} is not empty and not a walstream repository (it holds {strange[0]!r})",
             "choose another walstream_home or server name; nothing was written",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 from catalog.lsn import LSN
@@ -16,7 +15,7 @@ class Control:
         self.wakeup = Wakeup()
         self.stopping = False
         self.end_position = end_position
-        self.streaming = threading.Event()
+        self.streaming = False
 
     def stop(self) -> None:
         """Ask for an orderly end; safe in a signal handler."""

@@ -77,9 +77,10 @@ class Receiver:
         """Ask ``run`` to return once everything before ``position`` is flushed."""
         self._control.stop_at(position)
 
-    def wait_until_streaming(self, timeout: float) -> bool:
-        """Wait until the first stream has begun, and the target knows of it; whether it has."""
-        return self._control.streaming.wait(timeout)
+    @property
+    def has_streamed(self) -> bool:
+        """Whether the first stream has begun, and the target knows of it."""
+        return self._control.streaming
 
     def run(self) -> None:
         """Receive until stopped, or until the end position is flushed.
@@ -142,7 +143,7 @@ class Receiver:
     def _may_try_again(self, error: WalstreamError) -> bool:
         if self._options.patient:
             return True
-        if isinstance(error, ServerRefused) and not self._control.streaming.is_set():
+        if isinstance(error, ServerRefused) and not self._control.streaming:
             # A slot may still be held for a connection of ours that the server has not yet given up.
             busy = error.sqlstate == OBJECT_IN_USE
             return busy and time.monotonic() - self._began < SLOT_PATIENCE

@@ -131,8 +131,8 @@ class Streaming:
                 self._sync_if_due(count < MESSAGES_PER_TURN, now)
                 self._report(now)
             self._look_around()
-            if count and not control.streaming.is_set():
-                control.streaming.set()
+            if count and not control.streaming:
+                control.streaming = True
             if ended:
                 return False
             if control.stopping or self._reached_end():

@@ -136,6 +136,19 @@ def test_a_directory_that_cannot_be_read_is_trouble_and_not_foreign(root, monkey
         refuse_foreign(str(root))
 
 
+def test_one_that_is_made_between_two_looks_is_taken(root, monkeypatch):
+    look = os.listdir
+
+    def made_meanwhile(path):
+        monkeypatch.undo()
+        create_repository(str(root), IDENTITY)
+        return look(path)
+
+    monkeypatch.setattr(os, "listdir", made_meanwhile)
+    mine = RepositoryIdentity(IDENTITY.system_identifier, 15, IDENTITY.wal_segment_size, b"x" * 16, "later")
+    assert create_repository(str(root), mine).identity == IDENTITY
+
+
 @pytest.mark.parametrize("calls", range(0, 24, 2))
 def test_making_one_that_was_interrupted_can_be_repeated(root, monkeypatch, calls):
     disk = Disk(monkeypatch)

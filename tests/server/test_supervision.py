@@ -244,6 +244,7 @@ def test_new_settings_reach_a_receiver_without_loss_and_without_its_locks_ever_b
         watcher.start()
         try:
             ours.cluster.load(rows=9000)
+            wait_until(lambda: ".lz4" in {path.suffix for path in ours.stored().values()})
             ours.configure({"main": {"compression": "gzip", "slot_name": "another"}})
             process.send_signal(signal.SIGHUP)
             wait_until(lambda: ours.streams("another"))

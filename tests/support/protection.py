@@ -234,12 +234,14 @@ def stop(process: subprocess.Popen[bytes], signum: int = signal.SIGTERM, timeout
 
 
 def listing(directory: Path, leave_out: tuple[str, ...] = ()) -> dict[str, int]:
-    """Every file below a directory with its size."""
-    return {
-        str(path.relative_to(directory)): path.stat().st_size
-        for path in sorted(directory.rglob("*"))
-        if path.is_file() and not set(leave_out) & set(path.relative_to(directory).parts)
-    }
+    """Every file below a directory with its size; one that vanishes meanwhile is left out."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        relative = path.relative_to(directory)
+        with contextlib.suppress(FileNotFoundError):
+            if path.is_file() and not set(leave_out) & set(relative.parts):
+                found[str(relative)] = path.stat().st_size
+    return found
 
 
 def decompressed(path: Path) -> bytes:

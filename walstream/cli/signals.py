@@ -10,6 +10,7 @@ from types import FrameType
 from catalog.errors import Interrupted
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN = 0.005
 
 
 @contextmanager
@@ -30,21 +31,38 @@ def calling(stop: Callable[[], None], renew: Callable[[], None]) -> Iterator[Non
 def raising() -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted``, so that whatever is half done is undone.
 
-    Only the first of them: a closed terminal sends two, and the undoing is to come to its end.
+    Only the first of them: a closed terminal sends two, and the undoing is to come to its end. Never between
+    the taking of a lock and the block that gives it back: whoever waits for the lock would wait for ever.
     """
-    asked = False
+    asked: str | None = None
+    raised = False
 
     def handler(signum: int, frame: FrameType | None) -> None:
-        nonlocal asked
-        if asked:
+        nonlocal asked, raised
+        if asked is None and signum != signal.SIGALRM:
+            asked = signal.Signals(signum).name
+        if raised or asked is None:
             return
-        asked = True
-        raise Interrupted(
-            f"stopped by {signal.Signals(signum).name}", "what was half done was undone; start again"
-        )
+        if _is_delicate(frame):
+            signal.setitimer(signal.ITIMER_REAL, _AGAIN)
+            return
+        raised = True
+        raise Interrupted(f"stopped by {asked}", "what was half done was undone; start again")
 
-    with _handled(handler, _ENDING):
-        yield
+    with _handled(handler, (*_ENDING, signal.SIGALRM)):
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _is_delicate(frame: FrameType | None) -> bool:
+    """Whether an exception would leave a lock of ``threading`` taken, or would be lost in a destructor."""
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "threading" or frame.f_code.co_name == "__del__":
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 
 from walstream.receiver import Receiver
 
-_LOOK = 0.05
+_LOOK = 0.01
 
 
 class Reception:
@@ -63,11 +64,9 @@ class Reception:
 
     def _wait_until_streaming(self) -> None:
         while self.is_running():
-            receiver = self._receiver
-            if receiver is None:
-                self._thread.join(_LOOK)
-            elif receiver.wait_until_streaming(_LOOK):
+            if self._receiver is not None and self._receiver.has_streamed:
                 return
+            time.sleep(_LOOK)  # what waits in threading itself cannot be interrupted
         self._raise_error()
 
     def _end(self) -> None:
