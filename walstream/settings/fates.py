@@ -58,7 +58,6 @@ _LATER = [
     *_later(GLOBAL, "metrics_listen"),
     *_later(SERVER, "model", *OFF),
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
-    *_later(BOTH, "archiver", *OFF),
     *_later(SERVER, "primary_conninfo restore_ssh_command"),
     *_later(BOTH, "staging_path prefetch_segments"),
     *_later(

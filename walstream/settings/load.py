@@ -187,6 +187,7 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         streaming_conninfo=streaming,
         wal_streaming_conninfo=get(options.WAL_STREAMING_CONNINFO) or streaming,
         streaming_archiver=get(options.STREAMING_ARCHIVER),
+        archiver=get(options.ARCHIVER),
         slot_name=get(options.SLOT_NAME),
         create_slot=get(options.CREATE_SLOT),
         report_applied=get(options.REPORT_APPLIED),

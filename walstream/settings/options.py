@@ -93,6 +93,7 @@ WAL_STREAMING_CONNINFO = _optional(
 )
 
 STREAMING_ARCHIVER = _set("streaming_archiver", BOTH, SWITCH, "on", "receive WAL by streaming")
+ARCHIVER = _set("archiver", BOTH, SWITCH, "off", "also accept WAL that an archive_command brings: put-wal")
 SLOT_NAME = _optional(
     "slot_name", BOTH, values.SLOT_NAME, "replication slot; without one the server may drop WAL"
 )

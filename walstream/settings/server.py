@@ -43,6 +43,7 @@ class ServerSettings:
     wal_streaming_conninfo: Conninfo
 
     streaming_archiver: bool
+    archiver: bool
     slot_name: str | None
     create_slot: str
     report_applied: bool
