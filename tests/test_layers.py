@@ -29,12 +29,13 @@ CONVERSATION = f"{POSITIONS} catalog.timeline walstream.commands walstream.messa
 NETWORK = f"{CONVERSATION} walstream.connection walstream.slots walstream.server"
 STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstream.session walstream.control
     walstream.standing"""
-RECEIVING = """catalog walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
-    walstream.continuity walstream.control walstream.delivered walstream.elsewhere walstream.facts
-    walstream.gap walstream.intake walstream.leftovers walstream.messages walstream.publisher
-    walstream.receiver walstream.receiving walstream.replication walstream.resume walstream.segment
-    walstream.server walstream.session walstream.slots walstream.spool walstream.standing
-    walstream.streaming walstream.synchronous walstream.wakeup"""
+RECEIVING = """catalog
+    walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
+    walstream.continuity walstream.control walstream.delivered walstream.elsewhere walstream.facts walstream.gap
+    walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
+    walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
+    walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
+    walstream.synchronous walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
