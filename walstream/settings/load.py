@@ -212,6 +212,10 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         retention_policy=get(options.RETENTION_POLICY),
         minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),
+        last_backup_maximum_age=get(options.LAST_BACKUP_MAXIMUM_AGE),
+        last_backup_minimum_size=get(options.LAST_BACKUP_MINIMUM_SIZE),
+        last_wal_maximum_age=get(options.LAST_WAL_MAXIMUM_AGE),
+        max_incoming_wals_queue=get(options.MAX_INCOMING_WALS_QUEUE),
         check_timeout=get(options.CHECK_TIMEOUT),
         not_needed=_not_needed(lookup.sections),
     )

@@ -188,6 +188,24 @@ RECOVERY_OPTIONS = _set(
     "get-wal",
     "a restored cluster fetches its WAL while it recovers",
 )
+LAST_BACKUP_MAXIMUM_AGE = _optional(
+    "last_backup_maximum_age", BOTH, values.AGE, "check fails when the newest backup is older"
+)
+LAST_BACKUP_MINIMUM_SIZE = _optional(
+    "last_backup_minimum_size",
+    BOTH,
+    size(1, 1 << 60),
+    "check fails when the newest backup is smaller",
+)
+LAST_WAL_MAXIMUM_AGE = _optional(
+    "last_wal_maximum_age", BOTH, values.AGE, "check fails when no WAL has come for so long"
+)
+MAX_INCOMING_WALS_QUEUE = _optional(
+    "max_incoming_wals_queue",
+    BOTH,
+    whole(0, 999999),
+    "check fails when more files of put-wal wait to be filed",
+)
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
 )

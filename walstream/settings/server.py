@@ -69,6 +69,10 @@ class ServerSettings:
     minimum_redundancy: int
 
     recovery_options: str
+    last_backup_maximum_age: float | None
+    last_backup_minimum_size: int | None
+    last_wal_maximum_age: float | None
+    max_incoming_wals_queue: int | None
     check_timeout: float
     not_needed: tuple[str, ...]
 
