@@ -209,6 +209,7 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         bandwidth_limit=get(options.BANDWIDTH_LIMIT),
         basebackup_retry_times=get(options.BASEBACKUP_RETRY_TIMES),
         basebackup_retry_sleep=get(options.BASEBACKUP_RETRY_SLEEP),
+        backup_schedule=get(options.BACKUP_SCHEDULE),
         retention_policy=get(options.RETENTION_POLICY),
         minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),

@@ -155,6 +155,12 @@ STREAMING_BACKUP_NAME = _set(
 )
 BACKUP_COMPRESSION = _set("backup_compression", BOTH, choice(*CODECS), "zstd", "codec of base backups")
 BACKUP_COMPRESSION_LEVEL = _optional("backup_compression_level", BOTH, values.LEVEL, "its level", _FAST)
+BACKUP_SCHEDULE = _optional(
+    "backup_schedule",
+    SERVER,
+    values.SCHEDULE,
+    "when 'walstream run' takes a backup: five fields as in a crontab",
+)
 IMMEDIATE_CHECKPOINT = _set(
     "immediate_checkpoint", BOTH, SWITCH, "off", "begin backups with a fast checkpoint"
 )

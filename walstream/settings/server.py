@@ -9,6 +9,7 @@ from catalog.errors import ConfigurationError
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo
 from walstream.settings.locate import unknown_server
+from walstream.settings.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,7 @@ class ServerSettings:
     basebackup_retry_times: int
     basebackup_retry_sleep: float
 
+    backup_schedule: Schedule | None
     retention_policy: RetentionPolicy | None
     minimum_redundancy: int
 
