@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from catalog.errors import HookFailed
@@ -135,6 +135,10 @@ def _kill_group(script: subprocess.Popen[bytes]) -> None:
     except (ProcessLookupError, PermissionError):
         pass
     script.wait()
+    for pipe in (script.stdin, script.stdout):
+        if pipe is not None:
+            with suppress(OSError):
+                pipe.close()
 
 
 def hooked(put: Put, hooks: Hooks) -> Put:

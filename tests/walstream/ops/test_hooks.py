@@ -1,8 +1,8 @@
 """Scripts of the operator: what they are told, what their failure means, and that none runs for ever."""
 
 import json
-import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +12,13 @@ from walstream.ops.hooks import ARCHIVE, BACKUP, DELETE, Hooks, hooked
 
 def hooks(timeout=30.0, **scripts):
     return Hooks("main", scripts, timeout, "/etc/walstream.conf")
+
+
+def is_running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_a_script_is_told_by_environment_and_standard_input(tmp_path):
@@ -64,7 +71,7 @@ def test_one_that_takes_too_long_is_killed_with_all_that_it_started(tmp_path):
         ours.before(BACKUP, {})
     pid = int((tmp_path / "pid").read_text())
     give_up = time.monotonic() + 30
-    while os.path.exists(f"/proc/{pid}") and "Z" not in open(f"/proc/{pid}/stat").read().split()[2]:
+    while is_running(pid):
         assert time.monotonic() < give_up
         time.sleep(0.01)
 
