@@ -46,6 +46,8 @@ class RestoreCall:
     backup_id: str
     partial: bool = True
     standby: bool = False
+    identity_file: str | None = None
+    identity_command: str | None = None
 
 
 def restore_command(call: RestoreCall) -> str:
@@ -65,6 +67,10 @@ def restore_command(call: RestoreCall) -> str:
         words += ["--partial"]
     if call.home != call.repository:
         words += ["--home", call.home]
+    if call.identity_file is not None:
+        words += ["--identity-file", call.identity_file]
+    if call.identity_command is not None:
+        words += ["--identity-command", call.identity_command]
     words.append(call.repository)
     quoted = " ".join(shlex.quote(word) for word in words).replace("%", "%%")
     trouble = 1 if call.standby else 255

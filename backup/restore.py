@@ -24,14 +24,13 @@ from backup.recovery_conf import RestoreCall
 from backup.tar import TarParser
 from backup.tree import Tree, sync_tree
 from catalog import layout
-from catalog.codec import decoder, split_suffix
 from catalog.errors import Absent, Corrupt, DestinationRefused
 from catalog.local_storage import failed
 from catalog.pitr import RecoveryPlan
 from catalog.record import Archive
 from catalog.relay import Relay
 from catalog.repository import Repository
-from catalog.sink import PIECE, MeasuredReader, Reader
+from catalog.sink import PIECE, Reader
 
 TABLESPACE_MAP = "tablespace_map"
 PG_CONTROL = "global/pg_control"
@@ -258,6 +257,8 @@ class _Restore:
             backup_id=self._record.id,
             partial=self._options.partial_wal,
             standby=self._options.standby_mode,
+            identity_file=self._repository.identities.file,
+            identity_command=self._repository.identities.command,
         )
 
     def _own(self, path: str) -> None:
@@ -279,15 +280,13 @@ class _Checked:
 
     def __init__(self, repository: Repository, backup_id: str, archive: Archive) -> None:
         try:
-            stored = repository.backups.stored(backup_id, archive.file)
+            self._measured, self._reader = repository.backups.body(backup_id, archive.file)
         except Absent:
             raise Corrupt(
                 f"{archive.file!r} of backup {backup_id} is missing", "restore another backup"
             ) from None
         self._archive = archive
         self._backup_id = backup_id
-        self._measured = MeasuredReader(stored)
-        self._reader = decoder(self._measured, split_suffix(archive.file)[1])
 
     def __enter__(self) -> Reader:
         return self._reader

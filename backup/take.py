@@ -28,7 +28,6 @@ from walstream import commands
 from walstream.connection import COPY_OUT, ROWS, Connection, Result
 
 CHECKSUM_FAILURE = "XX001"
-NO_ENCRYPTION = Encryption("none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +124,7 @@ class _Taking:
             copy_seconds=round(time.monotonic() - began, 3),
             cluster_size=sum(archive.raw_size for archive in archives),
             compression=Compression(self._options.codec.name, self._options.codec.level),
-            encryption=NO_ENCRYPTION,
+            encryption=_encryption(self._options.codec),
             checksum_errors=errors,
             tablespaces=tuple(self._tablespace(space) for space in spaces if space.oid is not None),
             archives=archives,
@@ -197,6 +196,10 @@ class _Taking:
         oid = space.oid or 0
         names = self._options.tablespace_names or {}
         return Tablespace(oid, names.get(oid, str(oid)), space.location)
+
+
+def _encryption(codec: Codec) -> Encryption:
+    return Encryption("age" if codec.recipients else "none", codec.recipients)
 
 
 def _space(row: commands.Row) -> Space:

@@ -18,7 +18,6 @@ from backup.manifest import ManifestReader
 from backup.observed import Observed
 from backup.tar import TarParser
 from backup.verify_segments import SegmentCheck, check_segments
-from catalog.codec import decoder, split_suffix
 from catalog.coverage import Holdings
 from catalog.errors import Absent, Corrupt, Malformed, StorageError, WalstreamError
 from catalog.marks import VerifiedMark
@@ -208,8 +207,7 @@ class _Verification:
         return message is None
 
     def _open(self, archive: Archive) -> tuple[MeasuredReader, Reader]:
-        measured = MeasuredReader(self._repository.backups.stored(self._record.id, archive.file))
-        return measured, decoder(measured, split_suffix(archive.file)[1])
+        return self._repository.backups.body(self._record.id, archive.file)
 
     def _pieces(self, reader: Reader) -> Iterable[bytes]:
         while piece := reader.read(4 * PIECE):

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import stat
 
+from catalog.age.header import read_header
 from catalog.errors import IdentityError, Malformed, StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
+    from catalog.age.header import Header
     from catalog.age.keys import Identity
     from catalog.sink import Reader
 
@@ -25,50 +27,76 @@ _FILE_MODE = 0o600
 
 
 class Identities:
-    """The identities in ``files``, and those that ``command`` prints; without either there are none.
+    """The identities in a ``file``, and those that a ``command`` prints; without either there are none.
 
     ``ask`` is called with a prompt for the passphrase of a file that is locked with one.
     """
 
-    __slots__ = ("_ask", "_command", "_files", "_found")
+    __slots__ = ("_ask", "_found", "command", "file")
 
     def __init__(
-        self,
-        files: Sequence[str] = (),
-        command: str | None = None,
-        ask: Callable[[str], str] | None = None,
+        self, file: str | None = None, command: str | None = None, ask: Callable[[str], str] | None = None
     ) -> None:
-        self._files = tuple(files)
-        self._command = command
+        self.file = file
+        self.command = command
         self._ask = ask
         self._found: tuple[Identity, ...] | None = None
 
     def __bool__(self) -> bool:
         """Whether there is anywhere to look for them."""
-        return bool(self._files or self._command)
+        return bool(self.file or self.command)
 
     def all(self) -> tuple[Identity, ...]:
         """All of them, looked for once; ``IdentityError`` when one cannot be had."""
         if self._found is None:
             found: list[Identity] = []
-            for path in self._files:
-                found += read_identities(path, self._ask)
-            if self._command:
-                found += identities_of_command(self._command)
+            if self.file:
+                found += read_identities(self.file, self._ask)
+            if self.command:
+                found += identities_of_command(self.command)
             self._found = tuple(found)
         return self._found
 
-    def open(self, reader: Reader, what: str) -> Reader:
-        """What ``reader``, an age file called ``what``, holds; closing that closes ``reader``."""
+    def file_key(self, header: Header, what: str) -> bytes:
+        """The key of the age file ``what``, which has this header; ``IdentityError`` when none of them opens it."""
         # Not at the top: get-wal of what is not encrypted does without cryptography.
-        from catalog.age.file import open_encrypted
+        from catalog.age.keys import unwrap
 
         if not self:
             raise IdentityError(f"{what} is encrypted, and no identity was given", _GIVE)
         try:
-            return open_encrypted(reader, self.all())
+            return unwrap(header, self.all())
         except IdentityError as error:
             raise IdentityError(f"{what}: {error}", error.hint) from None
+
+
+def decrypted(file_key: bytes, reader: Reader) -> Reader:
+    """What is encrypted with this key in ``reader``, which is behind the header; closing that closes ``reader``."""
+    # Not at the top: who only looks whether a file is there needs no cryptography.
+    from catalog.age.payload import DecryptingReader
+
+    return DecryptingReader(file_key, reader)
+
+
+class EncryptedReader:
+    """What an age file holds; the identity that opens it is looked for when it is read first."""
+
+    __slots__ = ("_identities", "_open", "_reader", "_what")
+
+    def __init__(self, reader: Reader, identities: Identities | None, what: str) -> None:
+        self._reader = reader
+        self._identities = identities or Identities()
+        self._what = what
+        self._open: Reader | None = None
+
+    def read(self, n: int, /) -> bytes:
+        if self._open is None:
+            header, rest = read_header(self._reader)
+            self._open = decrypted(self._identities.file_key(header, self._what), rest)
+        return self._open.read(n)
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 def read_identities(path: str, ask: Callable[[str], str] | None = None) -> list[Identity]:

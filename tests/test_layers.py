@@ -20,7 +20,8 @@ BYTES = "catalog.sink"
 DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
 RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
-CODECS = f"{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay"
+CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay catalog.age
+    catalog.identity"""
 STORES = f"{ERRORS} {BYTES} catalog.durable catalog.storage catalog.local_storage"
 SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.marks"
 
@@ -92,7 +93,8 @@ ROWS = {
     "catalog.wal": SHELVES,
     "catalog.backups": SHELVES,
     "catalog.comparison": f"{BYTES} catalog.walpage",
-    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison",
+    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.fingerprint",
+    "catalog.fingerprint": f"{ERRORS} {BYTES} catalog.age catalog.comparison catalog.walpage",
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DestinationRefused,
         ForeignRepository,
         HookFailed,
+        IdentityError,
         Interrupted,
         Malformed,
         ProtocolError,
@@ -76,6 +77,7 @@ __all__ = [
     "DestinationRefused",
     "ForeignRepository",
     "HookFailed",
+    "IdentityError",
     "Interrupted",
     "ListedBackup",
     "Malformed",
@@ -119,9 +121,9 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository HookFailed Interrupted Malformed ProtocolError RepositoryError
-        ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable UsageError WalstreamError
-        WrongServer
+        DestinationRefused ForeignRepository HookFailed IdentityError Interrupted Malformed ProtocolError
+        RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
+        UsageError WalstreamError WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",
     "catalog.record": "BackupRecord",

@@ -15,7 +15,7 @@ from io import BytesIO
 
 from catalog import durable, layout
 from catalog.coverage import missing, names
-from catalog.errors import Malformed, SpoolFull, StorageError, StreamRefused
+from catalog.errors import IdentityError, Malformed, SpoolFull, StorageError, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.incoming import Incoming, Put
@@ -117,6 +117,9 @@ class Intake:
         name = before.name(size) if before.number >= 0 else ""
         try:
             found = self._leftovers.last_page(name) if name else None
+        except IdentityError:
+            log.debug("it cannot be seen whether the server continues %s: it is encrypted", name)
+            return None
         except (Malformed, StorageError) as damage:
             log.error("it cannot be seen whether the server continues %s: %s", name, damage)
             return None

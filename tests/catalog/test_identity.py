@@ -6,12 +6,18 @@ import os
 import stat
 
 import pytest
-from support.age import OTHERS, OURS, decrypt, encrypt, tool
+from support.age import OTHERS, OURS, decrypt, encrypt, lock, tool
 from support.streams import Given, drain
 
 from catalog.age.keys import Recipient
 from catalog.errors import IdentityError, StorageError
-from catalog.identity import Identities, identities_of_command, read_identities, write_identity
+from catalog.identity import (
+    EncryptedReader,
+    Identities,
+    identities_of_command,
+    read_identities,
+    write_identity,
+)
 
 SECRETS = [OURS.secret_text(), OTHERS.secret_text()]
 
@@ -85,8 +91,7 @@ def test_a_file_that_is_not_there_or_a_directory_is_refused(tmp_path):
 
 
 def test_a_file_locked_with_a_passphrase_asks_for_it(tmp_path):
-    pyrage = pytest.importorskip("pyrage", reason="NOT TESTED WITH LOCKED FILES: pyrage is not installed")
-    path = identity_file(tmp_path, pyrage.passphrase.encrypt(SECRETS[0].encode(), "horse"))
+    path = identity_file(tmp_path, lock(SECRETS[0].encode(), "horse"))
     asked = []
     assert read_identities(path, lambda prompt: asked.append(prompt) or "horse")
     assert path in asked[0]
@@ -126,13 +131,17 @@ def test_a_command_that_does_not_end_is_killed_with_what_it_started(tmp_path):
     refused(identities_of_command, "sh -c 'sleep 600 & sleep 600'", 0.2, words="longer than 0.2 seconds")
 
 
+def opened(identities):
+    return drain(EncryptedReader(Given(encrypt(b"content")), identities, "'x.age'"))
+
+
 def test_identities_are_looked_for_once_and_only_when_needed(tmp_path):
     count = tmp_path / "count"
     path = identity_file(tmp_path, SECRETS[0])
     identities = Identities(command=f"sh -c 'echo x >> {count}; cat {path}'")
     assert not count.exists()
     for _ in range(2):
-        assert drain(identities.open(Given(encrypt(b"content")), "'x.age'")) == b"content"
+        assert opened(identities) == b"content"
     assert count.read_text() == "x\n"
 
 
@@ -140,21 +149,14 @@ def test_identities_of_files_and_of_a_command_all_count(tmp_path):
     path = identity_file(tmp_path, SECRETS[0])
     (tmp_path / "second").mkdir()
     other = identity_file(tmp_path / "second", SECRETS[1])
-    assert len(Identities([path], f"cat {other}").all()) == 2
+    assert len(Identities(path, f"cat {other}").all()) == 2
 
 
 def test_without_an_identity_it_is_said_what_needs_one(tmp_path):
-    said = refused(
-        Identities().open,
-        Given(encrypt(b"content")),
-        "'base.tar.zst.age'",
-        words="'base.tar.zst.age' is encrypted",
-    )
+    said = refused(opened, Identities(), words="'x.age' is encrypted, and no identity")
     assert "--identity-file" in said and "encryption_identity_command" in said
     path = identity_file(tmp_path, SECRETS[1])
-    refused(
-        Identities([path]).open, Given(encrypt(b"content")), "'x.age'", words="'x.age': .*does not open it"
-    )
+    refused(opened, Identities(path), words="'x.age': .*does not open it")
 
 
 def test_a_new_identity_is_for_its_owner_alone_and_works(tmp_path):

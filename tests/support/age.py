@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import re
 import shutil
 import subprocess
@@ -12,10 +13,17 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hmac import HMAC
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from support.streams import Given, Kept, drain
 
 from catalog.age.file import encrypted, open_encrypted
+from catalog.age.header import Stanza, sealed_part, to_base64, with_mac
 from catalog.age.keys import Identity, Recipient
+from catalog.age.payload import EncryptingSink
 
 VECTORS = Path(__file__).resolve().parents[1] / "vectors" / "node_modules" / "cctv-age" / "index.js"
 NO_VECTORS = "the public test vectors are not installed: 'make test-servers' brings them, from npm"
@@ -38,6 +46,23 @@ def encrypt(data: bytes, *recipients: Recipient, cut: int = 1 << 30, extra=()) -
 def decrypt(stored: bytes, *openers, n: int = 1 << 20, most: int = 1 << 30) -> bytes:
     """What is in an age file; with the key of OURS unless others are given."""
     return drain(open_encrypted(Given(stored, most), openers or [OURS]), n)
+
+
+def lock(data: bytes, passphrase: str, work: int = 4) -> bytes:
+    """An age file that a passphrase opens, quickly; walstream itself writes none."""
+    file_key, salt = os.urandom(16), os.urandom(16)
+    kdf = Scrypt(salt=b"age-encryption.org/v1/scrypt" + salt, length=32, n=1 << work, r=8, p=1)
+    body = ChaCha20Poly1305(kdf.derive(passphrase.encode())).encrypt(bytes(12), file_key, None)
+    stanza = Stanza(["scrypt", to_base64(salt).decode(), str(work)], body)
+    sealed = sealed_part([stanza])
+    mac = HMAC(HKDF(SHA256(), 32, b"", b"header").derive(file_key), SHA256())
+    mac.update(sealed)
+    kept = Kept()
+    kept.write(with_mac(sealed, mac.finalize()))
+    sink = EncryptingSink(file_key, kept)
+    sink.write(data)
+    sink.finish()
+    return kept.content
 
 
 def tool(name: str, *arguments: str, given: bytes = b"") -> bytes:

@@ -10,6 +10,7 @@ from catalog import layout
 from catalog.errors import UsageError
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
+from walstream.cli.light import add_identity_arguments, chosen_identities
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.hooks import RECOVERY
@@ -51,12 +52,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
     )
+    add_identity_arguments(parser)
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and end")
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     places = context.places(arguments.server)
     repository = repository_at(places.repository, places.name)
+    identities = chosen_identities(arguments.identity_file, arguments.identity_command, places)
+    if identities is not None:
+        repository = repository.with_identities(identities)
     request = RestoreRequest(
         backup=arguments.backup,
         destination=arguments.destination,

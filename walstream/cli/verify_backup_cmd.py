@@ -11,6 +11,7 @@ from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.survey import survey
 from walstream.cli.context import Context
+from walstream.cli.light import add_identity_arguments, chosen_identities
 from walstream.cli.units import duration, size
 from walstream.ops.stored import repository_at
 
@@ -20,12 +21,18 @@ EXAMPLE = "walstream verify-backup main latest"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a name, or the path of a repository")
     parser.add_argument("backup", metavar="ID", help="an id, a name, latest, oldest or latest-full")
+    add_identity_arguments(parser)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     """Verify the backup; ``Corrupt`` when there are problems, which are shown one by one."""
     places, output = context.places(arguments.server), context.output
     repository = repository_at(places.repository, places.name)
+    identities = chosen_identities(
+        arguments.identity_file, arguments.identity_command, places, context.ask_secret
+    )
+    if identities is not None:
+        repository = repository.with_identities(identities)
     found = survey(repository)
     record = found.require_record(arguments.backup)
     with output.progress(f"verifying {record.id}") as progress:

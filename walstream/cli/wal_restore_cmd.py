@@ -13,11 +13,11 @@ import os
 import time
 
 from backup.fetch import WalSource, deliver_wal
-from catalog.errors import Absent, StorageError, UsageError, WalstreamError
+from catalog.errors import Absent, IdentityError, StorageError, UsageError, WalstreamError
 from catalog.timeline import Path
 from catalog.walname import HISTORY, SEGMENT, Segment, kind_of, timeline_in
 from walstream.cli import say
-from walstream.cli.light import parse
+from walstream.cli.light import IDENTITY_VALUES, add_identity_arguments, identities_of, parse
 from walstream.settings.locate import places
 
 TYPE_CHECKING = False
@@ -42,6 +42,7 @@ _VALUES = {
     "--backup": "backup",
     "--home": "home",
     "--wait": "wait",
+    **IDENTITY_VALUES,
 }
 
 
@@ -64,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"how long to wait out trouble with needed WAL (default {PATIENCE:.0f})",
     )
+    add_identity_arguments(parser)
     parser.add_argument("--absent-code", metavar="N", help="exit code for a file that is absent (default 1)")
 
 
@@ -80,6 +82,7 @@ def light_main(arguments: list[str]) -> int:
         given.values.get("home", found.home),
         partial="partial" in given.flags,
         backup_id=given.values.get("backup"),
+        identities=identities_of(given, found),
     )
     wanted = Wanted(name, given.values.get("path"), given.values.get("until"))
     patience = _number(given.values.get("wait", str(round(PATIENCE))), "--wait")
@@ -165,6 +168,8 @@ def _deliver(source: WalSource, wanted: Wanted, destination: str, patience: floa
 
 
 def _may_pass(trouble: WalstreamError, wanted: Wanted, source: WalSource) -> bool:
+    if isinstance(trouble, IdentityError):
+        return False  # somebody has to do something
     return wanted.is_needed(source) if isinstance(trouble, Absent) else True
 
 

@@ -19,6 +19,7 @@ from catalog.errors import DestinationRefused, Malformed, RepositoryError, Targe
 from catalog.inventory import Inventory
 from catalog.lookup import find_backup
 from catalog.pitr import AUTO, RecoveryPlan, plan
+from catalog.record import BackupRecord
 from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
@@ -79,8 +80,32 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         partial_wal=partial,
         standby_mode=request.standby_mode,
     )
+    _require_identity(repository, found.backup, owner)
     room = check_room(found, options)
     return PlannedRestore(repository, found, options, room)
+
+
+def _require_identity(repository: Repository, backup: BackupRecord, owner: tuple[int, int] | None) -> None:
+    """Refuse what could not be decrypted, now or, when the restored server fetches its WAL, later."""
+    if backup.encryption.method == "none":
+        return
+    for archive in backup.archives:
+        for reader in repository.backups.body(backup.id, archive.file)[1:]:
+            reader.close()
+    path = repository.identities.file
+    if path is None:
+        return
+    if not os.path.isfile(path):
+        raise UsageError(
+            f"the identity in {path!r} can be read only once, and the restored server needs it again",
+            "put it into a file, or say how to get it with --identity-command",
+        )
+    uid = os.stat(path).st_uid
+    if owner is not None and owner[0] not in (0, uid):
+        raise DestinationRefused(
+            f"the user with id {owner[0]} cannot read {path!r}, so the restored server could not decrypt its WAL",
+            f"give a copy that belongs to that user (mode 0600) as --identity-file; this one belongs to id {uid}",
+        )
 
 
 def _is_failed(repository: Repository, backup_id: str) -> bool:

@@ -50,7 +50,6 @@ def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]
 
 
 _LATER = [
-    *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
     *_later(GLOBAL, "metrics_listen"),
     *_later(SERVER, "model", *OFF),
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
@@ -67,7 +66,7 @@ _SNAPSHOTS = "snapshots are not taken; use backup_method = postgres"
 _PASSIVE = "there are no passive servers; copy the repository, whose files never change"
 _CUSTOM = "use 'compression', with one of none, gzip, lz4, zstd"
 _IN_PLACE = "incremental backups are laid down in place at restore; remove the line"
-_GPG = "gpg is not used, and encryption is not supported yet"
+_GPG = "gpg is not used; see encryption = age and encryption_recipients"
 _THREADS = "compression uses the threads that it needs; remove the line"
 
 _OPTIONS_OF_BACKUPS = (

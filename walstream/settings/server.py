@@ -30,6 +30,7 @@ class ServerSettings:
 
     ``repository`` and ``home`` are the server's own directories. ``not_needed`` names the options
     that are accepted because they change nothing. ``scripts`` has shell commands by name: ``pre_backup``.
+    Without ``encryption_recipients`` nothing is encrypted.
     """
 
     name: str
@@ -67,6 +68,9 @@ class ServerSettings:
     basebackup_retry_sleep: float
 
     backup_schedule: Schedule | None
+    encryption_recipients: tuple[str, ...]
+    encryption_identity_file: str | None
+    encryption_identity_command: str | None
     retention_policy: RetentionPolicy | None
     minimum_redundancy: int
 

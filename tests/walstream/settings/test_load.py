@@ -75,7 +75,6 @@ def test_a_wrong_conninfo_is_not_repeated_in_the_message(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "encryption = age",
         "model = true", "cluster = other", "repository = s3://bucket",
         "recovery_options = no-get-wal",
         "primary_conninfo = host=a",
