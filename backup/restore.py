@@ -157,7 +157,7 @@ class _Restore:
         )
 
     def _check_archives(self) -> None:
-        stored = self._repository.backups.sizes(self._record.id)
+        stored = self._repository.backups.measured_sizes(self._record.id)
         for archive in (*self._record.archives, self._record.manifest):
             if stored.get(archive.file) != archive.stored_size:
                 raise Corrupt(

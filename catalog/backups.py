@@ -128,16 +128,6 @@ class BackupShelf:
             stored.close()
             raise
 
-    def header_size(self, backup_id: str, file: str) -> int:
-        """How many bytes of a file of a backup its record does not measure: those of an age header."""
-        if not file.endswith(ENCRYPTED):
-            return 0
-        stored = self.stored(backup_id, file)
-        try:
-            return read_header(stored)[0].size
-        finally:
-            stored.close()
-
     def wal_writer(self, backup_id: str, name: str, codec: Codec) -> Sink:
         """A sink for the beginning of a backup's last segment, as it is to be stored."""
         return self._storage.write(layout.backup_wal_key(backup_id, name, codec.suffix))
@@ -163,6 +153,21 @@ class BackupShelf:
     def sizes(self, backup_id: str) -> dict[str, int]:
         """The stored size in bytes of each file of a backup."""
         return dict(self._storage.sizes(layout.backup_directory(backup_id)))
+
+    def measured_sizes(self, backup_id: str) -> dict[str, int]:
+        """The size in bytes of each file of a backup as its record has it: of an encrypted one without its header.
+
+        ``Corrupt`` when a header cannot be read.
+        """
+        sizes = self.sizes(backup_id)
+        for file in sizes:
+            if file.endswith(ENCRYPTED):
+                stored = self.stored(backup_id, file)
+                try:
+                    sizes[file] -= read_header(stored)[0].size
+                finally:
+                    stored.close()
+        return sizes
 
     def commit(self, record: BackupRecord) -> None:
         """Make the backup exist; everything it names is durable already. ``Conflict`` if it does."""

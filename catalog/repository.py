@@ -251,14 +251,13 @@ def _damage(repository: Repository, record: BackupRecord) -> str | None:
         verified = None  # what was found out before is lost; the files are still there
     if verified is not None and verified.problems:
         return f"verify-backup found on {verified.at:%Y-%m-%d}: {verified.problems[0]}"
-    sizes = repository.backups.sizes(record.id)
+    try:
+        sizes = repository.backups.measured_sizes(record.id)
+    except (Corrupt, Absent) as error:
+        return str(error)
     for archive in (*record.archives, record.manifest):
         if archive.file not in sizes:
             return f"{archive.file!r} is missing"
-        try:
-            size = sizes[archive.file] - repository.backups.header_size(record.id, archive.file)
-        except (Corrupt, Absent) as error:
-            return f"{archive.file!r}: {error}"
-        if size != archive.stored_size:
-            return f"{archive.file!r} has {size} bytes instead of {archive.stored_size}"
+        if sizes[archive.file] != archive.stored_size:
+            return f"{archive.file!r} has {sizes[archive.file]} bytes instead of {archive.stored_size}"
     return None

@@ -19,8 +19,8 @@ def recipient_bytes(text: str) -> bytes:
     if text.upper().startswith("AGE-SECRET-KEY-"):
         raise Malformed(
             "this is an identity, which is secret, and not a recipient",
-            "name its recipient (age1...), which 'age-keygen -y FILE' prints, and remove the identity from here: "
-            "whoever reads it can read the backups",
+            "name its recipient (age1...), which 'walstream keygen -y FILE' prints; and remove the identity from "
+            "here, because whoever reads it can read the backups",
         )
     if text.startswith("ssh-"):
         raise Malformed(f"SSH keys cannot be recipients: {text!r}", _MAKE)
@@ -56,7 +56,7 @@ def identity_bytes(text: str) -> bytes:
     return secret
 
 
-_COPY = "copy it anew: it begins with age1, and 'walstream keygen' or 'age-keygen -y' prints it"
+_COPY = "copy it anew: it begins with age1, and 'walstream keygen -y FILE' prints it"
 _MAKE = "walstream encrypts for X25519 recipients (age1...); 'walstream keygen' makes one"
 _FIND = "an identity begins with AGE-SECRET-KEY-1, and is what 'walstream keygen' or 'age-keygen' wrote"
 _KINDS = "walstream opens files with X25519 identities (AGE-SECRET-KEY-1...); 'age -d' may know this kind"

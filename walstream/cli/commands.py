@@ -40,6 +40,7 @@ COMMANDS = (
     Command("put-wal", PROTECT, "take in one WAL file, as an archive_command"),
     Command("archive-wal", PROTECT, "file WAL that waits, while no receiver runs"),
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
+    Command("keygen", PROTECT, "make an identity to encrypt for, and print its recipient"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
     Command("restore", RECOVER, "bring a cluster back, to the newest or a chosen moment", "recover"),

@@ -1,0 +1,134 @@
+"""A backup host that cannot read what it stores: nothing of it shows, and every recipient can restore all of it."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from support.age import OTHERS, OURS, tool
+from support.clusters import Cluster, fingerprint
+from support.protection import verified_by_postgres
+
+from catalog.age.keys import Identity
+
+SECRET = "the account of Ada Lovelace"
+
+
+@pytest.fixture
+def identities(cluster_directory):
+    """Files with an identity each: ours and theirs, for whom is encrypted, and a stranger's."""
+    files = {}
+    for name, identity in (("ours", OURS), ("theirs", OTHERS), ("stranger's", Identity.new())):
+        files[name] = os.path.join(cluster_directory, f"{name} identity")
+        with open(os.open(files[name], os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write(identity.secret_text() + "\n")
+    return files
+
+
+@pytest.fixture
+def origin(cluster_factory):
+    cluster = cluster_factory()
+    cluster.sql("CREATE TABLE secrets (id int, body text)")
+    cluster.sql(f"INSERT INTO secrets SELECT i, '{SECRET} ' || i FROM generate_series(1, 5000) i")
+    return cluster
+
+
+def protected(protect, origin, **options):
+    """Backed up while it is received, some WAL behind it, and stopped."""
+    recipients = f"{OURS.recipient}, {OTHERS.recipient}"
+    protection = protect(origin, encryption="age", encryption_recipients=recipients, **options)
+    with protection.receiving():
+        protection.backup()
+        origin.sql(f"INSERT INTO secrets SELECT i, '{SECRET} ' || i FROM generate_series(1, 3000) i")
+        origin.sql("SELECT pg_switch_wal()")
+        origin.sql("INSERT INTO secrets VALUES (0, 'the last one')")
+        protection.content = fingerprint(origin)
+        origin.stop()
+    return protection
+
+
+def stored_files(protection):
+    home = protection.home()
+    return [path for place in ("base", "wals") for path in (home / place).rglob("*") if path.is_file()]
+
+
+def test_nothing_of_the_content_shows_and_the_rest_stays_clear(protect, origin):
+    protection = protected(protect, origin, compression="none", backup_compression="none")
+    files = stored_files(protection)
+    assert not [str(path) for path in files if SECRET.encode() in path.read_bytes()]
+    clear = {path.name for path in files if path.suffix != ".age"}
+    assert clear == {"record.json", "backup_manifest"}
+    config = (protection.place / "walstream.conf").read_text()
+    assert "SECRET" not in config and "identity" not in config
+
+
+def test_without_an_identity_all_works_that_need_not_read(protect, origin):
+    protection = protected(protect, origin, retention_policy="REDUNDANCY 1")
+    (backup,) = protection.facts("list-backups", "main")
+    assert backup["status"] == "DONE"
+    shown = protection.facts("show-backup", "main", "latest")["base_backup_information"]
+    assert shown["encryption"] == "age"
+    assert shown["encryption_recipients"] == [str(OURS.recipient), str(OTHERS.recipient)]
+    # The receiver starts again and goes on behind what it cannot read.
+    origin.start()
+    with protection.receiving():
+        origin.sql("INSERT INTO secrets VALUES (1, 'behind')")
+        protection.catch_up()
+        protection.backup()
+        origin.stop()
+    protection.run("expire", "main")
+    assert len(protection.facts("list-backups", "main")) == 1
+    destination = protection.place / "data"
+    destination.mkdir(mode=0o700)
+    for command in (["restore", "main", "auto", str(destination)], ["verify-backup", "main", "latest"]):
+        said = protection.refusal(*command)
+        assert "is encrypted, and no identity was given" in said and "--identity-file" in said
+    assert list(destination.iterdir()) == []
+
+
+@pytest.mark.parametrize("whose", ["ours", "theirs"])
+def test_every_recipient_restores_all_of_it(protect, origin, cluster_factory, identities, whose):
+    protection = protected(protect, origin)
+    key = identities[whose]
+    assert protection.facts("verify-backup", "main", "latest", "--identity-file", key)["verified"]
+    said = protection.refusal("verify-backup", "main", "latest", "--identity-file", identities["stranger's"])
+    assert "does not open it" in said
+    destination = protection.place / "restored o'data"
+    protection.restore(destination, "auto", str(destination), "--identity-file", key)
+    restored = Cluster(origin.version, str(destination))
+    try:
+        verified_by_postgres(restored)
+        restored.start()
+        assert restored.wait_for_recovery() == "ended"
+        assert fingerprint(restored) == protection.content
+    finally:
+        restored.close()
+
+
+def test_a_command_gives_the_identity_to_the_restored_server_too(protect, origin, identities):
+    protection = protected(protect, origin)
+    destination = protection.place / "restored"
+    command = f"cat '{identities['ours']}'"
+    protection.restore(destination, "auto", str(destination), "--identity-command", command)
+    restored = Cluster(origin.version, str(destination))
+    try:
+        restored.start()
+        assert restored.wait_for_recovery() == "ended"
+        assert fingerprint(restored) == protection.content
+    finally:
+        restored.close()
+
+
+def test_the_stock_tools_alone_read_it(protect, origin, identities, tmp_path):
+    protection = protected(protect, origin)
+    (archive,) = (protection.home() / "base").rglob("base.tar.zst.age")
+    if shutil.which("zstd") is None:
+        pytest.skip("there is no zstd")
+    plain = tool("age", "-d", "-i", identities["theirs"], str(archive))
+    raw = subprocess.run(["zstd", "-dc"], input=plain, capture_output=True, check=True).stdout
+    subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=raw, check=True)
+    assert (tmp_path / "PG_VERSION").read_text().strip() == str(origin.version)
+    found = b"".join(path.read_bytes() for path in (tmp_path / "base").rglob("*") if path.is_file())
+    assert SECRET.encode() in found
+    segment = min(name for name in protection.stored() if len(name) > 24)
+    assert segment
