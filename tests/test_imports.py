@@ -17,6 +17,7 @@ OFFLINE = (
     *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details", "walstream.ops.restore"),
     *("walstream.ops.held_wal", "walstream.ops.receiver_facts", "walstream.ops.status_facts"),
     "walstream.ops.left_branches",
+    "walstream.ops.rewrap",
     *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
 )
 ONLINE = (

@@ -51,6 +51,7 @@ COMMANDS = (
     Command("keep", CATALOG, "keep a backup whatever the retention policy says, or no longer"),
     Command("delete", CATALOG, "remove a backup, and the WAL that nothing needs any more"),
     Command("expire", CATALOG, "remove what the retention policy lets go, and say why"),
+    Command("rewrap", CATALOG, "have what is encrypted readable for other recipients"),
     Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
 )  # fmt: skip
 
