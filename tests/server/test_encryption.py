@@ -1,16 +1,20 @@
 """A backup host that cannot read what it stores: nothing of it shows, and every recipient can restore all of it."""
 
 import os
+import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
-from support.age import OTHERS, OURS, tool
+from support.age import OTHERS, OURS
 from support.clusters import Cluster, fingerprint
-from support.protection import verified_by_postgres
+from support.protection import ROOT, verified_by_postgres
 
 from catalog.age.keys import Identity
+from walstream.ops import unprivileged
 
+PAGE = Path(ROOT) / "docs" / "format.md"
 SECRET = "the account of Ada Lovelace"
 
 
@@ -119,16 +123,31 @@ def test_a_command_gives_the_identity_to_the_restored_server_too(protect, origin
         restored.close()
 
 
-def test_the_stock_tools_alone_read_it(protect, origin, identities, tmp_path):
+def test_the_stock_tools_alone_restore_it(protect, origin, cluster_factory, identities, this_tree):
+    for program in ("age", "zstd"):
+        if shutil.which(program) is None:
+            pytest.skip(f"NOT RESTORED WITH THE STOCK TOOLS: {program!r} is not installed")
     protection = protected(protect, origin)
-    (archive,) = (protection.home() / "base").rglob("base.tar.zst.age")
-    if shutil.which("zstd") is None:
-        pytest.skip("there is no zstd")
-    plain = tool("age", "-d", "-i", identities["theirs"], str(archive))
-    raw = subprocess.run(["zstd", "-dc"], input=plain, capture_output=True, check=True).stdout
-    subprocess.run(["tar", "-x", "-C", str(tmp_path)], input=raw, check=True)
-    assert (tmp_path / "PG_VERSION").read_text().strip() == str(origin.version)
-    found = b"".join(path.read_bytes() for path in (tmp_path / "base").rglob("*") if path.is_file())
-    assert SECRET.encode() in found
-    segment = min(name for name in protection.stored() if len(name) > 24)
-    assert segment
+    # Quotes and percent signs in a path are the reader's to quote.
+    repository = str(protection.place / "main")
+    os.rename(protection.home(), repository)
+    (backup,) = os.listdir(f"{repository}/base")
+    key, data = f"{protection.place}/identity", f"{protection.place}/restored"
+    shutil.copy(identities["theirs"], key)
+    commands = "\n".join(
+        re.findall(r"^```shell\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    )
+    for text, ours in (("/backups/main", repository), ("/etc/walstream-identity", key)):
+        assert text in commands
+        commands = commands.replace(text, ours)
+    given = f"identity={key} repository={repository} id={backup} data={data}\n"
+    way = unprivileged.way()
+    way.give(str(protection.place))
+    process = way.popen(["sh", "-e", "-c", given + commands], subprocess.PIPE)
+    output, _ = process.communicate(timeout=120)
+    assert (process.returncode, output) == (0, b"")
+    restored = cluster_factory(start=False, directory=data)
+    restored.start()
+    assert restored.wait_for_recovery() == "ended"
+    rows = restored.one("SELECT count(*) FROM secrets")
+    assert rows == 8000  # the last row is in the newest WAL, which is not in wals/

@@ -142,6 +142,6 @@ def test_only_for_the_end_of_an_old_timeline_the_receiver_must_rest(repository):
 def test_a_failing_disk_leaves_the_file_as_it_was(repository, monkeypatch):
     before = content(repository)
     fail(monkeypatch, "fsync", errno.ENOSPC)
-    with pytest.raises(StorageError, match="No space left"):
+    with pytest.raises(StorageError, match="no space left"):
         rewrap(repository, "main", NEW)
     assert content(repository) == before
