@@ -97,6 +97,17 @@ class RecordReader:
         return LSN(self._end)
 
     @property
+    def last(self) -> LSN:
+        """The position of the last whole record; 0/0 before the first."""
+        return LSN(self._prev)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that counts of the segment was fed."""
+        segment = self._segment
+        return self.is_done or (segment is not None and self._page == segment.end(self._size).value)
+
+    @property
     def is_inside_record(self) -> bool:
         """Whether a record has begun that is not whole yet."""
         return self._pending is not None
@@ -113,7 +124,7 @@ class RecordReader:
             self._end = start
         elif segment.number != self._segment.number + 1:
             raise ValueError(f"segment {segment.number} does not follow {self._segment.number}")
-        elif self._page != start and not self.is_done:
+        elif not self.is_whole:
             self._stop(f"segment {self._segment.name(self._size)} is cut short")
         self._segment, self._page, self._held, self._is_switched = segment, start, b"", False
         self._pages = PageChecker(self._size, self._system_identifier, segment.timeline, LSN(start))

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from backup.fetch import is_blank
 from backup.restore import RestoreOptions, check_room
+from backup.wal_log import StoredWal
 from catalog import layout
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
@@ -32,7 +33,10 @@ ROOT_OWNS = (
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``."""
+    """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``.
+
+    Without ``scan`` no WAL is read to find the target: the plan goes by names alone.
+    """
 
     backup: str
     destination: str
@@ -41,6 +45,7 @@ class RestoreRequest:
     owner: str | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    scan: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +69,12 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     if backup != AUTO:
         failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
         backup = find_backup(backup, holdings.records, failed)
-    found = plan(holdings, request.target, backup)
+    wal = StoredWal(repository, os.path.abspath(home), partial=partial) if request.scan else None
+    try:
+        found = plan(holdings, request.target, backup, wal)
+    finally:
+        if wal is not None:
+            wal.save()
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
     owner = _owner(request, repository)
