@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
-from catalog import layout
+from catalog import durable, layout
 from catalog.errors import Absent, WalstreamError
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import is_held
 from catalog.repository import Repository, refuse_foreign
 from catalog.repository_identity import read_identity
-from catalog.state import read_receiver_state, receiver_lock_path
+from catalog.retention import satisfies
+from catalog.state import live_receiver_state, read_receiver_state, receiver_lock_path
+from catalog.survey import survey
 from walstream.ops import wiring
+from walstream.ops.archive import incoming_of
+from walstream.ops.check_limits import BACKUP_AGE, Newest, limit_items, newest_of
 from walstream.ops.check_receiver import RUNNING, SPOOL, running_item, spool_item
 from walstream.ops.check_wal import (
     OLD_BRANCHES,
@@ -29,10 +34,13 @@ from walstream.ops.check_wal import (
 from walstream.ops.held_wal import HeldWal, held_wal
 from walstream.ops.items import Item, failure, fine, in_units, judged
 from walstream.ops.left_branches import left_branches
+from walstream.ops.local import rules_of
 from walstream.ops.receiver_facts import receiver_facts
 from walstream.ops.requirements import Lack
+from walstream.ops.retain import judge_all
 from walstream.settings.server import ServerSettings
 
+REDUNDANCY = "minimum redundancy requirements"
 DISK = "disk space"
 SPOOL_DISK = "disk space of walstream_home"
 LEAST_SEGMENTS = 4
@@ -48,6 +56,7 @@ def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repo
         stored = repository
         items.append(_guarded("failed backups", lambda label: _failed_backups(label, stored)))
         items.append(_guarded("suspect backups", lambda label: _suspect_backups(label, stored)))
+        items.append(_guarded(REDUNDANCY, lambda label: _redundancy(label, settings, stored)))
     if settings.streaming_archiver and settings.active:
         items.append(_guarded(RUNNING, lambda _: running_item(settings, receiver_facts(home), now)))
     items.append(_guarded(SPOOL, lambda _: spool_item(settings, receiver_facts(home), now)))
@@ -60,8 +69,55 @@ def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repo
         timeline = last.timeline if last is not None else None
         items.append(_guarded(WAL_GAPS, lambda _: gaps_item(settings, held(), timeline)))
         items.append(_guarded(OLD_BRANCHES, lambda _: _old_branches(stored, home, held(), timeline)))
+        items += _limit_items(settings, repository, now)
     items += _disk_items(settings, repository)
     return items, repository
+
+
+def figures(
+    settings: ServerSettings, repository: Repository | None, now: float
+) -> dict[str, tuple[float, str]]:
+    """What monitoring draws, each with its unit; what cannot be read is left out."""
+    found: dict[str, tuple[float, str]] = {}
+    with suppress(WalstreamError, OSError):
+        newest = newest_of(repository.backups.records()) if repository is not None else None
+        if newest is not None:
+            found["backup_age"] = (max(0.0, now - newest.end.time.timestamp()), "s")
+            found["backup_size"] = (newest.cluster_size, "B")
+        state = live_receiver_state(settings.home)
+        if state is not None:
+            found["receiver_lag"] = (max(0, state.server - state.flushed), "B")
+    return found
+
+
+def _limit_items(settings: ServerSettings, repository: Repository, now: float) -> list[Item]:
+    try:
+        newest = Newest(
+            newest_of(repository.backups.records()),
+            _newest_wal_at(settings, repository),
+            len(incoming_of(settings, repository).names()),
+        )
+    except WalstreamError as error:
+        # The archive's item says which record that is.
+        return [judged(BACKUP_AGE, Lack(error.message, error.hint or "see what the message names"))]
+    return limit_items(settings, newest, now)
+
+
+def _newest_wal_at(settings: ServerSettings, repository: Repository) -> float | None:
+    """When the newest WAL came: as the live receiver says, or as the newest file's time tells."""
+    directories = [os.path.join(settings.home, layout.STREAMING)]
+    directories += [
+        os.path.join(repository.root, layout.WALS, name) for name in repository.wal.directories()[-1:]
+    ]
+    times = [os.stat(os.path.join(path, name)).st_mtime for path in directories for name in _listed(path)]
+    return max(times, default=None)
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(directory) if not durable.is_temporary(name)]
+    except FileNotFoundError:
+        return []
 
 
 def is_receiving(settings: ServerSettings) -> bool:
@@ -135,6 +191,16 @@ def _suspect_backups(label: str, repository: Repository) -> Item:
         f"the server found bad page checksums during {len(suspect)}, the last of them {suspect[-1]}",
         "check the server's disks (its log names the files), and take a new backup",
     )
+
+
+def _redundancy(label: str, settings: ServerSettings, repository: Repository) -> Item:
+    """Restorable full backups on the path that counts must be as many as the operator wants at least."""
+    found = judge_all(survey(repository), repository, settings.home, rules_of(settings))
+    there, wanted = satisfies(found.candidates, found.current), settings.minimum_redundancy
+    hint = f"have {there} restorable full backups, expected at least {wanted}"
+    if there < wanted:
+        return failure(label, hint, f"take a backup: walstream backup {settings.name}")
+    return fine(label, hint)
 
 
 def _refused_files(label: str, errors: str) -> Item:

@@ -93,6 +93,7 @@ WAL_STREAMING_CONNINFO = _optional(
 )
 
 STREAMING_ARCHIVER = _set("streaming_archiver", BOTH, SWITCH, "on", "receive WAL by streaming")
+ARCHIVER = _set("archiver", BOTH, SWITCH, "off", "also accept WAL that an archive_command brings: put-wal")
 SLOT_NAME = _optional(
     "slot_name", BOTH, values.SLOT_NAME, "replication slot; without one the server may drop WAL"
 )
@@ -166,12 +167,44 @@ BASEBACKUP_RETRY_TIMES = _set(
 BASEBACKUP_RETRY_SLEEP = _set(
     "basebackup_retry_sleep", BOTH, duration(0), "30s", "wait so long before each repetition"
 )
+RETENTION_POLICY = _optional(
+    "retention_policy",
+    BOTH,
+    values.POLICY,
+    "which backups to keep, with the WAL that they need; all others are removed by run, cron and expire",
+    "none",
+)
+MINIMUM_REDUNDANCY = _set(
+    "minimum_redundancy",
+    BOTH,
+    whole(0, 999999),
+    "0",
+    "so many restorable full backups are kept in any case; check fails while there are fewer",
+)
 RECOVERY_OPTIONS = _set(
     "recovery_options",
     BOTH,
     choice("get-wal", refused="copying WAL at restore is not supported yet"),
     "get-wal",
     "a restored cluster fetches its WAL while it recovers",
+)
+LAST_BACKUP_MAXIMUM_AGE = _optional(
+    "last_backup_maximum_age", BOTH, values.AGE, "check fails when the newest backup is older"
+)
+LAST_BACKUP_MINIMUM_SIZE = _optional(
+    "last_backup_minimum_size",
+    BOTH,
+    size(1, 1 << 60),
+    "check fails when the newest backup is smaller",
+)
+LAST_WAL_MAXIMUM_AGE = _optional(
+    "last_wal_maximum_age", BOTH, values.AGE, "check fails when no WAL has come for so long"
+)
+MAX_INCOMING_WALS_QUEUE = _optional(
+    "max_incoming_wals_queue",
+    BOTH,
+    whole(0, 999999),
+    "check fails when more files of put-wal wait to be filed",
 )
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
