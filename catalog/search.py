@@ -119,10 +119,11 @@ def _find_time(time: datetime, inclusive: bool, log: Log, stretch: Stretch) -> E
             break
     last = last or _last_ending(log)
     known = (
-        "there is none" if last is None else f"the last one is of {as_time(last.time)}, at {last.position}"
+        "none is known" if last is None else f"the last one is of {as_time(last.time)}, at {last.position}"
     )
     raise TargetUnreachable(
-        f"no transaction ended after {time} in the WAL stored so far: {known}; {_beyond(log, number, stretch)}",
+        f"the target time {time} is not in the WAL stored so far: no transaction ended after it ({known}); "
+        f"{_beyond(log, number, stretch)}",
         "leave out the target to recover all there is, or choose a time before that of the last transaction: "
         "PostgreSQL does not end a recovery whose target was not reached",
     )
@@ -152,7 +153,7 @@ def _find_xid(xid: int, log: Log, stretch: Stretch) -> Ending:
         if facts.ended is not None:
             break
     raise TargetUnreachable(
-        f"transaction {xid} does not end in the WAL stored so far; {_beyond(log, number, stretch)}",
+        f"the end of transaction {xid} is not in the WAL stored so far; {_beyond(log, number, stretch)}",
         "check the id, or choose another target",
     )
 
@@ -166,8 +167,8 @@ def _find_name(name: str, log: Log, stretch: Stretch) -> RestorePoint:
     ]
     if not found:
         raise TargetUnreachable(
-            f"there is no restore point {name!r} behind the begin of backup {stretch.backup} in the WAL stored so "
-            f"far; {_beyond(log, log.last, stretch)}",
+            f"the restore point {name!r} is not in the WAL stored so far behind the begin of backup "
+            f"{stretch.backup}; {_beyond(log, log.last, stretch)}",
             "check the name, or choose an older backup",
         )
     if len(found) > 1:
@@ -184,7 +185,7 @@ def _find_position(position: LSN, log: Log, stretch: Stretch) -> Reached:
     if end is not None:
         return Reached(position, end)
     raise TargetUnreachable(
-        f"there is no record at or behind {position} in the WAL stored so far; "
+        f"the target {position} is not in the WAL stored so far: no record begins at or behind it; "
         f"{_beyond(log, log.last, stretch)}",
         "choose an earlier position, or leave out the target to recover all there is",
     )
@@ -220,8 +221,8 @@ def _beyond(log: Log, number: int, stretch: Stretch) -> str:
     """What is to be said of the WAL behind the last segment that was looked at."""
     facts = log.facts(number)
     if number < log.last:
-        return f"it cannot be read beyond {facts.end}: {facts.ended}"
-    return f"it ends at {facts.end}: {stretch.beyond}"
+        return f"the WAL cannot be read beyond {facts.end}: {facts.ended}"
+    return f"the WAL ends at {facts.end}: {stretch.beyond}"
 
 
 def _precedes(a: int, b: int) -> bool:

@@ -119,8 +119,8 @@ def test_a_time_behind_the_last_transaction_names_that_and_what_may_come():
     made = log((3, ends(10, 1)), (6, ends(11, 2)), segments=9)
     said = refusal(time(2), made)
     assert f"of {START + timedelta(seconds=2)}, at {position_of(made, 6, 0)}" in said
-    assert said.endswith("it ends at 0/A00000: more may come")
-    assert "there is none" in refusal(time(2), log((3, point("x"))))
+    assert said.endswith("the WAL ends at 0/A00000: more may come")
+    assert "none is known" in refusal(time(2), log((3, point("x"))))
 
 
 def test_damage_is_named_when_the_target_may_be_behind_it():
@@ -128,8 +128,8 @@ def test_damage_is_named_when_the_target_may_be_behind_it():
     made.records |= {5: [], 6: []}
     facts = made.facts
     made.facts = lambda n: replace(facts(n), ended="the checksum is wrong") if n == 5 else facts(n)
-    assert refusal(time(2), made).endswith("it cannot be read beyond 0/600000: the checksum is wrong")
-    assert refusal(xid(12), made).endswith("it cannot be read beyond 0/600000: the checksum is wrong")
+    assert refusal(time(2), made).endswith("the WAL cannot be read beyond 0/600000: the checksum is wrong")
+    assert refusal(xid(12), made).endswith("the WAL cannot be read beyond 0/600000: the checksum is wrong")
 
 
 @pytest.mark.parametrize("target", [time(0.5), xid(10), RecoveryTarget("name", "p")])
@@ -143,7 +143,7 @@ def test_what_the_recovery_does_not_replay_does_not_count():
     later = Stretch("the backup", at(3), at(3.5), "more may come")
     assert find(time(0.5), made, later).xid == 11
     assert find(RecoveryTarget("name", "p"), made, later).stop > at(4)
-    assert "transaction 10 does not end" in refusal(xid(10), made, later)
+    assert "the end of transaction 10 is not in the WAL" in refusal(xid(10), made, later)
 
 
 def test_a_transaction_is_reached_behind_its_end_or_before():
@@ -185,7 +185,7 @@ def test_a_name_is_reached_behind_its_restore_point():
     said = refusal(RecoveryTarget("name", "a"), made)
     assert "2 restore points 'a'" in said
     assert all(str(made.records[number][0].end) in said for number in (3, 5))
-    assert "no restore point 'c'" in refusal(RecoveryTarget("name", "c"), made)
+    assert "restore point 'c' is not in the WAL" in refusal(RecoveryTarget("name", "c"), made)
 
 
 def test_a_position_is_reached_at_the_first_record_at_or_behind_it():
@@ -193,7 +193,7 @@ def test_a_position_is_reached_at_the_first_record_at_or_behind_it():
     first, second = made.records[3][0], made.records[5][0]
     assert find(RecoveryTarget("lsn", first.position), made, STRETCH).end == first.end
     assert find(RecoveryTarget("lsn", first.position + 1), made, STRETCH).end == second.end
-    assert "no record at or behind" in refusal(RecoveryTarget("lsn", second.position + 1), made)
+    assert "no record begins at or behind" in refusal(RecoveryTarget("lsn", second.position + 1), made)
 
 
 @st.composite

@@ -183,7 +183,9 @@ def test_a_name_that_was_given_twice_is_refused_with_both_places(story):
 
 @pytest.mark.parametrize("backup", ["auto", "latest"])
 def test_a_name_that_nobody_gave_is_refused(story, backup):
-    assert "no restore point 'never'" in refused(story, "--target-name", "never", backup=backup)
+    assert "restore point 'never' is not in the WAL stored so far" in refused(
+        story, "--target-name", "never", backup=backup
+    )
 
 
 def test_a_backup_that_ended_too_late_is_refused_and_auto_finds_the_one_before(story):
@@ -196,16 +198,14 @@ def test_a_backup_that_ended_too_late_is_refused_and_auto_finds_the_one_before(s
 
 def test_a_time_behind_the_last_transaction_is_refused_and_the_last_one_named(story):
     said = refused(story, "--target-time", story.targets["after the last"])
-    assert "no transaction ended after" in said and "the last one is of" in said
+    assert "no transaction ended after it" in said and "the last one is of" in said
     assert "not yet known" in said
 
 
 def test_a_transaction_that_never_was_is_refused(story):
-    assert "does not end in the WAL stored so far" in refused(
-        story, "--target-xid", story.targets["next xid"]
-    )
+    assert "is not in the WAL stored so far" in refused(story, "--target-xid", story.targets["next xid"])
     far = str(int(story.targets["last"]) + 1_000_000_000)
-    assert "does not end in the WAL stored so far" in refused(story, "--target-xid", far)
+    assert "is not in the WAL stored so far" in refused(story, "--target-xid", far)
     assert "does not end behind the begin" in refused(story, "--target-xid", story.targets["before all"])
 
 
@@ -216,7 +216,7 @@ def test_a_subtransaction_is_refused_and_the_transaction_above_it_named(story):
 
 def test_a_position_behind_the_last_record_is_refused(story):
     end = LSN.parse(story.targets["end"])
-    assert "no record at or behind" in refused(story, "--target-lsn", str(end + 8000))
+    assert "no record begins at or behind" in refused(story, "--target-lsn", str(end + 8000))
 
 
 def test_without_a_scan_nothing_is_promised(story):
