@@ -123,10 +123,13 @@ def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> t
 
 
 def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -> None:
-    """A position inside the segment that is being received is reachable only if its bytes have arrived."""
+    """A position inside the segment that is being received is reachable only if its bytes have arrived.
+
+    Where the WAL was read, that is known already.
+    """
     position = found.target.lsn
     size = repository.identity.wal_segment_size
-    if found.target.kind != POSITION or position is None:
+    if found.target.kind != POSITION or position is None or found.reached is not None:
         return
     spooled = os.path.join(home, layout.STREAMING, f"{found.until.name(size)}.partial")
     state = read_receiver_state(home)
