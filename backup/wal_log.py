@@ -95,7 +95,13 @@ class WalLog:
         facts = self._known(number)
         if facts is not None:
             return facts.first
-        return next((each for each in _Scan(self, number).telling() if isinstance(each, Ending)), None)
+        scan = _Scan(self, number)
+        found: list[Telling] = []
+        for each in scan.telling():
+            if isinstance(each, Ending):
+                return each
+            found.append(each)
+        return self._take(number, scan, found).first
 
     def facts(self, number: int) -> SegmentFacts:
         """All that the records of a segment say."""
@@ -145,7 +151,10 @@ class WalLog:
 
     def _read(self, number: int) -> SegmentFacts:
         scan = _Scan(self, number)
-        found = list(scan.telling())
+        return self._take(number, scan, list(scan.telling()))
+
+    def _take(self, number: int, scan: _Scan, found: list[Telling]) -> SegmentFacts:
+        """Sum up what was read of a whole segment."""
         facts = summed_up(found, scan.end, scan.ended)
         self._found, self._facts[number] = (number, found), facts
         file, behind = self._file_of(number), self._file_of(number + 1)
