@@ -192,3 +192,14 @@ def test_along_a_path_the_newer_timeline_s_copy_counts(repository):
     path = Timelines.of(History(2, (Switch(1, switch),)))
     assert [each.xid for n in (3, 4) for each in log(repository, 4, path=path)[1].telling(n)] == [10, 12]
     assert [each.xid for n in (3, 4) for each in log(repository, 4)[1].telling(n)] == [10, 11]
+
+
+def test_behind_a_switch_there_is_no_record_until_the_next_segment_has_one(repository):
+    wal = WalWriter(MB, 3)
+    wal.commit(10, START)
+    wal.switch()
+    store(repository, {name(3): wal.segments[3]})
+    assert log(repository, 3)[1].record_behind(LSN((3 << 20) + 100_000)) is None
+    wal.commit(11, START)
+    store(repository, {name(4): wal.segments[4]})
+    assert MB.number_before(log(repository, 4)[1].record_behind(LSN((3 << 20) + 100_000))) == 4
