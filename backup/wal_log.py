@@ -7,7 +7,7 @@ the log; trouble in reading is raised.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from backup.fetch import WalSource
@@ -50,10 +50,22 @@ class ArchivedFiles:
 
 
 class StoredWal:
-    """All WAL that is held of a server, incomplete segments only with ``partial``."""
+    """All WAL that is held of a server, incomplete segments only with ``partial``.
 
-    def __init__(self, repository: Repository, home: str, *, partial: bool) -> None:
+    ``on_read`` gets the bytes that were read so far.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        home: str,
+        *,
+        partial: bool,
+        on_read: Callable[[int], None] = lambda nbytes: None,
+    ) -> None:
         self._repository = repository
+        self._on_read = on_read
+        self._read = 0
         self._home = home
         self._partial = partial
         self._cache = CommitsCache(home)
@@ -62,11 +74,16 @@ class StoredWal:
     def along(self, path: Path, first: int, last: int, backup_id: str) -> WalLog:
         """Segments ``first`` to ``last`` of a path, as a recovery from a backup gets them."""
         source = WalSource(self._repository.root, self._home, partial=self._partial, backup_id=backup_id)
-        return WalLog(source, self._repository.identity, path, (first, last), self._files, self._cache)
+        identity = self._repository.identity
+        return WalLog(source, identity, path, (first, last), self._files, self._cache, self._count)
 
     def save(self) -> None:
         """Keep what was found for the next time."""
         self._cache.save()
+
+    def _count(self, nbytes: int) -> None:
+        self._read += nbytes
+        self._on_read(self._read)
 
 
 class WalLog:
@@ -80,6 +97,7 @@ class WalLog:
         bounds: tuple[int, int],
         files: ArchivedFiles,
         cache: CommitsCache,
+        on_bytes: Callable[[int], None],
     ) -> None:
         self.first, self.last = bounds
         self.identity = identity
@@ -87,6 +105,7 @@ class WalLog:
         self._path = path
         self._files = files
         self._cache = cache
+        self._on_bytes = on_bytes
         self._facts: dict[int, SegmentFacts] = {}
         self._found: tuple[int, list[Telling]] = (-1, [])  # of the segment that was read last
 
@@ -147,6 +166,7 @@ class WalLog:
         """The bytes of a segment; ``Absent`` or ``Malformed`` where there are none, or damaged ones."""
         with closing(self._source.open(self.name(number))) as reader:
             while piece := reader.read(nbytes):
+                self._on_bytes(len(piece))
                 yield piece
 
     def _read(self, number: int) -> SegmentFacts:

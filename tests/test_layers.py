@@ -46,6 +46,7 @@ OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstre
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
+    walstream.ops.recovery_plan
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
     walstream.ops.hooks"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
@@ -178,6 +179,7 @@ ROWS = {
     "walstream.ops.backup": LIBRARY_ONLY,
     "walstream.ops.backup_wal": LIBRARY_ONLY,
     "walstream.ops.restore": LIBRARY_ONLY,
+    "walstream.ops.recovery_plan": OFFLINE_BACKUP,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
     "walstream.ops.retain": "catalog",

@@ -18,7 +18,16 @@ PAGE = 8192
 class WalWriter:
     """Writes WAL from the start of segment ``first`` on; ``segments`` are its bytes, by number."""
 
-    def __init__(self, size: SegmentSize, first: int, *, timeline: int = 1, version: int = 15) -> None:
+    def __init__(
+        self,
+        size: SegmentSize,
+        first: int,
+        *,
+        timeline: int = 1,
+        version: int = 15,
+        system_identifier: int = SYSTEM_IDENTIFIER,
+    ) -> None:
+        self.system_identifier = system_identifier
         self.size = size
         self.timeline = timeline
         self.magic = MAGICS[version]
@@ -111,7 +120,7 @@ class WalWriter:
             struct.pack_into("<HHIQI4x", page, 0, self.magic, flags, self.timeline, at, remaining)
             self.at = at + 24
         else:
-            long_part = (SYSTEM_IDENTIFIER, self.size.nbytes, PAGE)
+            long_part = (self.system_identifier, self.size.nbytes, PAGE)
             struct.pack_into(
                 "<HHIQI4xQII", page, 0, self.magic, flags | 2, self.timeline, at, remaining, *long_part
             )

@@ -79,7 +79,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             f"there is no spool in {home!r}: WAL that was received but not yet archived is not used",
             "if it is elsewhere (walstream_home), name that server's directory with --home",
         )
-    planned = plan_restore(repository, home, request)
+    with context.output.progress("read WAL to find the target") as shown:
+        planned = plan_restore(repository, home, request, shown.update)
     _show_plan(context, planned)
     facts = _plan_facts(planned)
     context.output.put(places.name, facts)

@@ -8,12 +8,11 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
 from backup.fetch import is_blank
 from backup.restore import RestoreOptions, check_room
-from backup.wal_log import StoredWal
 from catalog import layout
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
@@ -24,6 +23,7 @@ from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
+from walstream.ops.recovery_plan import plan_with_wal
 
 ROOT_OWNS = (
     "the restored files will belong to root, as whom PostgreSQL refuses to run: "
@@ -58,8 +58,13 @@ class PlannedRestore:
     room: dict[str, tuple[int, int]]
 
 
-def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> PlannedRestore:
-    """Decide everything before a byte is written.
+def plan_restore(
+    repository: Repository,
+    home: str,
+    request: RestoreRequest,
+    on_read: Callable[[int], None] = lambda nbytes: None,
+) -> PlannedRestore:
+    """Decide everything before a byte is written; ``on_read`` gets the bytes of WAL that were read so far.
 
     ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
     """
@@ -69,12 +74,13 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     if backup != AUTO:
         failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
         backup = find_backup(backup, holdings.records, failed)
-    wal = StoredWal(repository, os.path.abspath(home), partial=partial) if request.scan else None
-    try:
-        found = plan(holdings, request.target, backup, wal)
-    finally:
-        if wal is not None:
-            wal.save()
+    if request.scan:
+        standby, target = request.standby_mode, request.target
+        found = plan_with_wal(
+            repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
+        )
+    else:
+        found = plan(holdings, request.target, backup)
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
     owner = _owner(request, repository)
