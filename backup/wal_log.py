@@ -79,7 +79,7 @@ class StoredWal:
 
     def save(self) -> None:
         """Keep what was found for the next time."""
-        self._cache.save()
+        self._cache.save(self._repository.wal.directories())
 
     def _count(self, nbytes: int) -> None:
         self._read += nbytes

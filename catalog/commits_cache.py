@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Collection
 from typing import NamedTuple
 
 from catalog import durable, layout
@@ -57,8 +58,11 @@ class CommitsCache:
         """Remember that the segment has no restore points."""
         self._put(segment, {"file": _plain(file), "points": False})
 
-    def save(self) -> None:
-        """Write what is new. That it cannot be written is no trouble: it is read from the WAL again."""
+    def save(self, directories: Collection[str]) -> None:
+        """Write what is new, and forget all but these ``directories`` of the WAL archive.
+
+        That it cannot be written is no trouble: it is read from the WAL again.
+        """
         for directory in self._changed if os.path.isdir(self._state) else ():
             path = self._path(directory)
             document = {"format": _FORMAT, "segments": self._entries[directory]}
@@ -68,6 +72,15 @@ class CommitsCache:
             except OSError:
                 pass
         self._changed.clear()
+        self._forget_others({os.path.basename(self._path(directory)) for directory in directories})
+
+    def _forget_others(self, kept: Collection[str]) -> None:
+        place = os.path.dirname(self._path(""))
+        try:
+            for name in set(os.listdir(place)) - set(kept):
+                durable.remove_if_present(os.path.join(place, name))
+        except OSError:
+            pass
 
     def _entry(self, segment: str, file: StoredFile) -> dict[str, object] | None:
         entry = self._directory(segment[:16]).get(segment)

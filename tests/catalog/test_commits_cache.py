@@ -23,7 +23,7 @@ def home(tmp_path):
 def kept(home, behind=None):
     cache = CommitsCache(home)
     cache.keep(SEGMENT, FILE, behind, FACTS)
-    cache.save()
+    cache.save([SEGMENT[:16]])
     return os.path.join(home, "state", "commits", "0000000100000000.json")
 
 
@@ -51,7 +51,7 @@ def test_that_there_are_no_restore_points_is_kept_as_well(home):
     cache = CommitsCache(home)
     assert not cache.has_no_points(SEGMENT, FILE)
     cache.keep_no_points(SEGMENT, FILE)
-    cache.save()
+    cache.save([SEGMENT[:16]])
     again = CommitsCache(home)
     assert again.has_no_points(SEGMENT, FILE)
     assert not again.has_no_points(SEGMENT, FILE._replace(size=1))
@@ -93,7 +93,7 @@ def test_a_damaged_entry_counts_as_none(home, damage):
 def test_without_a_state_directory_nothing_is_written(tmp_path):
     cache = CommitsCache(str(tmp_path))
     cache.keep(SEGMENT, FILE, None, FACTS)
-    cache.save()
+    cache.save([SEGMENT[:16]])
     assert os.listdir(tmp_path) == []
     assert cache.facts(SEGMENT, FILE, None) == FACTS
 
@@ -103,5 +103,16 @@ def test_that_it_cannot_be_written_is_no_trouble(home):
         in_the_way.write("not a directory")
     cache = CommitsCache(home)
     cache.keep(SEGMENT, FILE, None, FACTS)
-    cache.save()
+    cache.save([SEGMENT[:16]])
     assert cache.facts(SEGMENT, FILE, None) == FACTS
+
+
+def test_what_is_known_of_directories_that_are_gone_is_forgotten(home):
+    path = kept(home)
+    leftover = f"{path}.walstream-tmp.1-00"
+    with open(leftover, "w") as file:
+        file.write("of a killed writer")
+    cache = CommitsCache(home)
+    cache.keep("000000010000000100000003", FILE, None, FACTS)
+    cache.save(["0000000100000001"])
+    assert os.listdir(os.path.dirname(path)) == ["0000000100000001.json"]
