@@ -5,7 +5,15 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.repositories import SIZE, SYSTEM, new_repository, segment_bytes, store_backup, store_wal
+from support.repositories import (
+    SIZE,
+    SYSTEM,
+    new_repository,
+    segment_bytes,
+    store_backup,
+    store_in_backup,
+    store_wal,
+)
 from support.wal_records import WalWriter
 
 from catalog.errors import TargetUnreachable
@@ -105,3 +113,17 @@ def test_how_much_wal_was_read_is_told(with_records, tmp_path):
     read.clear()
     plan_restore(repository, repository.root, replace(request, target=RecoveryTarget()), read.append)
     assert read == []
+
+
+def test_wal_that_only_the_backup_has_is_read_too(tmp_path):
+    repository = new_repository(tmp_path / "main")
+    record = store_backup(repository, first=2, last=2)
+    wal = WalWriter(SIZE, 2, system_identifier=SYSTEM)
+    wal.fill(0x10000)
+    wal.commit(700, record.end.time)
+    store_in_backup(repository, record, Segment(1, 2).name(SIZE), wal.segments[2])
+    os.mkdir(tmp_path / "restored")
+    found = planned(repository, tmp_path, target=RecoveryTarget("xid", "700"))
+    assert (found.reached.xid, found.until) == (700, Segment(1, 2))
+    with pytest.raises(TargetUnreachable, match=f"the WAL ends at {wal.position}"):
+        planned(repository, tmp_path, target=RecoveryTarget("xid", "701"))
