@@ -26,6 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", metavar="S", nargs="+", help="servers of the configuration, or 'all'")
     parser.add_argument("--name", help="a name for the backup, beside its id")
     parser.add_argument(
+        "--incremental", metavar="ID",
+        help="only what has changed since this backup: an id, a name, latest or latest-full (17 and later)",
+    )  # fmt: skip
+    parser.add_argument(
         "--wait", "-w", action=argparse.BooleanOptionalAction, default=True,
         help="wait until all WAL of the backup is stored (default: wait)",
     )  # fmt: skip
@@ -70,6 +74,7 @@ def _request(arguments: argparse.Namespace) -> BackupRequest:
             raise UsageError(f"{option} cannot be {value}", "give 0 or more")
     return BackupRequest(
         name=arguments.name,
+        incremental=arguments.incremental,
         fast_checkpoint=arguments.immediate_checkpoint,
         max_rate=rate,
         wait=arguments.wait,
