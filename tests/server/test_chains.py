@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -183,3 +184,36 @@ def test_a_restored_chain_is_what_pg_combinebackup_makes_of_it(story, cluster_di
         cluster.start()
         assert cluster.wait_for_recovery() == "ended"
         assert rows_of(cluster) == story.content[chain[-1]]
+
+
+def test_auto_chooses_a_chain_and_the_plan_names_its_backups(story, tmp_path):
+    home, place = str(story.protection.home()), str(tmp_path / "data")
+    os.mkdir(place)
+    words = [
+        w for name in spaces_of(story, story.chain[-1]) for w in ("--tablespace", f"{name}:{place}-{name}")
+    ]
+    facts = story.protection.facts("restore", home, "auto", place, "--dry-run", *words)
+    assert facts["chain"] == story.chain
+    text = story.protection.run("restore", home, "auto", place, "--dry-run", *words).stdout
+    assert f"laid over    {', '.join(story.chain[:-1])}" in text
+
+
+def test_a_killed_restore_of_a_chain_is_repeated_by_the_same_command(story, cluster_directory):
+    ours, place = story.protection, Path(cluster_directory)
+    names = spaces_of(story, story.chain[-1])
+    words = [w for name in names for w in ("--tablespace", f"{name}:{place}/{name}")]
+    for name in ("restored", *names):
+        os.mkdir(place / name, 0o700)
+    command = ("restore", str(ours.home()), "latest", str(place / "restored"), *words)
+    # The full backup has about 1300 files and directories; these moments are in it, and in what comes over it.
+    for moment in (400, 4000, 8000):
+        process = ours.start(*command, dies_at=moment)
+        assert process.wait(60) == -signal.SIGKILL, ours.log.read_text()
+        assert not (place / "restored" / "global" / "pg_control").exists()
+    ours.run(*command)
+    unprivileged.way().give(str(place))
+    with Cluster(story.version, str(place / "restored")) as cluster:
+        verified_by_postgres(cluster)
+        cluster.start()
+        assert cluster.wait_for_recovery() == "ended"
+        assert rows_of(cluster) == story.content[story.chain[-1]]
