@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_a_chain_is_listed_and_shown_in_barmans_words(repository, chain, capsys)
 
 def test_a_chain_without_its_parent_is_failed_and_says_which_is_missing(repository, chain, capsys):
     _, first, last = chain
-    repository.backups.remove(first.id)
+    shutil.rmtree(Path(repository.root, "base", first.id))
     assert main(["list-backups", repository.root]) == 0
     captured = capsys.readouterr()
     assert [line.rpartition(" - ")[2] for line in captured.out.splitlines()][:1] == ["FAILED"]

@@ -1,6 +1,8 @@
 """Which backup an incremental one may be based on."""
 
+import shutil
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from support.repositories import START, file_of, new_repository, store_backup, truncate
@@ -50,7 +52,7 @@ def test_its_wal_is_not_asked_for(repository, full):
 
 
 def test_one_that_is_gone_or_has_failed_is_absent(repository, full):
-    repository.backups.remove(full.id)
+    shutil.rmtree(Path(repository.root, "base", full.id))
     with pytest.raises(Absent):
         find_parent(full.id, repository, NOW)
     repository.backups.fail(full.id, FailedMark(started=START, ended=START, error="no room", hint=None))
@@ -64,7 +66,7 @@ def test_one_whose_files_or_parents_are_not_whole_is_refused(repository, full, c
     truncate(file_of(repository, full, full.manifest))
     assert "'backup_manifest.zst' has" in refusal(full.id, repository)
     assert f"its parent {full.id} is damaged" in refusal("latest", repository)
-    repository.backups.remove(full.id)
+    shutil.rmtree(Path(repository.root, "base", full.id))
     assert f"its parent {full.id} is not there" in refusal("latest", repository)
 
 
