@@ -136,7 +136,7 @@ def needed_at_once(chain: Sequence[BackupRecord]) -> int:
     """The most bytes that all archives together take at a time: a backup comes before its parent's files go."""
     peak = held = 0
     for record in chain:
-        peak = max(peak, held + sum(archive.raw_size for archive in record.archives))
+        peak = max(peak, held + record.raw_size)
         held = record.cluster_size
     return peak
 

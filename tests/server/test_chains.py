@@ -15,7 +15,7 @@ from walstream.ops import unprivileged
 
 pytestmark = pytest.mark.postgres(versions=[17, 18])
 
-SETTINGS = {"summarize_wal": "on", "autovacuum": "off"}
+SETTINGS = {"summarize_wal": "on", "autovacuum": "off", "allow_in_place_tablespaces": "on"}
 
 
 @dataclass
@@ -93,6 +93,8 @@ def begin(origin, place):
     fill(origin, "in_kept", 20000, "TABLESPACE kept")
     fill(origin, "in_dropped", 2000, "TABLESPACE dropped")
     fill(origin, "moved", 2000, "TABLESPACE kept")
+    origin.sql("CREATE TABLESPACE in_place LOCATION ''")
+    fill(origin, "inside", 5000, "TABLESPACE in_place")
     origin.sql("CREATE UNLOGGED TABLE unlogged (id int)")
     origin.sql("CREATE DATABASE doomed TABLESPACE kept")
     fill_in(origin, "doomed")
@@ -104,6 +106,7 @@ def fill_in(origin, database):
 
 def shrink_and_drop(origin, place):
     origin.sql("UPDATE updated SET body = 'first' WHERE id % 1000 = 1")
+    origin.sql("UPDATE inside SET body = 'first' WHERE id % 1000 = 1")
     origin.sql("DELETE FROM shrunk WHERE id > 5000")
     origin.sql("DELETE FROM regrown WHERE id > 100")
     origin.sql("VACUUM shrunk")
@@ -123,6 +126,8 @@ def recreate_and_move(origin, place):
     origin.sql("DROP TABLE again")
     fill(origin, "again", 300)
     origin.sql("DROP DATABASE doomed")
+    origin.sql("CREATE TABLESPACE later LOCATION ''")
+    fill(origin, "in_later", 1000, "TABLESPACE later")
     origin.sql("ALTER TABLE moved SET TABLESPACE added")
     origin.sql("VACUUM FULL rewritten")
     origin.sql("INSERT INTO emptied SELECT i, 'back' FROM generate_series(1, 4000) i")
@@ -146,6 +151,8 @@ def finish(origin, place):
     origin.sql("VACUUM")
     origin.sql("TRUNCATE shrunk")
     origin.sql("DROP DATABASE young")
+    origin.sql("DROP TABLE inside")
+    origin.sql("DROP TABLESPACE in_place")
     origin.sql("DELETE FROM updated WHERE id > 10000")
     origin.sql("VACUUM updated")
     os.unlink(Path(origin.directory, "notes", "INCREMENTAL.1"))
@@ -157,12 +164,12 @@ CHAPTERS = (begin, shrink_and_drop, recreate_and_move, extend, rest, finish)
 
 def spaces_of(story, backup_id):
     record = json.loads((story.base / backup_id / "record.json").read_text())
-    return [space["name"] for space in record["tablespaces"]]
+    return [space["name"] for space in record["tablespaces"] if space["location"].startswith("/")]
 
 
 def restored(story, backup_id, place, *words):
     """A cluster restored into ``place``, its tablespaces beside it; not yet started."""
-    cluster = Cluster(story.version, str(place / "restored"))
+    cluster = Cluster(story.version, str(place / "restored"), SETTINGS)
     mapping = []
     for name in spaces_of(story, backup_id):
         os.mkdir(place / name, 0o700)
@@ -180,10 +187,20 @@ def test_a_restored_chain_is_what_pg_combinebackup_makes_of_it(story, cluster_di
     with cluster:
         theirs = combine(story.version, story.base, chain, place / "theirs")
         assert assert_same_files(Path(cluster.directory), theirs) > 900
+        assert_measured(story, chain[-1], theirs)
         verified_by_postgres(cluster)
         cluster.start()
         assert cluster.wait_for_recovery() == "ended"
         assert rows_of(cluster) == story.content[chain[-1]]
+
+
+def assert_measured(story, backup_id, data):
+    """The size that the record states is that of the files, and what tar needs around them."""
+    record = json.loads((story.base / backup_id / "record.json").read_text())
+    found = [os.path.join(at, name) for at, _, names in os.walk(data, followlinks=True) for name in names]
+    nbytes = sum(os.path.getsize(path) for path in found)
+    assert nbytes - (1 << 20) < record["cluster_size"] < nbytes + 1024 * (len(found) + 100)
+    assert sum(archive["raw_size"] for archive in record["archives"]) < record["cluster_size"] / 2
 
 
 def test_auto_chooses_a_chain_and_the_plan_names_its_backups(story, tmp_path):
@@ -212,7 +229,7 @@ def test_a_killed_restore_of_a_chain_is_repeated_by_the_same_command(story, clus
         assert not (place / "restored" / "global" / "pg_control").exists()
     ours.run(*command)
     unprivileged.way().give(str(place))
-    with Cluster(story.version, str(place / "restored")) as cluster:
+    with Cluster(story.version, str(place / "restored"), SETTINGS) as cluster:
         verified_by_postgres(cluster)
         cluster.start()
         assert cluster.wait_for_recovery() == "ended"

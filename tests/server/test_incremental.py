@@ -146,3 +146,32 @@ def test_chains_may_branch_and_a_standby_may_be_the_source(
         copy.start()
         assert copy.wait_for_recovery() == "paused"
         assert fingerprint(copy) == content
+
+
+@INCREMENTAL
+def test_a_chain_goes_on_behind_a_failover(cluster_factory, standby_factory, protect, cluster_directory):
+    primary = cluster_factory(ON)
+    primary.load(rows=20000)
+    standby = standby_factory(primary, ON)
+    ours = protect(primary)
+    with ours.receiving():
+        full = ours.backup()
+        primary.sql("UPDATE load SET body = 'changed' WHERE id % 1000 = 0")
+        position = ours.catch_up()
+    wait_until(lambda: standby.one("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", str(position)))
+    primary.stop()
+    standby.sql("SELECT pg_promote()")
+    wait_until(lambda: not standby.one("SELECT pg_is_in_recovery()"))
+    ours.cluster = standby
+    ours.configure({"main": {}})
+    standby.load(rows=100)
+    last = ours.backup("--incremental", "latest")
+    content = fingerprint(standby)
+    place = os.path.join(cluster_directory, "restored")
+    with Cluster(primary.version, place) as copy:
+        facts = ours.restore(Path(place), "auto", place)
+        assert (facts["chain"], facts["timeline"]) == ([full, last], 2)
+        verified_by_postgres(copy)
+        copy.start()
+        assert copy.wait_for_recovery() == "ended"
+        assert fingerprint(copy) == content

@@ -22,7 +22,7 @@ def combine(version: int, base: Path, chain: Sequence[str], place: Path) -> Path
     assert tool is not None, f"there is no pg_combinebackup {version}"
     inputs = [_unpacked(base / backup_id, place / backup_id) for backup_id in chain]
     mappings = []
-    for link in sorted((inputs[-1] / "pg_tblspc").iterdir()):
+    for link in sorted(each for each in (inputs[-1] / "pg_tblspc").iterdir() if each.is_symlink()):
         mappings += ["-T", f"{os.readlink(link)}={place}/combined-{link.name}"]
     data = place / "combined"
     command = [tool, "--no-sync", *mappings, "-o", str(data), *map(str, inputs)]
@@ -55,15 +55,17 @@ def _tree(root: Path) -> tuple[set[str], set[str]]:
 def _unpacked(stored: Path, place: Path) -> Path:
     data = place / "data"
     record = json.loads((stored / "record.json").read_text())
+    outside = {space["oid"] for space in record["tablespaces"] if space["location"].startswith("/")}
     for archive in record["archives"]:
-        into = data if archive["oid"] is None else place / str(archive["oid"])
-        into.mkdir(parents=True, mode=0o700)
+        oid = archive["oid"]
+        into = data if oid is None else place / str(oid) if oid in outside else data / "pg_tblspc" / str(oid)
+        into.mkdir(parents=True, mode=0o700, exist_ok=True)
         tar = decompressed(stored / archive["file"])
         subprocess.run(["tar", "-x", "-C", str(into)], input=tar, check=True)
-    for space in record["tablespaces"]:
-        link = data / "pg_tblspc" / str(space["oid"])
+    for oid in outside:
+        link = data / "pg_tblspc" / str(oid)
         link.parent.mkdir(exist_ok=True)
-        link.symlink_to(place / str(space["oid"]))
+        link.symlink_to(place / str(oid))
     manifest = next(stored.glob("backup_manifest*"))
     (data / "backup_manifest").write_bytes(decompressed(manifest))
     return data

@@ -115,9 +115,9 @@ def _take(context: Context, settings: ServerSettings, request: BackupRequest) ->
 def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRequest) -> int:
     record, output = outcome.record, context.output
     state = "SUSPECT" if record.checksum_errors else "DONE" if outcome.restorable else "WAITING_FOR_WALS"
-    ratio = record.cluster_size / outcome.stored_bytes if outcome.stored_bytes else 1.0
+    ratio = record.raw_size / outcome.stored_bytes if outcome.stored_bytes else 1.0
     output.line(
-        f"{name} {record.id}: {state}, {size(record.cluster_size)} read, {size(outcome.stored_bytes)} stored "
+        f"{name} {record.id}: {state}, {size(record.raw_size)} read, {size(outcome.stored_bytes)} stored "
         f"({ratio:.1f}:1) in {duration(outcome.seconds)}, WAL from {record.begin.lsn} to {record.end.lsn}"
     )
     output.put(
@@ -125,6 +125,8 @@ def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRe
         {
             "backup_id": record.id,
             "backup_name": record.name,
+            "backup_type": record.type,
+            "parent_backup_id": record.parent,
             "status": state,
             "cluster_size_bytes": record.cluster_size,
             "stored_bytes": outcome.stored_bytes,

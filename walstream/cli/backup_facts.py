@@ -227,7 +227,7 @@ def _offset(record: BackupRecord, position: LSN) -> int:
 
 
 def _throughput(record: BackupRecord) -> int:
-    return round(record.cluster_size / record.copy_seconds) if record.copy_seconds else 0
+    return round(record.raw_size / record.copy_seconds) if record.copy_seconds else 0
 
 
 def _bytes(key: str, nbytes: int) -> Facts:

@@ -137,7 +137,11 @@ def _parent(options: BackupOptions, repository: Repository, facts: ClusterFacts)
     lack = lack_of_summaries(facts)
     if lack is not None:
         raise BackupFailed(lack.message, lack.remedy)
-    with Connection.open(options.conninfo, application_name=options.application_name) as connection:
+    with Connection.open(
+        options.conninfo,
+        application_name=options.application_name,
+        connect_timeout=options.connect_timeout,
+    ) as connection:
         history = server_facts(connection).history
     return find_parent(options.incremental, repository, history)
 

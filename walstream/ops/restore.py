@@ -55,7 +55,7 @@ class PlannedRestore:
     @property
     def nbytes(self) -> int:
         """The bytes of all archives that are to be laid down."""
-        return sum(archive.raw_size for record in self.plan.chain for archive in record.archives)
+        return sum(record.raw_size for record in self.plan.chain)
 
 
 def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> PlannedRestore:
