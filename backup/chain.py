@@ -27,21 +27,25 @@ from catalog.record import Archive, BackupRecord
 
 BACKUP_LABEL = "backup_label"
 _PIECE = 1 << 20
-_BEGIN = 946_684_800  # 2000-01-01: before anything that the clock may show
 
 
 def lay_down_chain(
-    unpacker: Unpacker, chain: Sequence[BackupRecord], places: Places, transforms: Transforms
+    unpacker: Unpacker,
+    chain: Sequence[BackupRecord],
+    places: Places,
+    transforms: Transforms,
+    now: float,
 ) -> Extractor:
     """Lay all backups down; returns the extractor of the last main archive, which still holds pg_control.
 
-    ``transforms`` is for the last backup.
+    ``transforms`` is for the last backup, whose files will have been modified ``now``, in whole seconds; the
+    others a second earlier for each that comes behind them.
     """
     main: Extractor | None = None
     for number, record in enumerate(chain):
         parent = chain[number - 1] if number else None
         last = number == len(chain) - 1
-        layer = _Layer(unpacker, record, places, mtime=_BEGIN + number)
+        layer = _Layer(unpacker, record, places, mtime=int(now) + number - len(chain) + 1)
         main = layer.lay_down(parent, transforms if last else None)
         if not last:
             main.close()

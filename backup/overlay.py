@@ -29,9 +29,9 @@ _AT_ONCE = 10_000
 class Overlay:
     """A member sink for one archive of a chain, in a directory that may hold those of its parents.
 
-    ``mtime`` marks what this archive has: whole seconds, another for each backup of the chain, and none that
-    the clock shows. ``directories`` has the directories of the archive. The rest is as for ``Extractor``,
-    which is there for what was held back.
+    ``mtime`` marks what this archive has: whole seconds, others for each backup of the chain.
+    ``directories`` has the directories of the archive. The rest is as for ``Extractor``, which is there for
+    what was held back.
     """
 
     def __init__(

@@ -173,7 +173,7 @@ class _Restore:
         if not self._plan.parents:
             return lay_down(self._unpacker, self._record, places, transforms)
         transforms[BACKUP_LABEL] = self._full_label
-        return lay_down_chain(self._unpacker, self._plan.chain, places, transforms)
+        return lay_down_chain(self._unpacker, self._plan.chain, places, transforms, time.time())
 
     def _full_label(self, content: bytes) -> bytes:
         changed = as_full(content)
