@@ -50,7 +50,7 @@ LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
     walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper"""
+    walstream.ops.keeper walstream.ops.timetable walstream.ops.backups_due"""
 
 ROWS = {
     "catalog.errors": "",
@@ -211,7 +211,7 @@ DOORS = {
     "google_crc32c": "catalog.crc32c",
     "rich": "walstream.cli.output",
     "prometheus_client": "walstream.ops.metrics",
-    "cronsim": "walstream.ops.schedule",
+    "cronsim": "walstream.settings.schedule",
 }
 
 IMPORTS = all_imports()
