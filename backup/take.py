@@ -156,7 +156,7 @@ class _Taking:
         except ServerRefused as refusal:
             if self._options.parent is None or refusal.sqlstate != NOT_IN_STATE:
                 raise
-            hint = refusal.hint or _hint_for_incremental(refusal.message)
+            hint = _hint_for_incremental(refusal.message) or refusal.hint or "take a full backup"
             raise ServerRefused(refusal.message, hint, refusal.sqlstate) from None
 
     def _require_parent(self, label: BackupLabel) -> None:
@@ -233,7 +233,7 @@ class _Taking:
         return Tablespace(oid, names.get(oid, str(oid)), space.location)
 
 
-def _hint_for_incremental(message: str) -> str:
+def _hint_for_incremental(message: str) -> str | None:
     if "summar" in message:
         return (
             "take a full backup, on which the next incremental ones can be based; the server keeps WAL summaries "
@@ -241,7 +241,7 @@ def _hint_for_incremental(message: str) -> str:
         )
     if "requires WAL" in message:
         return "on a standby: wait for its next restartpoint, or run CHECKPOINT on the primary and then there"
-    return "take a full backup"
+    return None
 
 
 def _space(row: commands.Row) -> Space:

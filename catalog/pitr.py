@@ -251,6 +251,9 @@ def _warnings(
     for each in holdings.lineage(record).records:
         if each.checksum_errors:
             yield f"the server reported {each.checksum_errors} bad page checksums while backup {each.id} ran"
+    bare = [each.id for each in holdings.lineage(record).parents if not each.data_checksums]
+    if bare and record.data_checksums:
+        yield f"page checksums were switched on behind backup {bare[-1]}: pages not written since will seem damaged"
     if target.kind == IMMEDIATE:
         return
     if target.kind == POSITION and until > stored.reach:

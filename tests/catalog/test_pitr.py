@@ -171,6 +171,14 @@ def test_a_chain_upon_a_damaged_backup_is_refused():
     assert "no backup" in refusal(held, LATEST)
 
 
+def test_a_chain_over_which_page_checksums_were_switched_on_is_warned_of():
+    bare = replace(BACKUP, data_checksums=False)
+    held = holdings((1, range(2, 9)), records=[bare, FIRST, SECOND])
+    (warning,) = plan(held, LATEST, SECOND.id).warnings
+    assert f"switched on behind backup {BACKUP.id}" in warning
+    assert plan(held, LATEST, BACKUP.id).warnings == ()
+
+
 def test_a_chain_upon_a_suspect_backup_is_only_restored_by_its_id():
     suspect = replace(BACKUP, checksum_errors=2)
     held = holdings((1, range(2, 9)), records=[suspect, FIRST])

@@ -130,6 +130,8 @@ def test_chains_may_branch_and_a_standby_may_be_the_source(
     with ours.receiving():
         caught_up()
         full = ours.backup()
+        said = refused(ours, "--incremental", full)
+        assert "requires WAL from final timeline" in said and "run CHECKPOINT on the primary" in said
         primary.load(rows=100)
         caught_up()
         first = ours.backup("--incremental", full)

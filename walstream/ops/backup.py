@@ -143,7 +143,8 @@ def _parent(options: BackupOptions, repository: Repository, facts: ClusterFacts)
         connect_timeout=options.connect_timeout,
     ) as connection:
         history = server_facts(connection).history
-    return find_parent(options.incremental, repository, history)
+    checksums = facts.settings.get("data_checksums") == "on"
+    return find_parent(options.incremental, repository, history, checksums)
 
 
 class _Attempt:

@@ -16,10 +16,10 @@ from catalog.timeline import History, Path
 _FULL = "take a full backup, or name another one ('walstream list-backups')"
 
 
-def find_parent(word: str, repository: Repository, history: History) -> BackupRecord:
+def find_parent(word: str, repository: Repository, history: History, checksums: bool) -> BackupRecord:
     """The backup that ``word`` means; ``history`` is that of the server's timeline.
 
-    ``Absent`` when there is none, ``BackupFailed`` when it cannot be built upon.
+    ``checksums`` says whether the server's pages have them. ``Absent`` when there is none, ``BackupFailed`` when it cannot be built upon.
     """
     found = survey(repository)
     record = found.require_record(word)
@@ -35,6 +35,12 @@ def find_parent(word: str, repository: Repository, history: History) -> BackupRe
         raise BackupFailed(
             f"backup {record.id} cannot be built upon: it is of the cluster with system identifier "
             f"{record.system_identifier}, not {repository.identity.system_identifier}",
+            _FULL,
+        )
+    if checksums and not record.data_checksums:
+        raise BackupFailed(
+            f"backup {record.id} cannot be built upon: page checksums were switched on since, which changes every "
+            "page and leaves no trace in the WAL",
             _FULL,
         )
     if not carries(Path.of(history), record):

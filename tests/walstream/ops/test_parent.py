@@ -35,31 +35,35 @@ def changed(repository, full):
 
 def refusal(word, repository, history=NOW):
     with pytest.raises(BackupFailed) as caught:
-        find_parent(word, repository, history)
+        find_parent(word, repository, history, True)
     assert "full backup" in caught.value.hint
     return str(caught.value)
 
 
 def test_it_is_found_by_id_name_and_word(repository, full, changed):
-    assert find_parent("latest", repository, NOW) == changed
-    assert find_parent("latest-full", repository, NOW) == find_parent("monday", repository, NOW) == full
-    assert find_parent(changed.id, repository, NOW) == changed
+    assert find_parent("latest", repository, NOW, True) == changed
+    assert (
+        find_parent("latest-full", repository, NOW, True)
+        == find_parent("monday", repository, NOW, True)
+        == full
+    )
+    assert find_parent(changed.id, repository, NOW, True) == changed
 
 
 def test_its_wal_is_not_asked_for(repository, full):
     assert list(repository.wal.names()) == []
-    assert find_parent("latest", repository, NOW) == full
+    assert find_parent("latest", repository, NOW, True) == full
 
 
 def test_one_that_is_gone_or_has_failed_is_absent(repository, full):
     shutil.rmtree(Path(repository.root, "base", full.id))
     with pytest.raises(Absent):
-        find_parent(full.id, repository, NOW)
+        find_parent(full.id, repository, NOW, True)
     repository.backups.fail(full.id, FailedMark(started=START, ended=START, error="no room", hint=None))
     with pytest.raises(Absent, match="no room"):
-        find_parent(full.id, repository, NOW)
+        find_parent(full.id, repository, NOW, True)
     with pytest.raises(Absent):
-        find_parent("latest", repository, NOW)
+        find_parent("latest", repository, NOW, True)
 
 
 def test_one_whose_files_or_parents_are_not_whole_is_refused(repository, full, changed):
@@ -88,6 +92,12 @@ def test_one_that_ended_behind_the_point_where_the_server_s_timeline_branched_of
     repository, full
 ):
     end = full.end.lsn.value
-    assert find_parent(full.id, repository, History(2, (Switch(1, LSN(end), ""),))) == full
+    assert find_parent(full.id, repository, History(2, (Switch(1, LSN(end), ""),)), True) == full
     history = History(2, (Switch(1, LSN(end - 1), "no recovery target specified"),))
     assert "the server, on timeline 2, went another way" in refusal(full.id, repository, history)
+
+
+def test_one_from_before_page_checksums_were_switched_on_is_refused(repository):
+    bare = store_backup(repository, data_checksums=False)
+    assert "page checksums were switched on since" in refusal(bare.id, repository)
+    assert find_parent(bare.id, repository, NOW, False) == bare
