@@ -19,7 +19,8 @@ _FULL = "take a full backup, or name another one ('walstream list-backups')"
 def find_parent(word: str, repository: Repository, history: History, checksums: bool) -> BackupRecord:
     """The backup that ``word`` means; ``history`` is that of the server's timeline.
 
-    ``checksums`` says whether the server's pages have them. ``Absent`` when there is none, ``BackupFailed`` when it cannot be built upon.
+    ``checksums`` says whether the server's pages have them. ``Absent`` when there is no such backup,
+    ``BackupFailed`` when it cannot be built upon.
     """
     found = survey(repository)
     record = found.require_record(word)
