@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.chains import INCREMENTS, combining, stored_chain
 from benchmarks.commits import CLIENTS, OURS, THEIRS, Commits, Standby
 from benchmarks.measure import Contender, Side, run_program
 from benchmarks.programs import configured, walstream
@@ -16,6 +17,7 @@ from benchmarks.scene import Scene
 IN_MEMORY = "neither (memory)"
 ON_DISK = "both (disk)"
 SEGMENT = 16 << 20
+FIRST_WITH_CHAINS = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ def all_rows(scene: Scene, seconds: int) -> list[Row]:
         _backup(scene, "backup-plain", "none", [], 1.0),
         _backup(scene, "backup-zstd", "zstd", ["--compress=client-zstd:1"], 1.2),
         _restore(scene),
+        *([_restore_chain(scene)] if scene.version >= FIRST_WITH_CHAINS else []),
         _get_wal(scene),
         *(_commits(commits, clients) for clients in CLIENTS),
     ]
@@ -170,6 +173,39 @@ def _restore(scene: Scene) -> Row:
         scene.cluster_bytes(),
         Side("walstream restore", our_command, check(ours), ours.clear),
         Side("tar", their_command, check(theirs), theirs.clear),
+    )
+
+
+def _restore_chain(scene: Scene) -> Row:
+    stored = stored_chain(scene)
+    ours, theirs = _Place(scene, scene.memory, "ours"), _Place(scene, scene.memory, "theirs")
+
+    def our_command() -> list[str]:
+        path = ours.renew()
+        path.mkdir(mode=0o700)
+        return walstream("-q", "restore", str(stored), "latest", str(path))
+
+    def their_command() -> list[str]:
+        path = theirs.renew()
+        path.mkdir()
+        return ["sh", "-c", combining(scene, stored, path)]
+
+    def check(place: _Place, below: str) -> Callable[[], str | None]:
+        def look() -> str | None:
+            there = (place.path / below / "global" / "pg_control").exists()
+            return None if there else "there is no pg_control"
+
+        return look
+
+    return Row(
+        "restore-chain",
+        f"restore, a chain of {INCREMENTS + 1}",
+        "zstd -dc | tar -x, pg_combinebackup",
+        IN_MEMORY,
+        1.5,
+        scene.cluster_bytes(),
+        Side("walstream restore", our_command, check(ours, "."), ours.clear),
+        Side("pg_combinebackup", their_command, check(theirs, "combined"), theirs.clear),
     )
 
 

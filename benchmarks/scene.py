@@ -18,7 +18,7 @@ from benchmarks.measure import run_program
 from catalog.lsn import LSN
 from walstream.connection import Connection
 from walstream.ops import unprivileged
-from walstream.ops.installation import find_binaries
+from walstream.ops.installation import find_binaries, version_text
 from walstream.ops.throwaway import ThrowawayServer
 
 START = "backlog"
@@ -51,6 +51,11 @@ class Scene:
         self.end = LSN(0)
         self._numbers = itertools.count(1)
         self._stack = ExitStack()
+
+    @property
+    def version(self) -> int:
+        """The server's major version."""
+        return int(version_text(self.server.bin_dir).split(".")[0])
 
     @property
     def conninfo(self) -> str:

@@ -80,7 +80,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         context.output.warning(warning)
     if arguments.dry_run:
         return 0
-    shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.plan.backup.cluster_size)
+    shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.nbytes)
     hook_facts = {
         "backup_id": planned.plan.backup.id,
         "destination_directory": planned.options.destination,
@@ -132,6 +132,8 @@ def _show_plan(context: Context, planned: PlannedRestore) -> None:
         f"{plan.first.name(plan.backup.wal_segment_size)} to {plan.until.name(plan.backup.wal_segment_size)}"
     )
     line(f"backup       {plan.backup.id} ({size(plan.backup.cluster_size)})")
+    if plan.parents:
+        line(f"laid over    {', '.join(each.id for each in plan.parents)}")
     line(f"target       {_target_text(plan.target)}{'' if plan.target.inclusive else ', exclusive'}")
     line(f"timelines    {' → '.join(str(leg.timeline) for leg in plan.path.legs)}")
     line(f"WAL needed   {wal}")
@@ -143,6 +145,7 @@ def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
     plan = planned.plan
     return {
         "backup_id": plan.backup.id,
+        "chain": [each.id for each in plan.chain],
         "target": plan.target.kind,
         "target_value": None if plan.target.value is None else str(plan.target.value),
         "timeline": plan.timeline,

@@ -52,6 +52,11 @@ class PlannedRestore:
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all archives that are to be laid down."""
+        return sum(record.raw_size for record in self.plan.chain)
+
 
 def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> PlannedRestore:
     """Decide everything before a byte is written.
