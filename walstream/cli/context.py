@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from functools import cached_property
+from typing import TypeVar
 
 from catalog.errors import UsageError
 from walstream.cli.output import Output
-from walstream.settings.load import load
+from walstream.settings.load import load, setting
 from walstream.settings.locate import Places, places
-from walstream.settings.options import LOG_LEVEL
+from walstream.settings.options import LOG_LEVEL, Option
 from walstream.settings.server import Configuration, ServerSettings
+
+T = TypeVar("T")
 
 
 class Context:
@@ -45,6 +48,13 @@ class Context:
         for problem in problems:
             self.output.warning(str(problem), problem.hint)
         return found
+
+    def setting(self, name: str, option: Option[T]) -> T:
+        """One setting of a server, for offline commands: the default if its line is wrong, which is warned of."""
+        value, problem = setting(name, option, self.config_file)
+        if problem is not None:
+            self.output.warning(str(problem), problem.hint)
+        return value
 
     def server_names(self, given: list[str]) -> list[str]:
         """The names that were given, each once, with ``all`` replaced by all names."""

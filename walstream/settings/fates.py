@@ -62,7 +62,7 @@ _LATER = [
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
     *_later(BOTH, "archiver", *OFF),
     *_later(SERVER, "primary_conninfo restore_ssh_command"),
-    *_later(BOTH, "staging_path prefetch_segments"),
+    *_later(BOTH, "staging_path"),
     *_later(
         BOTH,
         " ".join(

@@ -37,6 +37,23 @@ def load(config: str | None = None, environ: Mapping[str, str] = os.environ) -> 
     return configured(read_document(file), file)
 
 
+def setting(
+    server: str, option: Option[T], config: str | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[T, ConfigurationError | None]:
+    """One value, for a command that no mistake in the configuration is to stop; and what is wrong with its line.
+
+    With a wrong line, or none, it is the default. A server with ``/`` in it is the path of its repository
+    directory; then nothing is read.
+    """
+    if "/" in server:
+        return option.default, None
+    document = read_document(find_file(config, environ))
+    names = [name for name in (server, *GLOBAL_SECTIONS) if name in document.sections]
+    lookup = Lookup([document.sections[name] for name in names])
+    line = lookup.line(option)
+    return lookup.get(option), _line_problem(line, server, option.scope) if line is not None else None
+
+
 def configured(document: Document, file: str) -> Configuration:
     """What a document says; never raises."""
     shared = [document.sections[name] for name in GLOBAL_SECTIONS if name in document.sections]
@@ -209,6 +226,7 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         basebackup_retry_times=get(options.BASEBACKUP_RETRY_TIMES),
         basebackup_retry_sleep=get(options.BASEBACKUP_RETRY_SLEEP),
         recovery_options=get(options.RECOVERY_OPTIONS),
+        prefetch_segments=get(options.PREFETCH_SEGMENTS),
         check_timeout=get(options.CHECK_TIMEOUT),
         not_needed=_not_needed(lookup.sections),
     )

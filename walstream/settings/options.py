@@ -173,6 +173,13 @@ RECOVERY_OPTIONS = _set(
     "get-wal",
     "a restored cluster fetches its WAL while it recovers",
 )
+PREFETCH_SEGMENTS = _set(
+    "prefetch_segments",
+    BOTH,
+    whole(0, 1024),
+    "8",
+    "a recovery keeps so many segments decoded ahead, inside its pg_wal; 0: none",
+)
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
 )

@@ -64,6 +64,7 @@ class ServerSettings:
     basebackup_retry_sleep: float
 
     recovery_options: str
+    prefetch_segments: int
     check_timeout: float
     not_needed: tuple[str, ...]
 
