@@ -254,9 +254,8 @@ def _detach(lock: int) -> None:
 def _clear() -> None:
     """Remove what is ours, and the directory with it; for who holds the lock."""
     try:
-        for name in _ours():
-            os.unlink(_path(name))
-        os.unlink(_path(LOCK))
+        for name in (*_ours(), LOCK):
+            durable.remove_if_present(_path(name))
         os.rmdir(DIRECTORY)
     except OSError:
         pass  # it is gone already, or somebody else put something into it

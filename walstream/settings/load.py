@@ -51,7 +51,10 @@ def setting(
     names = [name for name in (server, *GLOBAL_SECTIONS) if name in document.sections]
     lookup = Lookup([document.sections[name] for name in names])
     line = lookup.line(option)
-    return lookup.get(option), _line_problem(line, server, option.scope) if line is not None else None
+    if line is None:
+        return option.default, None
+    where = next(name for name in names if line in document.sections[name].lines)
+    return lookup.get(option), _line_problem(line, where, option.scope)
 
 
 def configured(document: Document, file: str) -> Configuration:
