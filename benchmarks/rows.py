@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from backup import lookahead
+from backup.recovery_conf import RestoreCall, restore_command
 from benchmarks.commits import CLIENTS, OURS, THEIRS, Commits, Standby
 from benchmarks.measure import Contender, Side, run_program
 from benchmarks.programs import configured, walstream
+from benchmarks.replay import Replay
 from benchmarks.scene import Scene
 
 IN_MEMORY = "neither (memory)"
@@ -36,8 +39,11 @@ class Row:
     runs: int = 1
 
 
-def all_rows(scene: Scene, seconds: int) -> list[Row]:
-    """Every row there is, in the order of the table; ``seconds`` for each run under a load."""
+def all_rows(scene: Scene, seconds: int, segments: int) -> list[Row]:
+    """Every row there is, in the order of the table.
+
+    ``seconds`` for each run under a load, ``segments`` to be replayed by each recovery.
+    """
     commits = Commits(scene, seconds)
     return [
         _receive(scene, "receive-plain", "none", [], 1.0),
@@ -49,6 +55,8 @@ def all_rows(scene: Scene, seconds: int) -> list[Row]:
         _backup(scene, "backup-zstd", "zstd", ["--compress=client-zstd:1"], 1.2),
         _restore(scene),
         _get_wal(scene),
+        _wal_restore(scene),
+        _replay(Replay(scene, segments), scene),
         *(_commits(commits, clients) for clients in CLIENTS),
     ]
 
@@ -193,6 +201,67 @@ def _get_wal(scene: Scene) -> Row:
         Side("walstream get-wal", lambda: command, check, lambda: target.unlink(missing_ok=True)),
         Side("python", lambda: [sys.executable, "-c", "pass"]),
         runs=5,
+    )
+
+
+def _wal_restore(scene: Scene) -> Row:
+    """As PostgreSQL runs it: by the shell, in the data directory."""
+    stored = _stored_backup(scene)
+    (archived, *_) = sorted(stored.glob("wals/*/*.zst"))
+    name = archived.name.removesuffix(".zst")
+    data = scene.memory / "data"
+    plain, waiting, wanted = data / name, data / lookahead.DIRECTORY / name, data / "pg_wal" / "RECOVERYXLOG"
+    call = RestoreCall(sys.executable, str(stored), str(stored), "1", name, "none", prefetch=8)
+    ours = restore_command(call).replace("%f", name).replace("%p", "pg_wal/RECOVERYXLOG")
+
+    def shell(command: str) -> list[str]:
+        waiting.parent.mkdir(parents=True, exist_ok=True)
+        if not plain.exists():
+            run_program(["zstd", "-dq", str(archived), "-o", str(plain)])
+        shutil.copyfile(plain, waiting)
+        return ["sh", "-c", f"cd {data} && {command}"]
+
+    def check() -> str | None:
+        nbytes = wanted.stat().st_size
+        return None if nbytes == SEGMENT else f"{nbytes} bytes"
+
+    def clear() -> None:
+        wanted.unlink(missing_ok=True)
+
+    return Row(
+        "wal-restore",
+        "wal-restore, from the lookahead",
+        "cp",
+        IN_MEMORY,
+        3.0,
+        SEGMENT,
+        Side("restore_command", lambda: shell(ours), check, clear),
+        Side("cp", lambda: shell(f"cp {plain} pg_wal/RECOVERYXLOG"), check, clear),
+        runs=5,
+    )
+
+
+def _replay(replay: Replay, scene: Scene) -> Row:
+    ours, theirs = _Place(scene, scene.memory, "ours"), _Place(scene, scene.memory, "theirs")
+    return Row(
+        "replay",
+        f"replay of {replay.segments} zstd segments",
+        "restore_command zstd -dc",
+        IN_MEMORY,
+        1.3,
+        replay.segments * SEGMENT,
+        Side(
+            "wal-restore",
+            lambda: replay.recovery(ours.renew(), ours=True),
+            lambda: replay.complaint(ours.path),
+            ours.clear,
+        ),
+        Side(
+            "zstd",
+            lambda: replay.recovery(theirs.renew(), ours=False),
+            lambda: replay.complaint(theirs.path),
+            theirs.clear,
+        ),
     )
 
 
