@@ -8,8 +8,9 @@ to its last segment, never a ``.partial`` or a history. What it cannot get, it l
 what is wrong.
 
 It learns what PostgreSQL has from what vanishes, and from the notes that misses leave. It ends when the server of
-the recovery is gone, when the recovery has ended, or when there is nothing more to get and all of it was taken; it
-removes everything then. What a killed one left, the next command removes. It ends with 0 in any case: where the
+the recovery is gone, when the recovery has ended, when there is nothing more to get and all of it was taken, and
+when nothing was taken for ten minutes (a long pause, a standby that streams); it removes everything then, and the
+next miss starts another. What a killed one left, the next command removes. It ends with 0 in any case: where the
 server is process 1 of a container it inherits us, and would take another code for a crash of its own.
 
 The directory lies inside ``pg_wal``. There a rename stays a rename wherever ``pg_wal`` is moved to, base backups
@@ -40,6 +41,7 @@ SIGNALS = ("recovery.signal", "standby.signal")
 LOCK = "lock"
 _ASKED = ".asked"
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.02, 1.0
+_IDLE = 600.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -139,9 +141,9 @@ class Prefetcher:
         while self._is_wanted():
             self._look()
             if not self._fetch_next():
-                if self._exhausted and not self._waiting:
-                    return
                 idle = time.monotonic() - self._changed
+                if idle > _IDLE or (self._exhausted and not self._waiting):
+                    return
                 time.sleep(min(max(idle / 4, _SHORTEST_PAUSE), _LONGEST_PAUSE))
 
     def _is_wanted(self) -> bool:

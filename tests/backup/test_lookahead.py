@@ -47,12 +47,16 @@ class Recovering:
         wanted = name(number, timeline)
         return Directory(self.repository.root, "wals", wanted[:16], f"{wanted}.zst")
 
-    def ask(self, wal_name, path="1", until=LAST, count=AHEAD, partial=False):
-        """What the shell's end is when PostgreSQL asks; the file that it got is removed again."""
+    def command(self, wal_name, path="1", until=LAST, count=AHEAD, partial=False):
+        """What PostgreSQL hands to the shell to get a WAL file."""
         home = self.repository.root
         call = RestoreCall(sys.executable, home, home, path, until, "none", partial=partial, prefetch=count)
         command = restore_command(call).replace("wal-restore", "wal-restore --wait 0")
-        command = command.replace("%f", wal_name).replace("%p", "pg_wal/RECOVERYXLOG").replace("%%", "%")
+        return command.replace("%f", wal_name).replace("%p", "pg_wal/RECOVERYXLOG").replace("%%", "%")
+
+    def ask(self, *words, **options):
+        """What the shell's end is when PostgreSQL asks; the file that it got is removed again."""
+        command = self.command(*words, **options)
         done = subprocess.run(
             ["sh", "-c", command],
             cwd=self.data,
@@ -334,6 +338,29 @@ def test_a_directory_that_cannot_be_made_costs_only_time(recovering):
     recovering.directory.unlink()
 
 
+INHERITS = """
+import ctypes, os, subprocess, sys
+assert ctypes.CDLL(None).prctl(36, 1, 0, 0, 0) == 0  # PR_SET_CHILD_SUBREAPER: orphans become our children
+subprocess.run(["sh", "-c", sys.argv[1]], check=True)
+pid, status = os.wait()
+print(os.waitstatus_to_exitcode(status))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lets a process inherit orphans")
+@pytest.mark.parametrize("spoilt", [False, True])
+def test_whoever_inherits_it_sees_it_end_with_0(recovering, spoilt):
+    if spoilt:
+        Directory(recovering.repository.root, "identity.json").write_text("spoilt")
+    command = recovering.command(name(4), until=name(5)) + f"; rm {recovering.data}/recovery.signal"
+    argv = [sys.executable, "-c", INHERITS, command]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        argv, cwd=recovering.data, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert (done.stdout, done.returncode) == ("0\n", 0)
+
+
 # Inside one process: what only the operating system can bring about.
 
 
@@ -366,19 +393,20 @@ def test_room_that_the_server_may_need_is_left_to_it(recovering, given, monkeypa
     assert seen == [[], [name(5), name(6), name(7)]]
 
 
-def test_it_sleeps_longer_the_longer_nothing_happens_and_a_second_at_most(recovering, given, monkeypatch):
+def test_it_sleeps_longer_the_longer_nothing_is_taken_and_gives_up_in_the_end(recovering, given, monkeypatch):
     now, pauses = [100.0], []
 
     def sleep(seconds):
+        assert recovering.waiting() == [name(5), name(6), name(7)]
         pauses.append(seconds)
         now[0] += seconds
-        if len(pauses) == 50:
-            (recovering.data / "recovery.signal").unlink()
 
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", sleep)
-    Prefetcher(*given).run()
+    lookahead._prefetch(*given)
     assert pauses[0] < 0.1 and pauses[-1] == 1.0 and pauses == sorted(pauses)
+    assert 600 < sum(pauses) < 602
+    assert not recovering.directory.exists()
 
 
 def test_a_full_disk_gets_back_all_the_room(recovering, given, monkeypatch):
