@@ -214,6 +214,14 @@ def replaced(path, content):
         path.write_bytes(kept)
 
 
+def end_of(cluster, how):
+    """Shut a server down, or kill it with all its processes."""
+    if how == "killed":
+        cluster.kill()
+    else:
+        cluster.stop(how)
+
+
 def names(timeline, *numbers):
     return [Segment(timeline, number).name(MB) for number in numbers]
 
@@ -258,14 +266,27 @@ def test_a_repository_that_is_gone_for_a_while_is_lived_on_the_lookahead_and_the
     assert fingerprint(ours.cluster) == story.content[1]
 
 
-def test_a_hole_stops_the_recovery_which_goes_on_when_it_is_filled(story, recovery):
+def hole(story):
+    return replaced(story.stored(following(middle(story))[2]), None)
+
+
+def damage(story):
+    return replaced(story.stored(following(middle(story))[2]), b"spoilt")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [(hole, "the recovery needs it"), (damage, "damaged"), (unmounted, "holds no repository")],
+)
+def test_trouble_in_front_of_the_end_stops_the_recovery_which_goes_on_when_it_is_over(
+    story, recovery, trouble, said
+):
     ours = recovery("--target-tli", "1")
-    hole = following(middle(story))[2]
-    with replaced(story.stored(hole), None):
+    with trouble(story):
         ours.start(patience=1)
         with pytest.raises(ServerError):
             ours.cluster.wait_for_recovery()
-        assert "the recovery needs it" in ours.cluster.log_text() and "FATAL" in ours.cluster.log_text()
+        assert said in ours.cluster.log_text() and "FATAL" in ours.cluster.log_text()
         ours.cluster.close()
         wait_until(ours.has_left_nothing)
     ours.start()
@@ -273,15 +294,29 @@ def test_a_hole_stops_the_recovery_which_goes_on_when_it_is_filled(story, recove
     assert fingerprint(ours.cluster) == story.content[1]
 
 
-def test_a_damaged_segment_in_front_of_the_end_stops_the_recovery(story, recovery):
+def test_a_walstream_that_cannot_start_stops_the_recovery_too(story, recovery):
     ours = recovery("--target-tli", "1")
-    damaged = following(middle(story))[2]
-    with replaced(story.stored(damaged), b"spoilt"):
-        ours.start(patience=1)
-        with pytest.raises(ServerError):
-            ours.cluster.wait_for_recovery()
-        assert "damaged" in ours.cluster.log_text() and "FATAL" in ours.cluster.log_text()
-        ours.cluster.close()
+    right = ours.command
+    ours.command = right.replace("-m walstream", "-m walstream_is_gone")
+    ours.start()
+    with pytest.raises(ServerError):
+        ours.cluster.wait_for_recovery()
+    ours.cluster.close()
+    ours.command = right
+    ours.start()
+    assert ours.cluster.wait_for_recovery() == "ended"
+    assert fingerprint(ours.cluster) == story.content[1]
+
+
+@pytest.mark.parametrize("end", ["fast", "immediate", "killed"])
+def test_a_server_that_ends_while_a_command_waits_ends_that_too(story, recovery, end):
+    ours = recovery("--target-tli", "1")
+    with hole(story):
+        ours.start()
+        wait_until(lambda: "trying again" in ours.cluster.log_text())
+        end_of(ours.cluster, end)
+        wait_until(ours.has_left_nothing)
+        assert not (ours.data / "pg_wal" / "RECOVERYXLOG").exists()
     ours.start()
     assert ours.cluster.wait_for_recovery() == "ended"
     assert fingerprint(ours.cluster) == story.content[1]
@@ -356,10 +391,7 @@ def test_the_prefetcher_ends_with_its_server_and_the_next_start_goes_on(story, r
     number = middle(story)
     ours.start(gate=following(number)[0])
     wait_until(lambda: ours.waiting() == following(number))
-    if end == "killed":
-        ours.cluster.kill()
-    else:
-        ours.cluster.stop(end)
+    end_of(ours.cluster, end)
     wait_until(ours.has_left_nothing)
     ours.open_gate()
     ours.start()
