@@ -46,7 +46,9 @@ LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep"""
-MAINTAINING = "walstream.archiver walstream.ops.local walstream.ops.sweep"
+MAINTAINING = (
+    "walstream.archiver walstream.ops.local walstream.ops.sweep walstream.ops.retain walstream.ops.expire"
+)
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
     walstream.ops.keeper"""
 
@@ -72,7 +74,7 @@ ROWS = {
     "catalog.branching": f"{DECISIONS} catalog.coverage",
     "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching",
     "catalog.lookup": RECORDS,
-    "catalog.retention": f"{DECISIONS} catalog.coverage catalog.pitr",
+    "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,
     "catalog.codec": CODECS,
     "catalog.frames": CODECS,
@@ -97,8 +99,7 @@ ROWS = {
         catalog.repository catalog.lock""",
     "catalog.reach": f"{DECISIONS} catalog.coverage",
     "catalog.usage": f"{SHELVES} catalog.wal",
-    "catalog.expire": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.pitr catalog.retention
-        catalog.repository catalog.lock""",
+    "catalog.expiry": f"{DECISIONS} catalog.coverage",
     "backup.names": ERRORS,
     "backup.checksum": f"{ERRORS} {BYTES} catalog.crc32c",
     "backup.stream": FORMATS,
@@ -169,8 +170,10 @@ ROWS = {
     "walstream.ops.restore": LIBRARY_ONLY,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
+    "walstream.ops.retain": "catalog",
+    "walstream.ops.expire": "catalog walstream.ops.retain",
     "walstream.ops.stop": "catalog",
-    "walstream.ops.local": OFFLINE_OPS,
+    "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,
     # The supervisor stays small: it talks to no server, and loads no psycopg.

@@ -212,7 +212,10 @@ class Intake:
     def _backup_begins(self) -> list[Segment]:
         """The first segments of all backups, those that are running included."""
         shelf, size = self._repository.backups, self._repository.identity.wal_segment_size
-        begins = [record.first_segment for record in self._records()]
+        records = self._records()
+        # Behind one that is kept alone WAL was removed on purpose, and is not asked for again.
+        leading = [record for record in records if not shelf.stands_alone(record.id)]
+        begins = [record.first_segment for record in leading or records]
         for backup_id in shelf.ids():
             try:
                 mark = shelf.started(backup_id)

@@ -6,8 +6,10 @@ import argparse
 from functools import cached_property
 from typing import TypeVar
 
-from catalog.errors import UsageError
+from catalog.errors import ConfigurationError, UsageError
 from walstream.cli.output import Output
+from walstream.ops.local import rules_of
+from walstream.ops.retain import Rules
 from walstream.settings.load import load, setting
 from walstream.settings.locate import Places, places
 from walstream.settings.options import LOG_LEVEL, Option
@@ -55,6 +57,15 @@ class Context:
         if problem is not None:
             self.output.warning(str(problem), problem.hint)
         return value
+
+    def rules(self, name: str) -> Rules:
+        """What of a server's backups is to be kept; nothing is known of one given as a path, or a broken one."""
+        if "/" in name:
+            return Rules()
+        try:
+            return rules_of(self.server(name))
+        except ConfigurationError:
+            return Rules()  # ``places`` warns of what is wrong
 
     def server_names(self, given: list[str]) -> list[str]:
         """The names that were given, each once, with ``all`` replaced by all names."""

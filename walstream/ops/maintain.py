@@ -1,4 +1,4 @@
-"""What is due for one server each minute, beside receiving: the spool's leftovers archived, killed backups swept.
+"""What is due for one server each minute, beside receiving: leftovers archived and swept, retention applied.
 
 Needs no server and no psycopg. Each part is done only while its lock is free: the receiver archives its own
 segments, and a backup that runs is not swept.
@@ -6,6 +6,7 @@ segments, and a backup that runs is not swept.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 
@@ -15,11 +16,16 @@ from catalog.filing import Filing
 from catalog.frames import Workers
 from catalog.repository import Repository
 from catalog.state import receiver_holder
+from catalog.survey import survey
 from walstream.archiver import Archiver, complete_segments
-from walstream.ops.local import stored_repository, wal_codec
+from walstream.ops.expire import carry_out, plan_expiry
+from walstream.ops.local import rules_of, stored_repository, wal_codec
+from walstream.ops.retain import judge_all
 from walstream.ops.stored import archive_lock, backup_lock
 from walstream.ops.sweep import sweep
 from walstream.settings.server import ServerSettings
+
+log = logging.getLogger("walstream.maintain")
 
 CODEC_THREADS = 2
 POLL = 0.05
@@ -34,7 +40,7 @@ def maintain(settings: ServerSettings, until: float) -> list[str]:
         repository = stored_repository(settings)
     except WalstreamError as error:
         return [one_line(error)]
-    for work in (_archive_leftovers, _sweep):
+    for work in (_archive_leftovers, _sweep, _expire):
         try:
             work(settings, repository, until)
         except Busy:
@@ -73,6 +79,23 @@ def _archive_leftovers(settings: ServerSettings, repository: Repository, until: 
 
 def _sweep(settings: ServerSettings, repository: Repository, until: float) -> None:
     shelf = repository.backups
-    if any(layout.STARTED in shelf.sizes(each) for each in shelf.ids()):
+    if any({layout.STARTED, layout.REMOVED} & shelf.sizes(each).keys() for each in shelf.ids()):
         with backup_lock(repository, settings.name):
             sweep(repository)
+
+
+def _expire(settings: ServerSettings, repository: Repository, until: float) -> None:
+    """Apply the policy when a backup is to go; a glance at the backups' own WAL tells that."""
+    rules = rules_of(settings)
+    if rules.policy is None or time.monotonic() > until:
+        return
+    verdicts = judge_all(survey(repository), repository, settings.home, rules).verdicts
+    if not any(verdict.goes for verdict in verdicts.values()):
+        return
+    with backup_lock(repository, settings.name):
+        removed = carry_out(
+            plan_expiry(repository, settings.home, rules),
+            repository,
+            lambda backup, reason: log.info("backup %s goes: %s", backup, reason),
+        )
+    log.info("%d WAL files went (%d bytes)", removed.wal_files, removed.wal_bytes)

@@ -51,8 +51,6 @@ def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]
 
 _LATER = [
     *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
-    *_later(BOTH, "retention_policy"),
-    *_later(BOTH, "minimum_redundancy", "0"),
     *_later(
         BOTH, "last_backup_maximum_age last_backup_minimum_size last_wal_maximum_age max_incoming_wals_queue"
     ),

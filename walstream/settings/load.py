@@ -228,6 +228,8 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         bandwidth_limit=get(options.BANDWIDTH_LIMIT),
         basebackup_retry_times=get(options.BASEBACKUP_RETRY_TIMES),
         basebackup_retry_sleep=get(options.BASEBACKUP_RETRY_SLEEP),
+        retention_policy=get(options.RETENTION_POLICY),
+        minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),
         prefetch_segments=get(options.PREFETCH_SEGMENTS),
         check_timeout=get(options.CHECK_TIMEOUT),

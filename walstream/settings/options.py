@@ -166,6 +166,20 @@ BASEBACKUP_RETRY_TIMES = _set(
 BASEBACKUP_RETRY_SLEEP = _set(
     "basebackup_retry_sleep", BOTH, duration(0), "30s", "wait so long before each repetition"
 )
+RETENTION_POLICY = _optional(
+    "retention_policy",
+    BOTH,
+    values.POLICY,
+    "which backups to keep, with the WAL that they need; all others are removed by run, cron and expire",
+    "none",
+)
+MINIMUM_REDUNDANCY = _set(
+    "minimum_redundancy",
+    BOTH,
+    whole(0, 999999),
+    "0",
+    "so many restorable full backups are kept in any case; check fails while there are fewer",
+)
 RECOVERY_OPTIONS = _set(
     "recovery_options",
     BOTH,
