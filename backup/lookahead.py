@@ -86,16 +86,20 @@ def go_on(source: WalSource, delivered: str, course: Course) -> None:
         lock = _lock()
         if lock is None:
             os.close(os.open(_path(delivered + _ASKED), os.O_WRONLY | os.O_CREAT, 0o600))
-        elif os.fork():
-            os.close(lock)
-        else:
-            try:
-                _detach(lock)
-                _prefetch(source, delivered, course, server)
-            finally:
-                os._exit(0)
+            return
+        child = os.fork()
+    except FileNotFoundError:
+        return  # the prefetcher that held the lock has just ended
     except OSError:
-        clear_leftovers()  # no lookahead, then: all that it costs is time
+        _clear()  # no locks here, or no processes: there is no lookahead, and all that it costs is time
+        return
+    if child:
+        os.close(lock)
+        return
+    try:
+        _prefetch(source, delivered, course, server, lock)
+    finally:
+        os._exit(0)
 
 
 def clear_leftovers() -> None:
@@ -109,8 +113,9 @@ def clear_leftovers() -> None:
         os.close(lock)
 
 
-def _prefetch(source: WalSource, delivered: str, course: Course, server: int) -> None:
+def _prefetch(source: WalSource, delivered: str, course: Course, server: int, lock: int) -> None:
     try:
+        _detach(lock)
         for name in _ours():
             os.unlink(_path(name))
         Prefetcher(source, delivered, course, server).run()
@@ -164,7 +169,7 @@ class Prefetcher:
         self._changed = time.monotonic()
         self._exhausted = self._exhausted and not notes
         for number, name in list(self._waiting.items()):
-            if not 0 < number - self._last.number <= self._course.count:
+            if not (0 < number - self._last.number <= self._course.count and name == self._name(number)):
                 durable.remove_if_present(_path(name))
                 del self._waiting[number]
 
@@ -174,11 +179,14 @@ class Prefetcher:
             number += 1
         if self._exhausted or number > self._last.number + self._course.count or not self._has_room():
             return False
-        name = self._course.name(number, self._last.timeline, self._size)
+        name = self._name(number)
         self._exhausted = name is None or not self._fetch(name)
         if name is not None and not self._exhausted:
             self._waiting[number] = name
         return not self._exhausted
+
+    def _name(self, number: int) -> str | None:
+        return self._course.name(number, self._last.timeline, self._size)
 
     def _fetch(self, name: str) -> bool:
         """Put a segment into the lookahead; False when it is not to be had."""

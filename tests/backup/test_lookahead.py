@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ from backup import lookahead
 from backup.fetch import WalSource
 from backup.lookahead import Course, Prefetcher
 from backup.recovery_conf import RestoreCall, restore_command
+from catalog.errors import StorageError
 from catalog.timeline import Path
 from walstream.ops import postmaster
 
@@ -187,6 +189,20 @@ def test_at_a_switch_it_goes_on_with_the_timeline_that_postgresql_asks_for(recov
     assert recovering.ask(name(4), path=path, until=name(9, 2)) == 0
     wait_until(lambda: recovering.waiting() == [name(5), name(6, 2), name(7, 2)])
     assert recovering.ask(name(6), path=path, until=name(9, 2)) == 1
+
+
+def test_without_a_path_it_follows_the_timeline_that_is_asked_for(recovering):
+    recovering.store((2, 5), (2, 6), (2, 7), (2, 8))
+    command = ["wal-restore", "--prefetch", str(AHEAD), recovering.repository.root]
+
+    def ask(wal_name):
+        words = [sys.executable, "-m", "walstream", *command, wal_name, "pg_wal/RECOVERYXLOG"]
+        subprocess.run(words, cwd=recovering.data, env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True)
+
+    ask(name(4))
+    recovering.wait_for(5, 6, 7)
+    ask(name(5, 2))
+    recovering.wait_for(6, 7, 8, timeline=2)
 
 
 def test_a_segment_that_is_only_partial_is_left_to_the_command(recovering):
@@ -370,8 +386,7 @@ def given(recovering, monkeypatch):
     monkeypatch.chdir(recovering.data)
     recovering.directory.mkdir()
     source = WalSource(recovering.repository.root, recovering.repository.root)
-    yield source, name(4), Course(Path.parse("1"), LAST, AHEAD), recovering.server.pid
-    shutil.rmtree(recovering.directory, ignore_errors=True)
+    return source, name(4), Course(Path.parse("1"), LAST, AHEAD), recovering.server.pid
 
 
 def test_room_that_the_server_may_need_is_left_to_it(recovering, given, monkeypatch):
@@ -391,6 +406,7 @@ def test_room_that_the_server_may_need_is_left_to_it(recovering, given, monkeypa
     monkeypatch.setattr(time, "sleep", sleep)
     Prefetcher(*given).run()
     assert seen == [[], [name(5), name(6), name(7)]]
+    shutil.rmtree(recovering.directory)
 
 
 def test_it_sleeps_longer_the_longer_nothing_is_taken_and_gives_up_in_the_end(recovering, given, monkeypatch):
@@ -403,10 +419,10 @@ def test_it_sleeps_longer_the_longer_nothing_is_taken_and_gives_up_in_the_end(re
 
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", sleep)
-    lookahead._prefetch(*given)
+    Prefetcher(*given).run()
+    shutil.rmtree(recovering.directory)
     assert pauses[0] < 0.1 and pauses[-1] == 1.0 and pauses == sorted(pauses)
     assert 600 < sum(pauses) < 602
-    assert not recovering.directory.exists()
 
 
 def test_a_full_disk_gets_back_all_the_room(recovering, given, monkeypatch):
@@ -419,8 +435,22 @@ def test_a_full_disk_gets_back_all_the_room(recovering, given, monkeypatch):
         real(fd)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    lookahead._prefetch(*given)
+    with pytest.raises(StorageError, match="no space left"):  # with which it ends, and removes everything
+        Prefetcher(*given).run()
     assert waited == [[], [name(5)], [name(5), name(6)]]
+    shutil.rmtree(recovering.directory)
+
+
+@pytest.mark.parametrize("module, call", [(fcntl, "flock"), (os, "fork")])
+def test_without_locks_or_processes_there_is_no_lookahead_and_nothing_is_left(
+    recovering, given, monkeypatch, module, call
+):
+    def fails(*words):
+        raise OSError(errno.EAGAIN if call == "fork" else errno.ENOLCK, "not available")
+
+    source, delivered, course, _ = given
+    monkeypatch.setattr(module, call, fails)
+    lookahead.go_on(source, delivered, course)
     assert not recovering.directory.exists()
 
 
