@@ -31,10 +31,11 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
     walstream.standing"""
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
-    walstream.continuity walstream.control walstream.elsewhere walstream.facts walstream.gap walstream.intake
-    walstream.leftovers walstream.messages walstream.publisher walstream.receiver walstream.receiving
-    walstream.replication walstream.resume walstream.segment walstream.server walstream.session walstream.slots
-    walstream.spool walstream.standing walstream.streaming walstream.synchronous walstream.wakeup"""
+    walstream.continuity walstream.control walstream.delivered walstream.elsewhere walstream.facts walstream.gap
+    walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
+    walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
+    walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
+    walstream.synchronous walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -46,11 +47,10 @@ LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep"""
-MAINTAINING = (
-    "walstream.archiver walstream.ops.local walstream.ops.sweep walstream.ops.retain walstream.ops.expire"
-)
+MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
+    walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper"""
+    walstream.ops.keeper walstream.ops.timetable walstream.ops.backups_due"""
 
 ROWS = {
     "catalog.errors": "",
@@ -92,7 +92,7 @@ ROWS = {
     "catalog.backups": SHELVES,
     "catalog.comparison": f"{BYTES} catalog.walpage",
     "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison",
-    "catalog.incoming": f"{SHELVES} catalog.wal catalog.filing",
+    "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
     "catalog.survey": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.statuses catalog.lookup
@@ -139,6 +139,7 @@ ROWS = {
     "walstream.blanks": f"{STORES} {POSITIONS} walstream.segment",
     "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.blanks walstream.segment",
     "walstream.archiver": "catalog walstream.segment",
+    "walstream.delivered": "catalog",
     "walstream.facts": f"{NETWORK} catalog.walpage",
     "walstream.synchronous": f"{NETWORK} walstream.facts walstream.session",
     "walstream.gap": f"{NETWORK} walstream.session walstream.resume",
@@ -171,6 +172,8 @@ ROWS = {
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
     "walstream.ops.retain": "catalog",
+    "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local",
+    "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
     "walstream.ops.expire": "catalog walstream.ops.retain",
     "walstream.ops.stop": "catalog",
     "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain",
@@ -202,7 +205,7 @@ DOORS = {
     "google_crc32c": "catalog.crc32c",
     "rich": "walstream.cli.output",
     "prometheus_client": "walstream.ops.metrics",
-    "cronsim": "walstream.ops.schedule",
+    "cronsim": "walstream.settings.schedule",
 }
 
 IMPORTS = all_imports()

@@ -37,6 +37,8 @@ COMMANDS = (
     Command("run", PROTECT, "run and supervise the receivers of all servers"),
     Command("cron", PROTECT, "start missing receivers and tidy up, once, for crontab"),
     Command("backup", PROTECT, "take a base backup"),
+    Command("put-wal", PROTECT, "take in one WAL file, as an archive_command"),
+    Command("archive-wal", PROTECT, "file WAL that waits, while no receiver runs"),
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),

@@ -18,7 +18,7 @@ from catalog.errors import Absent, StorageError, UsageError, WalstreamError
 from catalog.timeline import Path
 from catalog.walname import HISTORY, SEGMENT, Segment, kind_of, timeline_in
 from walstream.cli import say
-from walstream.cli.light import parse
+from walstream.cli.light import Arguments, parse
 from walstream.settings.locate import places
 
 TYPE_CHECKING = False
@@ -79,15 +79,7 @@ def light_main(arguments: list[str]) -> int:
     given = parse(arguments, _FLAGS, _VALUES, ("S", "%f", "%p"))
     server, name, destination = given.rest
     absent_code = _number(given.values.get("absent_code", str(ABSENT)), "--absent-code")
-    found, problems = places(server, given.values.get("config"))
-    for problem in problems:
-        say(f"walstream: warning: {problem}")
-    source = WalSource(
-        found.repository,
-        given.values.get("home", found.home),
-        partial="partial" in given.flags,
-        backup_id=given.values.get("backup"),
-    )
+    source = _source(server, given)
     wanted = Wanted(name, given.values.get("path"), given.values.get("until"))
     patience = _number(given.values.get("wait", str(round(PATIENCE))), "--wait")
     ahead = _number(given.values.get("prefetch", "0"), "--prefetch")
@@ -108,6 +100,18 @@ def light_main(arguments: list[str]) -> int:
     if delivered and ahead and kind_of(name) == SEGMENT:
         lookahead.go_on(source, name, wanted.course(ahead))
     return 0 if delivered else absent_code
+
+
+def _source(server: str, given: Arguments) -> WalSource:
+    found, problems = places(server, given.values.get("config"))
+    for problem in problems:
+        say(f"walstream: warning: {problem}")
+    return WalSource(
+        found.repository,
+        given.values.get("home", found.home),
+        partial="partial" in given.flags,
+        backup_id=given.values.get("backup"),
+    )
 
 
 class Wanted:

@@ -12,23 +12,18 @@ import time
 
 from catalog import layout
 from catalog.errors import Busy, WalstreamError, one_line
-from catalog.filing import Filing
-from catalog.frames import Workers
 from catalog.repository import Repository
 from catalog.state import receiver_holder
 from catalog.survey import survey
-from walstream.archiver import Archiver, complete_segments
+from walstream.ops.archive import archive_waiting, is_waiting
 from walstream.ops.expire import carry_out, plan_expiry
-from walstream.ops.local import rules_of, stored_repository, wal_codec
+from walstream.ops.local import rules_of, stored_repository
 from walstream.ops.retain import judge_all
-from walstream.ops.stored import archive_lock, backup_lock
+from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 from walstream.settings.server import ServerSettings
 
 log = logging.getLogger("walstream.maintain")
-
-CODEC_THREADS = 2
-POLL = 0.05
 
 
 def maintain(settings: ServerSettings, until: float) -> list[str]:
@@ -40,7 +35,7 @@ def maintain(settings: ServerSettings, until: float) -> list[str]:
         repository = stored_repository(settings)
     except WalstreamError as error:
         return [one_line(error)]
-    for work in (_archive_leftovers, _sweep, _expire):
+    for work in (_archive, _sweep, _expire):
         try:
             work(settings, repository, until)
         except Busy:
@@ -50,31 +45,9 @@ def maintain(settings: ServerSettings, until: float) -> list[str]:
     return problems
 
 
-def _archive_leftovers(settings: ServerSettings, repository: Repository, until: float) -> None:
-    directory = os.path.join(settings.home, layout.STREAMING)
-    if not os.path.isdir(directory) or not complete_segments(directory) or receiver_holder(settings.home):
-        return
-    identity = repository.identity
-    with archive_lock(repository, settings.name), Workers(CODEC_THREADS) as workers:
-        filing = Filing(
-            repository.storage,
-            identity.wal_segment_size,
-            identity.system_identifier,
-            wal_codec(settings),
-            workers,
-        )
-        archiver = Archiver(directory, filing.put)
-        try:
-            # A receiver that starts meanwhile waits for the lock: it is not kept waiting.
-            while archiver.waiting and not archiver.trouble and time.monotonic() < until:
-                archiver.raise_error()
-                if receiver_holder(settings.home):
-                    break
-                time.sleep(POLL)
-        finally:
-            archiver.close(patience=0)
-        if archiver.trouble is not None:
-            raise archiver.trouble
+def _archive(settings: ServerSettings, repository: Repository, until: float) -> None:
+    if is_waiting(settings) and not receiver_holder(settings.home):
+        archive_waiting(settings, repository, until)
 
 
 def _sweep(settings: ServerSettings, repository: Repository, until: float) -> None:

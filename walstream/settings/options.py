@@ -93,6 +93,7 @@ WAL_STREAMING_CONNINFO = _optional(
 )
 
 STREAMING_ARCHIVER = _set("streaming_archiver", BOTH, SWITCH, "on", "receive WAL by streaming")
+ARCHIVER = _set("archiver", BOTH, SWITCH, "off", "also accept WAL that an archive_command brings: put-wal")
 SLOT_NAME = _optional(
     "slot_name", BOTH, values.SLOT_NAME, "replication slot; without one the server may drop WAL"
 )
@@ -154,6 +155,12 @@ STREAMING_BACKUP_NAME = _set(
 )
 BACKUP_COMPRESSION = _set("backup_compression", BOTH, choice(*CODECS), "zstd", "codec of base backups")
 BACKUP_COMPRESSION_LEVEL = _optional("backup_compression_level", BOTH, values.LEVEL, "its level", _FAST)
+BACKUP_SCHEDULE = _optional(
+    "backup_schedule",
+    SERVER,
+    values.SCHEDULE,
+    "when 'walstream run' takes a backup: five fields as in a crontab",
+)
 IMMEDIATE_CHECKPOINT = _set(
     "immediate_checkpoint", BOTH, SWITCH, "off", "begin backups with a fast checkpoint"
 )
@@ -193,6 +200,24 @@ PREFETCH_SEGMENTS = _set(
     whole(0, 1024),
     "8",
     "a recovery keeps so many segments decoded ahead, inside its pg_wal; 0: none",
+)
+LAST_BACKUP_MAXIMUM_AGE = _optional(
+    "last_backup_maximum_age", BOTH, values.AGE, "check fails when the newest backup is older"
+)
+LAST_BACKUP_MINIMUM_SIZE = _optional(
+    "last_backup_minimum_size",
+    BOTH,
+    size(1, 1 << 60),
+    "check fails when the newest backup is smaller",
+)
+LAST_WAL_MAXIMUM_AGE = _optional(
+    "last_wal_maximum_age", BOTH, values.AGE, "check fails when no WAL has come for so long"
+)
+MAX_INCOMING_WALS_QUEUE = _optional(
+    "max_incoming_wals_queue",
+    BOTH,
+    whole(0, 999999),
+    "check fails when more files of put-wal wait to be filed",
 )
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"

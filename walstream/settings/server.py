@@ -9,6 +9,7 @@ from catalog.errors import ConfigurationError
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo
 from walstream.settings.locate import unknown_server
+from walstream.settings.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class ServerSettings:
     wal_streaming_conninfo: Conninfo
 
     streaming_archiver: bool
+    archiver: bool
     slot_name: str | None
     create_slot: str
     report_applied: bool
@@ -64,11 +66,16 @@ class ServerSettings:
     basebackup_retry_times: int
     basebackup_retry_sleep: float
 
+    backup_schedule: Schedule | None
     retention_policy: RetentionPolicy | None
     minimum_redundancy: int
 
     recovery_options: str
     prefetch_segments: int
+    last_backup_maximum_age: float | None
+    last_backup_minimum_size: int | None
+    last_wal_maximum_age: float | None
+    max_incoming_wals_queue: int | None
     check_timeout: float
     not_needed: tuple[str, ...]
 
