@@ -12,10 +12,12 @@ import time
 from pathlib import Path as Directory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from support.filed_wal import name, new_repository, segment_bytes, store
 from support.modules import ROOT
 from support.protection import wait_until
-from support.values import MB
+from support.values import MB, histories, sizes
 
 from backup import lookahead
 from backup.fetch import WalSource
@@ -23,6 +25,7 @@ from backup.lookahead import Course, Prefetcher
 from backup.recovery_conf import RestoreCall, restore_command
 from catalog.errors import StorageError
 from catalog.timeline import Path
+from catalog.walname import Segment
 from walstream.ops import postmaster
 
 AHEAD = 3
@@ -189,6 +192,21 @@ def test_at_a_switch_it_goes_on_with_the_timeline_that_postgresql_asks_for(recov
     assert recovering.ask(name(4), path=path, until=name(9, 2)) == 0
     wait_until(lambda: recovering.waiting() == [name(5), name(6, 2), name(7, 2)])
     assert recovering.ask(name(6), path=path, until=name(9, 2)) == 1
+
+
+@given(histories(), sizes, st.integers(0, 1 << 20))
+def test_along_a_path_only_the_copies_that_count_are_named(history, size, number):
+    path = Path.of(history)
+    found = Course(path, None, AHEAD).name(number, 1, size)
+    assert path.counts(Segment.parse(found, size), size)
+
+
+@given(st.integers(0, 100), st.integers(0, 100), sizes)
+def test_up_to_the_last_segment_of_the_plan_all_are_named_and_none_behind(number, last, size):
+    until = Segment(2, last).name(size)
+    course = Course(Path.parse("1@0/1000,2"), until, AHEAD)
+    assert (course.name(number, 2, size) is not None) == (number <= last)
+    assert course.ends_with(Segment(2, number).name(size)) == (number >= last)
 
 
 def test_without_a_path_it_follows_the_timeline_that_is_asked_for(recovering):
@@ -381,7 +399,7 @@ def test_whoever_inherits_it_sees_it_end_with_0(recovering, spoilt):
 
 
 @pytest.fixture
-def given(recovering, monkeypatch):
+def prefetching(recovering, monkeypatch):
     """What a prefetcher is given; this process is in the data directory, and has no lock."""
     monkeypatch.chdir(recovering.data)
     recovering.directory.mkdir()
@@ -389,7 +407,7 @@ def given(recovering, monkeypatch):
     return source, name(4), Course(Path.parse("1"), LAST, AHEAD), recovering.server.pid
 
 
-def test_room_that_the_server_may_need_is_left_to_it(recovering, given, monkeypatch):
+def test_room_that_the_server_may_need_is_left_to_it(recovering, prefetching, monkeypatch):
     class Narrow:
         f_frsize = 4096
         f_bavail = AHEAD * MB.nbytes // 4096 - 1
@@ -404,12 +422,14 @@ def test_room_that_the_server_may_need_is_left_to_it(recovering, given, monkeypa
 
     monkeypatch.setattr(os, "statvfs", lambda path: Narrow)
     monkeypatch.setattr(time, "sleep", sleep)
-    Prefetcher(*given).run()
+    Prefetcher(*prefetching).run()
     assert seen == [[], [name(5), name(6), name(7)]]
     shutil.rmtree(recovering.directory)
 
 
-def test_it_sleeps_longer_the_longer_nothing_is_taken_and_gives_up_in_the_end(recovering, given, monkeypatch):
+def test_it_sleeps_longer_the_longer_nothing_is_taken_and_gives_up_in_the_end(
+    recovering, prefetching, monkeypatch
+):
     now, pauses = [100.0], []
 
     def sleep(seconds):
@@ -419,13 +439,13 @@ def test_it_sleeps_longer_the_longer_nothing_is_taken_and_gives_up_in_the_end(re
 
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", sleep)
-    Prefetcher(*given).run()
+    Prefetcher(*prefetching).run()
     shutil.rmtree(recovering.directory)
     assert pauses[0] < 0.1 and pauses[-1] == 1.0 and pauses == sorted(pauses)
     assert 600 < sum(pauses) < 602
 
 
-def test_a_full_disk_gets_back_all_the_room(recovering, given, monkeypatch):
+def test_a_full_disk_gets_back_all_the_room(recovering, prefetching, monkeypatch):
     real, waited = os.fsync, []
 
     def fsync(fd):
@@ -436,19 +456,19 @@ def test_a_full_disk_gets_back_all_the_room(recovering, given, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(StorageError, match="no space left"):  # with which it ends, and removes everything
-        Prefetcher(*given).run()
+        Prefetcher(*prefetching).run()
     assert waited == [[], [name(5)], [name(5), name(6)]]
     shutil.rmtree(recovering.directory)
 
 
 @pytest.mark.parametrize("module, call", [(fcntl, "flock"), (os, "fork")])
 def test_without_locks_or_processes_there_is_no_lookahead_and_nothing_is_left(
-    recovering, given, monkeypatch, module, call
+    recovering, prefetching, monkeypatch, module, call
 ):
     def fails(*words):
         raise OSError(errno.EAGAIN if call == "fork" else errno.ENOLCK, "not available")
 
-    source, delivered, course, _ = given
+    source, delivered, course, _ = prefetching
     monkeypatch.setattr(module, call, fails)
     lookahead.go_on(source, delivered, course)
     assert not recovering.directory.exists()
