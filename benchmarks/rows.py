@@ -183,7 +183,7 @@ def _restore(scene: Scene) -> Row:
 
 def _get_wal(scene: Scene) -> Row:
     stored = _stored_backup(scene)
-    name = sorted(stored.glob("wals/*/*.zst"))[0].name.removesuffix(".zst")
+    name = _full_segment(stored).name.removesuffix(".zst")
     target = scene.memory / "segment"
 
     def check() -> str | None:
@@ -207,7 +207,7 @@ def _get_wal(scene: Scene) -> Row:
 def _wal_restore(scene: Scene) -> Row:
     """As PostgreSQL runs it: by the shell, in the data directory."""
     stored = _stored_backup(scene)
-    (archived, *_) = sorted(stored.glob("wals/*/*.zst"))
+    archived = _full_segment(stored)
     name = archived.name.removesuffix(".zst")
     data = scene.memory / "data"
     plain, waiting, wanted = data / name, data / lookahead.DIRECTORY / name, data / "pg_wal" / "RECOVERYXLOG"
@@ -279,10 +279,19 @@ def _commits(commits: Commits, clients: int) -> Row:
 
 
 def _stored_backup(scene: Scene) -> Path:
-    """A repository with one zstd backup and all the WAL that it needs; made once."""
+    """A repository with one zstd backup, all the WAL that it needs, and a full segment behind that; made once."""
     home = scene.memory / "stored"
     if not home.exists():
         words = configured(scene.conninfo, home, "bench_stored", "zstd")
         run_program([*words, "backup", "main", "--immediate-checkpoint"])
+        scene.sql(
+            "INSERT INTO pgbench_history SELECT i % 10, i % 100, i, 7, now() FROM generate_series(1, 500000) i"
+        )
+        run_program([*words, "receive-wal", "main", "--endpos", str(scene.position())])
         scene.drop_slot("bench_stored")
     return home / "main"
+
+
+def _full_segment(stored: Path) -> Path:
+    """The file that holds most: others end with zeros, which cost nothing to decompress and to copy."""
+    return max(stored.glob("wals/*/*.zst"), key=lambda path: path.stat().st_size)
