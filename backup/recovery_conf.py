@@ -54,9 +54,10 @@ class RestoreCall:
 def restore_command(call: RestoreCall) -> str:
     """The shell command for ``restore_command``, percent signs doubled where they are not PostgreSQL's.
 
-    PostgreSQL takes any code from 1 to 125 as the end of WAL, and Python itself fails with 1 or 2, so only
-    a private code means absent and everything else becomes 255. A serving standby would be shut down
-    by that, so there trouble is 1: it asks again. What waits in the lookahead needs no Python at all.
+    PostgreSQL takes any code from 1 to 125 as the end of WAL, and Python itself fails with 1 or 2, a shell that
+    cannot fork with 2. So only a private code means absent, and however the shell ends its trap turns everything
+    else into 255. A serving standby would be shut down by that, so there trouble is 1: it asks again. What waits in
+    the lookahead needs no Python at all.
     """
     words = [call.python, "-P", "-m", "walstream", "wal-restore", "--absent-code", str(ABSENT_CODE)]
     words += ["--backup", call.backup_id, "--path", call.path]
@@ -72,11 +73,10 @@ def restore_command(call: RestoreCall) -> str:
         words += ["--home", call.home]
     words.append(call.repository)
     quoted = " ".join(shlex.quote(word) for word in words).replace("%", "%%")
+    ahead = f"mv -f {lookahead.DIRECTORY}/%f %p 2>/dev/null || " if call.prefetch else ""
     trouble = 1 if call.standby else 255
-    fetch = f"{quoted} %f %p; case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
-    if not call.prefetch:
-        return fetch
-    return f"mv -f {lookahead.DIRECTORY}/%f %p 2>/dev/null || {{ {fetch}; }}"
+    codes = f"trap 'case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac' EXIT"
+    return f"{codes}; {ahead}{quoted} %f %p"
 
 
 def recovery_settings(

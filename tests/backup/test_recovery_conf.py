@@ -2,6 +2,8 @@
 
 import os
 import re
+import resource
+import signal
 import subprocess
 from datetime import UTC, datetime
 
@@ -155,8 +157,35 @@ def test_what_waits_in_the_lookahead_is_renamed_into_place_and_no_program_starts
 
 
 def test_without_a_number_of_segments_there_is_no_lookahead():
-    assert restore_command(call()).startswith("/usr/bin/python3 ")
-    assert restore_command(call(prefetch=8)).startswith(f"mv -f {lookahead.DIRECTORY}/%f %p ")
+    assert "EXIT; /usr/bin/python3 " in restore_command(call())
+    assert f"EXIT; mv -f {lookahead.DIRECTORY}/%f %p 2>/dev/null || /usr" in restore_command(call(prefetch=8))
+
+
+@pytest.mark.parametrize("prefetch", [0, 8])
+@pytest.mark.parametrize("standby, ends", [(False, 255), (True, 1)])
+def test_a_shell_that_cannot_start_processes_does_not_end_the_recovery_early(standby, ends, prefetch):
+    command = substituted(restore_command(call(standby=standby, prefetch=prefetch)))
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd="/",
+        user=65534 if os.geteuid() == 0 else None,  # root may have any number of processes
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)),
+        capture_output=True,
+    )
+    assert done.returncode == ends
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("prefetch", [0, 8])
+def test_a_shutdown_that_signals_the_command_is_seen_as_one(tmp_path, shell, prefetch):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho started\nexec sleep 600\n")
+    program.chmod(0o755)
+    command = substituted(restore_command(call(python=str(program), prefetch=prefetch)))
+    with subprocess.Popen([shell, "-c", command], stdout=subprocess.PIPE, start_new_session=True) as running:
+        assert running.stdout.readline() == b"started\n"
+        os.killpg(running.pid, signal.SIGTERM)
+        assert running.wait(60) == -signal.SIGTERM
 
 
 def test_the_plan_travels_in_the_command():

@@ -31,13 +31,13 @@ def restored(tmp_path, capsys):
 @pytest.mark.parametrize(("line", "count"), [("", 8), ("prefetch_segments = 3", 3)])
 def test_so_many_segments_are_decoded_ahead_as_the_server_says(restored, line, count):
     command, _ = restored("main", line)
-    assert command.startswith("mv -f pg_wal/walstream-lookahead/%f %p ")
+    assert "; mv -f pg_wal/walstream-lookahead/%f %p " in command
     assert f"--prefetch {count} " in command
 
 
 def test_none_are_decoded_ahead_where_the_server_says_so(restored):
     command, _ = restored("main", "prefetch_segments = 0")
-    assert not command.startswith("mv ") and "--prefetch" not in command
+    assert "; mv " not in command and "--prefetch" not in command
 
 
 def test_a_wrong_number_is_warned_of_and_stops_no_restore(restored):

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from catalog.lsn import SegmentSize
 
 EXAMPLE = (
-    "walstream wal-restore --absent-code 64 main %f %p; case $? in 0) ;; 64) exit 1 ;; *) exit 255 ;; esac"
+    "trap 'case $? in 0) ;; 64) exit 1 ;; *) exit 255 ;; esac' EXIT; "
+    "walstream wal-restore --absent-code 64 main %f %p"
 )
 
 ABSENT = 1
