@@ -238,6 +238,12 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         last_backup_minimum_size=get(options.LAST_BACKUP_MINIMUM_SIZE),
         last_wal_maximum_age=get(options.LAST_WAL_MAXIMUM_AGE),
         max_incoming_wals_queue=get(options.MAX_INCOMING_WALS_QUEUE),
+        scripts={
+            option.name.removesuffix("_script"): command
+            for option in options.SCRIPTS
+            if (command := lookup.get(option))
+        },
+        hook_timeout=get(options.HOOK_TIMEOUT),
         check_timeout=get(options.CHECK_TIMEOUT),
         not_needed=_not_needed(lookup.sections),
     )

@@ -219,6 +219,46 @@ MAX_INCOMING_WALS_QUEUE = _optional(
     whole(0, 999999),
     "check fails when more files of put-wal wait to be filed",
 )
+PRE_BACKUP_SCRIPT = _optional(
+    "pre_backup_script",
+    BOTH,
+    values.TEXT,
+    "shell command before a backup, which is not done if it fails",
+)
+POST_BACKUP_SCRIPT = _optional("post_backup_script", BOTH, values.TEXT, "shell command after a backup")
+PRE_ARCHIVE_SCRIPT = _optional(
+    "pre_archive_script",
+    BOTH,
+    values.TEXT,
+    "shell command before WAL is stored, which is not done if it fails",
+)
+POST_ARCHIVE_SCRIPT = _optional("post_archive_script", BOTH, values.TEXT, "shell command after WAL is stored")
+PRE_DELETE_SCRIPT = _optional(
+    "pre_delete_script",
+    BOTH,
+    values.TEXT,
+    "shell command before a backup is removed, which is not done if it fails",
+)
+POST_DELETE_SCRIPT = _optional(
+    "post_delete_script", BOTH, values.TEXT, "shell command after a backup is removed"
+)
+PRE_WAL_DELETE_SCRIPT = _optional(
+    "pre_wal_delete_script",
+    BOTH,
+    values.TEXT,
+    "shell command before WAL is removed, which is not done if it fails",
+)
+POST_WAL_DELETE_SCRIPT = _optional(
+    "post_wal_delete_script", BOTH, values.TEXT, "shell command after WAL is removed"
+)
+PRE_RECOVERY_SCRIPT = _optional(
+    "pre_recovery_script",
+    BOTH,
+    values.TEXT,
+    "shell command before a restore, which is not done if it fails",
+)
+POST_RECOVERY_SCRIPT = _optional("post_recovery_script", BOTH, values.TEXT, "shell command after a restore")
+HOOK_TIMEOUT = _set("hook_timeout", BOTH, duration(1), "10min", "a script that takes longer is killed")
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
 )
@@ -227,3 +267,9 @@ CHECK_TIMEOUT = _set(
 OPTIONS: dict[str, Option[object]] = {
     option.name: option for option in tuple(globals().values()) if isinstance(option, Option)
 }
+
+SCRIPTS = tuple(
+    Option(option.name, option.scope, values.TEXT, None, option.shown, option.meaning)
+    for option in OPTIONS.values()
+    if option.name.endswith("_script")
+)

@@ -29,7 +29,7 @@ class ServerSettings:
     """What holds for one server. Times are seconds, sizes bytes, ``bandwidth_limit`` kB/s.
 
     ``repository`` and ``home`` are the server's own directories. ``not_needed`` names the options
-    that are accepted because they change nothing.
+    that are accepted because they change nothing. ``scripts`` has shell commands by name: ``pre_backup``.
     """
 
     name: str
@@ -76,6 +76,8 @@ class ServerSettings:
     last_backup_minimum_size: int | None
     last_wal_maximum_age: float | None
     max_incoming_wals_queue: int | None
+    scripts: Mapping[str, str]
+    hook_timeout: float
     check_timeout: float
     not_needed: tuple[str, ...]
 
