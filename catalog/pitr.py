@@ -16,7 +16,7 @@ from catalog.errors import Absent, TargetUnreachable, UsageError
 from catalog.inventory import Run
 from catalog.lsn import LSN
 from catalog.path_wal import PathWal
-from catalog.record import INCREMENTAL, BackupRecord
+from catalog.record import BackupRecord
 from catalog.search import SEARCHED, Reached, Stretch, Wal, find
 from catalog.target import CURRENT, IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
 from catalog.timeline import Path
@@ -34,7 +34,8 @@ class RecoveryPlan:
     ``reached`` says where the recovery stops, None if that is not known or the target is no place in the WAL.
     ``until`` is the last segment that the target needs as far as is known; up to it, nothing may be missing.
     ``wal`` is what to hand out: the copies that count from ``first`` on, without a hole, as far as the target may
-    need them. ``missing`` are the holes behind ``until``, which end a recovery that gets there.
+    need them. ``missing`` are the holes behind ``until``, which end a recovery that gets there. ``parents`` are the
+    backups that an incremental one is laid over, the full one first.
     """
 
     backup: BackupRecord
@@ -46,6 +47,12 @@ class RecoveryPlan:
     missing: tuple[Run, ...] = ()
     warnings: tuple[str, ...] = ()
     reached: Reached | None = None
+    parents: tuple[BackupRecord, ...] = ()
+
+    @property
+    def chain(self) -> tuple[BackupRecord, ...]:
+        """All backups that are laid down, one over the other, in that order."""
+        return (*self.parents, self.backup)
 
     @property
     def timeline(self) -> int:
@@ -66,14 +73,11 @@ def plan(
     record = next((record for record in holdings.records if record.id == backup_id), None)
     if record is None:
         raise Absent(f"there is no backup {backup_id!r}", "list-backups shows the ids")
-    if record.id in holdings.damaged:
+    defect = holdings.defect(record)
+    if defect is not None:
         raise TargetUnreachable(
-            f"backup {record.id} cannot be restored: {holdings.damaged[record.id]}",
-            "put the file back from a copy of the repository, or restore another backup",
-        )
-    if record.type == INCREMENTAL:
-        raise TargetUnreachable(
-            f"backup {record.id} is incremental: restoring those is not supported yet", "name a full backup"
+            f"backup {record.id} cannot be restored: {defect}",
+            "put the files back from a copy of the repository, or restore another backup",
         )
     refusals = []
     for path in paths_for(record, holdings, target):
@@ -90,17 +94,14 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> R
             f"'auto' cannot choose a backup for a target {target.kind}: its place in the WAL is not known",
             "name a backup that ended before it, or leave out --no-scan",
         )
+    defects = {each.id: holdings.defect(each) for each in holdings.records}
     records = sorted(
-        (
-            each
-            for each in holdings.records
-            if each.type != INCREMENTAL and not each.checksum_errors and each.id not in holdings.damaged
-        ),
+        (each for each in holdings.records if defects[each.id] is None and not holdings.is_suspect(each)),
         key=lambda record: (record.end.time, record.id),
         reverse=True,
     )
     refusals: list[TargetUnreachable] = []
-    passed_over = [f"backup {each} was passed over: {why}" for each, why in holdings.damaged.items()]
+    passed_over = [f"backup {each} was passed over: {why}" for each, why in defects.items() if why]
     for path, record in _choices(records, holdings, target):
         try:
             found = _plan_along(path, record, holdings, target)
@@ -117,7 +118,7 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> R
     if refusals:
         raise refusals[0]
     if not records:
-        raise TargetUnreachable("there is no full backup to restore", "list-backups shows what there is")
+        raise TargetUnreachable("there is no backup to restore", "list-backups shows what there is")
     timelines = sorted({record.end.timeline for record in records})
     raise TargetUnreachable(
         f"no backup leads to the newest timeline or to the one that was named; backups end on {timelines}",
@@ -166,6 +167,7 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
         wal=needed(path, first, max(last, end), size),
         missing=stored.holes if target.kind in (TIME, XID, NAME) else (),
         warnings=tuple(_warnings(record, target, stored, holdings, until)),
+        parents=holdings.lineage(record).parents,
     )
 
 
@@ -253,8 +255,12 @@ def _warnings(
     reached: Reached | None = None,
 ) -> Iterable[str]:
     size = stored.size
-    if record.checksum_errors:
-        yield f"the server reported {record.checksum_errors} bad page checksums while backup {record.id} ran"
+    for each in holdings.lineage(record).records:
+        if each.checksum_errors:
+            yield f"the server reported {each.checksum_errors} bad page checksums while backup {each.id} ran"
+    bare = [each.id for each in holdings.lineage(record).parents if not each.data_checksums]
+    if bare and record.data_checksums:
+        yield f"page checksums were switched on behind backup {bare[-1]}: pages not written since will seem damaged"
     if target.kind == IMMEDIATE:
         return
     if target.kind == POSITION and until > stored.reach and reached is None:

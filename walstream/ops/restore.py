@@ -25,6 +25,7 @@ from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
 from walstream.ops.recovery_plan import plan_with_wal
 
+PREFETCH_SEGMENTS = 8  # where no configuration says otherwise
 ROOT_OWNS = (
     "the restored files will belong to root, as whom PostgreSQL refuses to run: "
     "unless a user namespace changes that, say whom they belong to with --owner"
@@ -46,6 +47,7 @@ class RestoreRequest:
     partial_wal: bool = True
     standby_mode: bool = False
     scan: bool = True
+    prefetch_segments: int = PREFETCH_SEGMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,11 @@ class PlannedRestore:
     plan: RecoveryPlan
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all archives that are to be laid down."""
+        return sum(record.raw_size for record in self.plan.chain)
 
 
 def plan_restore(
@@ -94,6 +101,7 @@ def plan_restore(
         owner=owner,
         partial_wal=partial,
         standby_mode=request.standby_mode,
+        prefetch_segments=request.prefetch_segments,
     )
     room = check_room(found, options)
     return PlannedRestore(repository, found, options, room)

@@ -22,6 +22,7 @@ from catalog.target import RecoveryTarget
 from catalog.walname import Segment
 from walstream.ops.restore import RestoreRequest, plan_restore
 from walstream.ops.sweep import sweep
+from walstream.settings.options import PREFETCH_SEGMENTS
 
 DAMAGED = "20250101T000000"
 
@@ -127,3 +128,11 @@ def test_wal_that_only_the_backup_has_is_read_too(tmp_path):
     assert (found.reached.xid, found.until) == (700, Segment(1, 2))
     with pytest.raises(TargetUnreachable, match=f"the WAL ends at {wal.position}"):
         planned(repository, tmp_path, target=RecoveryTarget("xid", "701"))
+
+
+def test_without_a_configuration_as_many_segments_are_fetched_ahead_as_by_default_with_one(
+    repository, tmp_path
+):
+    request = RestoreRequest("auto", str(tmp_path / "restored"), RecoveryTarget())
+    options = plan_restore(repository, repository.root, request).options
+    assert options.prefetch_segments == PREFETCH_SEGMENTS.default
