@@ -121,6 +121,7 @@ ROWS = {
     "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
     "backup.incoming": OFFLINE_BACKUP,
+    "backup.bad_pages": RECORDS,
     "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
     "walstream.messages": POSITIONS,
     "walstream.commands": CONVERSATION,

@@ -11,7 +11,7 @@ from support.configurations import write
 from support.repositories import START, file_of, flip, new_repository, store_backup, store_wal
 
 from catalog.marks import FailedMark
-from catalog.record import BackupRecord
+from catalog.record import BackupRecord, BadFile
 from catalog.repository import Repository
 from walstream.cli import main
 
@@ -95,9 +95,9 @@ def test_the_json_of_a_list_has_barmans_keys(repository, backups, capsys):
 
 def test_a_backup_without_all_of_its_wal_is_marked(repository, capsys):
     store_backup(repository)
-    store_backup(repository, after=timedelta(days=1), checksum_errors=1)
+    store_backup(repository, after=timedelta(days=1), checksum_errors=1, bad_files=(BadFile("base/5/1", 1),))
     suspect, waiting = shown(capsys, "list-backups", repository.root).splitlines()
-    assert suspect.endswith(" - SUSPECT")
+    assert suspect.endswith(" - SUSPECT (1 bad page checksum in base/5/1 (1))")
     assert waiting.endswith(" - WAITING_FOR_WALS")
 
 
@@ -211,3 +211,16 @@ def test_the_json_of_a_verification_lists_problems_by_file(repository, backups, 
 )
 def test_a_backup_that_makes_no_sense_is_refused_before_anything_is_read(words: tuple[str, str]) -> None:
     assert main(["backup", "main", *words]) == 2
+
+
+def test_a_suspect_backup_is_shown_with_the_files_in_which_pages_are_bad(repository, capsys):
+    bad = tuple(BadFile(f"base/5/{number}", 2) for number in range(1, 8))
+    suspect = store_backup(repository, checksum_errors=20, bad_files=bad).id
+    text = shown(capsys, "show-backup", repository.root, suspect)
+    assert "Suspect                 : 20 bad page checksums in base/5/1 (2), base/5/2 (2), " in text
+    assert "base/5/5 (2) and 2 more files" in text and "base/5/6" not in text
+    found = facts(capsys, "show-backup", repository.root, suspect)
+    assert (found["status"], found["checksum_errors"]) == ("SUSPECT", 20)
+    assert found["bad_files"][6] == {"file": "base/5/7", "pages": 2}
+    (listed,) = facts(capsys, "list-backups", repository.root)
+    assert (listed["status"], listed["bad_files"]) == ("SUSPECT", found["bad_files"])

@@ -195,3 +195,31 @@ def test_a_full_disk_fails_the_backup_and_leaves_room(cluster_factory, protect):
     assert "Traceback" not in done.stderr
     assert said[0] == "exit code 1" and said[1].endswith("failed.json") and int(said[2]) < 100, said
     assert "exit code 0" in said[3:] and said[-1].endswith("record.json"), said
+
+
+def test_damaged_pages_make_a_backup_suspect_and_their_files_are_named(cluster_factory, protect):
+    cluster = cluster_factory(checksums=True)
+    cluster.load(rows=20000)
+    cluster.load(rows=1000, table="other")
+    cluster.sql("CHECKPOINT")
+    files = {name: cluster.one("SELECT pg_relation_filepath(%s)", name) for name in ("load", "other")}
+    cluster.stop()
+    for name, pages in (("load", 9), ("other", 1)):
+        path = Path(cluster.directory, files[name])
+        content = bytearray(path.read_bytes())
+        for page in range(pages):
+            content[page * 8192 + 5000] ^= 0xFF
+        path.write_bytes(content)
+    cluster.start()
+    ours = protect(cluster)
+    done = ours.run("-f", "json", "backup", "main", code=1)
+    found = json.loads(done.stdout)
+    pages = sorted([{"file": files["load"], "pages": 9}, {"file": files["other"], "pages": 1}], key=str)
+    assert (found["main"]["status"], found["main"]["checksum_errors"]) == ("SUSPECT", 10)
+    assert sorted(found["main"]["bad_files"], key=str) == pages
+    assert f"{files['load']} (9)" in done.stderr and "pg_relation_filepath" in done.stderr
+    record = json.loads((base(ours, found["main"]["backup_id"]) / "record.json").read_text())
+    assert sorted(record["bad_files"], key=str) == pages
+    checked = ours.run("check", "main", code=1).stdout
+    assert "suspect backups: FAILED" in checked and f"{files['other']} (1)" in checked
+    assert "SUSPECT (10 bad page checksums in " in ours.run("list-backups", "main").stdout

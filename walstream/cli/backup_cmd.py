@@ -9,6 +9,8 @@ from backup.incoming import Progress
 from catalog.backups import is_backup_id
 from catalog.errors import UsageError, WalstreamError
 from catalog.lookup import WORDS
+from catalog.statuses import DONE, FIND_RELATION, SUSPECT, WAITING_FOR_WALS, bad_pages
+from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, size
@@ -109,7 +111,7 @@ def _take(context: Context, settings: ServerSettings, request: BackupRequest) ->
 
 def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRequest) -> int:
     record, output = outcome.record, context.output
-    state = "SUSPECT" if record.checksum_errors else "DONE" if outcome.restorable else "WAITING_FOR_WALS"
+    state = SUSPECT if record.checksum_errors else DONE if outcome.restorable else WAITING_FOR_WALS
     ratio = record.cluster_size / outcome.stored_bytes if outcome.stored_bytes else 1.0
     output.line(
         f"{name} {record.id}: {state}, {size(record.cluster_size)} read, {size(outcome.stored_bytes)} stored "
@@ -125,6 +127,7 @@ def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRe
             "stored_bytes": outcome.stored_bytes,
             "begin_lsn": str(record.begin.lsn),
             "end_lsn": str(record.end.lsn),
+            **bad_page_facts(record),
             "timeline": record.end.timeline,
             "copy_time_seconds": record.copy_seconds,
             "total_time_seconds": round(outcome.seconds, 3),
@@ -132,8 +135,8 @@ def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRe
     )
     if record.checksum_errors:
         output.warning(
-            f"the server found {record.checksum_errors} bad page checksum(s) while sending this backup",
-            "check its disks; the server's log names the files; the backup is kept, but never chosen by itself",
+            f"the server found {bad_pages(record)} while it sent this backup",
+            f"check its disks; {FIND_RELATION}; the backup is kept, but never chosen by itself",
         )
         return 1
     if request.wait and not outcome.restorable:

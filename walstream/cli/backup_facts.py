@@ -7,6 +7,7 @@ from datetime import datetime
 from catalog.lsn import LSN
 from catalog.marks import VerifiedMark
 from catalog.record import FULL, Archive, BackupRecord
+from catalog.statuses import bad_pages
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.details import Details, compression_ratio
 from walstream.ops.listing import segment_names
@@ -44,7 +45,7 @@ def facts_of_details(shown: Details) -> Facts:
         "tablespaces": [{"name": s.name, "location": s.location, "oid": s.oid} for s in record.tablespaces],
         "label": record.label,
         "from_standby": record.from_standby,
-        "checksum_errors": record.checksum_errors,
+        **bad_page_facts(record),
         "archives": [_archive_facts(each) for each in record.archives],
         "manifest": _archive_facts(record.manifest),
         "server_information": {
@@ -58,6 +59,14 @@ def facts_of_details(shown: Details) -> Facts:
     return top | ({} if record.name is None else {"backup_name": record.name})
 
 
+def bad_page_facts(record: BackupRecord) -> Facts:
+    """What the server found damaged: how many pages, and in which files."""
+    return {
+        "checksum_errors": record.checksum_errors,
+        "bad_files": [{"file": each.file, "pages": each.pages} for each in record.bad_files],
+    }
+
+
 def _top_lines(record: BackupRecord) -> Lines:
     lines = [("Backup Name", record.name)] if record.name is not None else []
     lines += [
@@ -68,7 +77,7 @@ def _top_lines(record: BackupRecord) -> Lines:
         ("Label", record.label),
     ]
     if record.checksum_errors:
-        lines.append(("Bad page checksums", str(record.checksum_errors)))
+        lines.append(("Suspect", bad_pages(record)))
     return lines
 
 

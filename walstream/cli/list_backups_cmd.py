@@ -7,8 +7,9 @@ import time
 
 from catalog.errors import WalstreamError
 from catalog.record import FULL, BackupRecord
-from catalog.statuses import DONE
+from catalog.statuses import DONE, bad_pages
 from catalog.survey import Surveyed
+from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
 from walstream.cli.units import local_time, size
 from walstream.ops.listing import Listing, Room, list_backups
@@ -53,6 +54,7 @@ def _line(server: str, each: Surveyed, found: Listing) -> str:
     room = found.rooms[each.id]
     name = f" '{record.name}'" if record.name is not None else ""
     mark = f" - {each.status.word}" if each.status.word != DONE else ""
+    mark += f" ({bad_pages(record)})" if record.checksum_errors else ""
     return (
         f"{server} {each.id}{name} - {_letter(record)} - {local_time(record.end.time)}"
         f" - Size: {size(room.with_span)} - WAL Size: {size(room.behind.nbytes)}{mark}"
@@ -77,6 +79,8 @@ def _facts(each: Surveyed, found: Listing) -> dict[str, object]:
     }
     if record.name is not None:
         facts["backup_name"] = record.name
+    if record.checksum_errors:
+        facts |= bad_page_facts(record)
     return facts | _sizes(found.rooms[each.id])
 
 

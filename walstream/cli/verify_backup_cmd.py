@@ -9,6 +9,7 @@ from backup.verify import Problem, VerifyReport, note, verify
 from catalog.errors import Corrupt, StorageError
 from catalog.record import BackupRecord
 from catalog.repository import Repository
+from catalog.statuses import bad_pages
 from catalog.survey import survey
 from walstream.cli.context import Context
 from walstream.cli.units import duration, size
@@ -51,7 +52,7 @@ def _note(context: Context, repository: Repository, report: VerifyReport) -> Non
 def _warn(context: Context, record: BackupRecord) -> None:
     if record.checksum_errors:
         context.output.warning(
-            f"the server reported {record.checksum_errors} bad page checksums while backup {record.id} ran: "
+            f"the server found {bad_pages(record)} while backup {record.id} ran: "
             "its files are as the server sent them, bad pages included"
         )
 
