@@ -18,6 +18,7 @@ import walstream
 from backup import stream
 from backup.bad_pages import BadPages
 from backup.incoming import IncomingCopy, Progress, Space
+from backup.wal_range import require_label, require_range
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import BackupFailed, ProtocolError, ServerRefused
@@ -107,6 +108,8 @@ class _Taking:
             archives, manifest = copy.finish()
         if begin.timeline != end.timeline:
             raise BackupFailed("the server changed its timeline during the backup", "take the backup again")
+        require_label(copy.label(), begin)
+        require_range(copy.wal_ranges(), begin, end)
         return BackupRecord(
             walstream=walstream.__version__,
             id=self._options.backup_id,

@@ -18,6 +18,7 @@ from backup.manifest import ManifestReader
 from backup.observed import Observed
 from backup.tar import TarParser
 from backup.verify_segments import SegmentCheck, check_segments
+from backup.wal_range import require_range
 from catalog.codec import decoder, split_suffix
 from catalog.coverage import Holdings
 from catalog.errors import Absent, Corrupt, Malformed, StorageError, WalstreamError
@@ -177,7 +178,7 @@ class _Verification:
                 each.expect_end()
             except Corrupt as error:
                 self._found(files[oid], error.message, error.hint)
-        manifest.finish()
+        require_range(manifest.finish(), self._record.begin, self._record.end)
 
     def _read(self, archive: Archive, take: Callable[[Iterable[bytes]], None]) -> bool:
         """Let ``take`` have the decoded bytes of a stored file; True when it is what was stored."""

@@ -122,6 +122,7 @@ ROWS = {
     "backup.verify_wal": OFFLINE_BACKUP,
     "backup.incoming": OFFLINE_BACKUP,
     "backup.bad_pages": RECORDS,
+    "backup.wal_range": f"{RECORDS} {FORMATS} backup.label backup.manifest",
     "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
     "walstream.messages": POSITIONS,
     "walstream.commands": CONVERSATION,

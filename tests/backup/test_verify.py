@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from backup.verify import VerifyReport, note, verify
 from catalog.codec import Codec
 from catalog.coverage import restorable
 from catalog.errors import Absent
+from catalog.lsn import LSN
 from catalog.record import BackupRecord
 from catalog.repository import Repository, stored_holdings
 from catalog.walname import Segment
@@ -186,6 +188,18 @@ def test_a_manifest_of_another_cluster_is_found(repository: Repository) -> None:
     found = problems(repository, BackupRecord(**{**vars(record), "system_identifier": 5}))
     assert "is of the cluster with system identifier" in found["backup_manifest"]
     assert set(found) == {"backup_manifest", Segment(1, 2).name(SIZE), LAST}
+
+
+def test_a_record_whose_span_is_not_the_one_of_the_manifest_is_found(repository: Repository) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    end = replace(record.end, lsn=LSN(record.end.lsn.value + 8))
+    found = problems(repository, replace(record, end=end))
+    assert list(found) == ["backup_manifest.zst"]
+    assert (
+        "needs WAL from 0/200028 to 0/309000 on timeline 1, but the backup lies"
+        in found["backup_manifest.zst"]
+    )
 
 
 def test_every_segment_with_a_problem_is_named(repository: Repository) -> None:
