@@ -47,6 +47,14 @@ def checked(repository: Repository, record: BackupRecord) -> VerifyReport:
     return verify(repository, record, stored_holdings(repository))
 
 
+def again(repository: Repository, record: BackupRecord) -> tuple[int, int]:
+    """Verify with what is known and note it; how many stored files and segments were read."""
+    known = repository.backups.verified(record.id)
+    report = verify(repository, record, stored_holdings(repository), known=known)
+    note(repository, report, NOW)
+    return report.archives, report.segments
+
+
 def problems(repository: Repository, record: BackupRecord) -> dict[str, str]:
     return {each.what: each.message for each in checked(repository, record).problems}
 
@@ -84,6 +92,52 @@ def test_a_verification_is_noted_but_missing_wal_is_not(repository: Repository) 
     os.unlink(paths[0])
     note(repository, checked(repository, record), LATER)
     assert repository.backups.verified(record.id) == mark
+
+
+def test_what_has_not_changed_since_it_was_verified_is_not_read_again(repository: Repository) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    assert again(repository, record) == (2, 2)
+    assert again(repository, record) == (0, 0)
+    mark = repository.backups.verified(record.id)
+    assert mark is not None and mark.at == NOW
+
+
+def test_a_changed_file_is_read_again_and_so_are_those_beside_it(repository: Repository) -> None:
+    record = store_backup(repository)
+    paths = store_wal(repository, [2, 3])
+    again(repository, record)
+    path = file_of(repository, record, record.archives[0])
+    before = path.stat()
+    flip(path, -1)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as if it had never been touched
+    report = verify(
+        repository, record, stored_holdings(repository), known=repository.backups.verified(record.id)
+    )
+    assert [each.what for each in report.problems] == ["base.tar.zst"]
+    assert (report.archives, report.segments) == (2, 0)
+    flip(path, -1)
+    assert again(repository, record) == (2, 0)
+    flip(paths[0], 40)
+    assert again(repository, record) == (0, 2)
+
+
+def test_a_backup_with_a_problem_is_read_again_whether_it_has_changed_or_not(repository: Repository) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    flip(file_of(repository, record, record.archives[0]), -1)
+    flip(Path(repository.storage.path(repository.wal.key(LAST))), 40)
+    assert again(repository, record) == (2, 2)
+    assert again(repository, record) == (2, 2)
+
+
+def test_a_changed_record_is_held_against_its_files_again(repository: Repository) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    again(repository, record)
+    path = Path(repository.root, "base", record.id, "record.json")
+    path.write_bytes(path.read_bytes())
+    assert again(repository, record) == (2, 0)
 
 
 def test_a_damage_that_was_found_is_remembered_until_a_verification_finds_none(

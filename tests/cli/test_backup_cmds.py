@@ -224,3 +224,38 @@ def test_a_suspect_backup_is_shown_with_the_files_in_which_pages_are_bad(reposit
     assert found["bad_files"][6] == {"file": "base/5/7", "pages": 2}
     (listed,) = facts(capsys, "list-backups", repository.root)
     assert (listed["status"], listed["bad_files"]) == ("SUSPECT", found["bad_files"])
+
+
+def test_a_second_verification_reads_only_what_has_changed_unless_everything_is_wanted(
+    repository, backups, capsys
+):
+    verify = ("verify-backup", repository.root, "oldest")
+    shown(capsys, *verify)
+    assert "OK, unchanged since " in shown(capsys, *verify)
+    found = facts(capsys, *verify)
+    assert (found["verified"], found["no_of_archives"], found["checked_bytes"]) == (True, 0, 0)
+    assert found["wal_unchanged"] and found["files_unchanged_since"]
+    os.utime(file_of(repository, backups[0], backups[0].manifest))
+    assert "OK, 5 files in 2 stored files, WAL unchanged, " in shown(capsys, *verify)
+    assert "OK, 5 files in 2 stored files, 2 segments of WAL, " in shown(capsys, *verify, "--full")
+
+
+def test_all_backups_are_verified_and_one_that_is_damaged_keeps_no_other_from_it(repository, backups, capsys):
+    first, second = backups
+    flip(file_of(repository, first, first.archives[0]), -1)
+    assert main(["verify-backup", repository.root, "--all"]) == 1
+    captured = capsys.readouterr()
+    assert f"main {second.id}: OK" in captured.out
+    assert f"backup {first.id} of 'main' has 1 problem" in captured.err
+    assert f"backup {OTHER} is FAILED: there is nothing to verify" in captured.err
+    assert main(["verify-backup", repository.root, first.id, second.id, "-f", "json"]) == 1
+    listed = json.loads(capsys.readouterr().out)["main"]
+    assert [(each["backup_id"], each["verified"]) for each in listed] == [
+        (first.id, False),
+        (second.id, True),
+    ]
+
+
+@pytest.mark.parametrize("words", [(), ("--all", "latest")])
+def test_it_must_be_said_which_backup_is_to_be_verified(words, repository, capsys):
+    assert main(["verify-backup", repository.root, *words]) == 2
