@@ -158,6 +158,7 @@ ROWS = {
     "walstream.settings": "catalog walstream.settings",
     "walstream.ops.listing": OFFLINE_OPS,
     "walstream.ops.details": OFFLINE_OPS,
+    "walstream.ops.stored_files": OFFLINE_OPS,
     "walstream.ops.held_wal": OFFLINE_OPS,
     "walstream.ops.left_branches": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.receiver_facts": f"{OFFLINE_OPS} walstream.archiver walstream.standing",

@@ -45,6 +45,7 @@ COMMANDS = (
     Command("wal-restore", RECOVER, "deliver one WAL file: the restore_command", light=True),
     Command("list-backups", CATALOG, "list the backups of servers, newest first", "list-backup"),
     Command("show-backup", CATALOG, "show all that is known about one backup", "show-backups"),
+    Command("list-files", CATALOG, "list the files that a backup consists of"),
     Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
 )  # fmt: skip
 
