@@ -151,6 +151,49 @@ def test_the_json_of_a_backup_nests_like_barmans(repository, backups, capsys):
     assert found["archives"][0]["sha256"] == backups[0].archives[0].sha256
 
 
+def test_a_backup_whose_files_were_lost_shows_that_as_its_error(repository, backups, capsys):
+    os.unlink(file_of(repository, backups[0], backups[0].archives[0]))
+    text = shown(capsys, "show-backup", repository.root, "oldest")
+    assert "Status                  : FAILED" in text
+    assert "Error                   : 'base.tar.zst' is missing" in text and "System Id" in text
+    assert facts(capsys, "show-backup", repository.root, "oldest")["error"] == "'base.tar.zst' is missing"
+
+
+def test_the_chain_of_an_incremental_backup_is_shown_as_barman_does(repository, backups, capsys):
+    _, second = backups
+    days = timedelta(days=2)
+    third = store_backup(repository, after=days, first=701, last=701, type="incremental", parent=second.id)
+    fourth = store_backup(
+        repository, after=2 * days, first=701, last=701, type="incremental", parent=third.id
+    )
+    catalog = facts(capsys, "show-backup", repository.root, fourth.id)["catalog_information"]
+    assert (catalog["root_backup_id"], catalog["parent_backup_id"]) == (second.id, third.id)
+    assert (catalog["chain_size"], catalog["children_backup_ids"]) == (3, None)
+    root = facts(capsys, "show-backup", repository.root, second.id)["catalog_information"]
+    assert root["children_backup_ids"] == [third.id] and "chain_size" not in root
+    assert "Backup chain size       : 3" in shown(capsys, "show-backup", repository.root, fourth.id)
+
+
+BARMANS = {
+    "": """backup_id backup_name backup_type status system_id cluster_size cluster_size_bytes pgdata_directory
+        postgresql_version tablespaces""",
+    "server_information": "data_checksums summarize_wal",
+    "base_backup_information": """backup_method encryption compression backup_size backup_size_bytes
+        backup_size_with_wals backup_size_with_wals_bytes wal_size wal_size_bytes timeline begin_wal end_wal wal_num
+        begin_time begin_time_timestamp end_time end_time_timestamp begin_offset end_offset begin_lsn end_lsn
+        wal_compression_ratio copy_time copy_time_seconds throughput throughput_bytes number_of_workers""",
+    "wal_information": """no_of_files disk_usage disk_usage_bytes wal_rate wal_rate_per_second compression_ratio
+        last_available timelines""",
+    "catalog_information": "retention_policy previous_backup next_backup children_backup_ids",
+}
+
+
+@pytest.mark.parametrize("group", BARMANS)
+def test_no_key_of_barman_is_missing(group, repository, backups, capsys):
+    found = facts(capsys, "show-backup", repository.root, "before the move")
+    assert (found[group] if group else found).keys() >= set(BARMANS[group].split())
+
+
 def test_a_failed_backup_shows_its_error(repository, backups, capsys):
     assert "Error                   : no room" in shown(
         capsys, "show-backups", repository.root, "last-failed"

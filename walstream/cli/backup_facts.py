@@ -15,14 +15,15 @@ from walstream.ops.listing import segment_names
 Lines = list[tuple[str, str]]
 Facts = dict[str, object]
 
+NOT_ENFORCED = "not enforced"
 _HOUR = 3600
 
 
-def groups_of_details(shown: Details) -> list[tuple[str, Lines]]:
+def groups_of_details(shown: Details, server: str, status: str) -> list[tuple[str, Lines]]:
     """The groups of lines, those without content left out; the first has no title."""
     record = shown.record
     groups = [
-        ("", _top_lines(record)),
+        ("", _top_lines(record, server, status)),
         ("Server information", _server_lines(record)),
         ("Tablespaces", [(s.name, f"{s.location} (oid: {s.oid})") for s in record.tablespaces]),
         ("Base backup information", _base_lines(shown)),
@@ -67,10 +68,12 @@ def bad_page_facts(record: BackupRecord) -> Facts:
     }
 
 
-def _top_lines(record: BackupRecord) -> Lines:
+def _top_lines(record: BackupRecord, server: str, status: str) -> Lines:
     lines = [("Backup Name", record.name)] if record.name is not None else []
     lines += [
+        ("Server Name", server),
         ("System Id", str(record.system_identifier)),
+        ("Status", status),
         ("PostgreSQL Version", str(record.server_version)),
         ("PGDATA directory", record.data_directory or "not known"),
         ("Estimated Cluster Size", size(record.cluster_size)),
@@ -195,12 +198,17 @@ def _wal_facts(shown: Details) -> Facts:
 
 def _catalog_lines(shown: Details) -> Lines:
     lines = [
+        ("Retention Policy", NOT_ENFORCED),
         ("Previous Backup", shown.previous or "- (this is the oldest base backup)"),
         ("Next Backup", shown.following or "- (this is the latest base backup)"),
         ("Verified", _verified_text(shown.verified)),
     ]
     if shown.record.type != FULL:
-        lines.append(("Parent Backup", shown.record.parent or ""))
+        lines += [
+            ("Root Backup", shown.chain[0]),
+            ("Parent Backup", shown.record.parent or ""),
+            ("Backup chain size", str(len(shown.chain))),
+        ]
     if shown.children:
         lines.append(("Children Backup(s)", ", ".join(shown.children)))
     return lines
@@ -208,12 +216,19 @@ def _catalog_lines(shown: Details) -> Lines:
 
 def _catalog_facts(shown: Details) -> Facts:
     facts: Facts = {
+        "retention_policy": NOT_ENFORCED,
         "previous_backup": shown.previous,
         "next_backup": shown.following,
         "children_backup_ids": list(shown.children) or None,
         "verified_time": None if shown.verified is None else shown.verified.at.astimezone().isoformat(" "),
     }
-    return facts | ({} if shown.record.parent is None else {"parent_backup_id": shown.record.parent})
+    if shown.record.type != FULL:
+        facts |= {
+            "root_backup_id": shown.chain[0],
+            "parent_backup_id": shown.record.parent,
+            "chain_size": len(shown.chain),
+        }
+    return facts
 
 
 def _wal_number(record: BackupRecord) -> int:
