@@ -1,9 +1,12 @@
-"""``walstream backup``: take a base backup."""
+"""``walstream backup``: take a base backup, of several servers side by side."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import sys
+from dataclasses import asdict
 
 from backup.incoming import Progress
 from catalog.backups import is_backup_id
@@ -12,7 +15,9 @@ from catalog.lookup import WORDS
 from catalog.statuses import DONE, FIND_RELATION, SUSPECT, WAITING_FOR_WALS, bad_pages
 from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
+from walstream.cli.side_by_side import run_side_by_side
 from walstream.cli.signals import raising
+from walstream.cli.teller import Teller
 from walstream.cli.units import duration, size
 from walstream.ops import wiring
 from walstream.ops.backup import BackupOutcome, BackupRequest, take_backup
@@ -39,29 +44,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bwlimit", metavar="KBPS", type=int, help="limit the rate, in kB/s (32 to 1048576)")
     parser.add_argument("--retry-times", metavar="N", type=int, help="how often to try again after a failure")
     parser.add_argument("--retry-sleep", metavar="SECONDS", type=float, help="the pause before that")
+    parser.add_argument(
+        "--jobs", "-j", metavar="N", type=int, help="back up at most so many servers at a time (default: all)"
+    )
+    # How a backup of several servers calls this program for one of them.
+    parser.add_argument("--as-part", metavar="REQUEST", help=argparse.SUPPRESS)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
+    if arguments.as_part is not None:
+        return _run_as_part(context, arguments.servers[0], BackupRequest(**json.loads(arguments.as_part)))
     request = _request(arguments)
-    code = 0
     names = context.server_names(arguments.servers)
+    if len(names) == 1:
+        return _run_alone(context, names[0], request)
+    return _run_several(context, arguments, names, request)
+
+
+def _run_alone(context: Context, name: str, request: BackupRequest) -> int:
+    return _show(context, name, _take(context, context.active_server(name), request), request)
+
+
+def _run_as_part(context: Context, name: str, request: BackupRequest) -> int:
+    """One of several: tell the process that started this one what there is to say."""
+    context.output = Teller(sys.stdout)
+    try:
+        return _run_alone(context, name, request)
+    except WalstreamError as error:
+        context.output.error(error)
+        return error.exit_code
+
+
+def _run_several(
+    context: Context, arguments: argparse.Namespace, names: list[str], request: BackupRequest
+) -> int:
+    """A process for each server; what is wrong with one keeps no other from being backed up."""
+    code = 0
+    words = {}
     for name in names:
         try:
-            outcome = _take(context, context.active_server(name), request)
+            settings = context.server(name)
+            if arguments.servers == ["all"] and not settings.active:
+                context.output.line(f"{name} is inactive: skipped")
+                continue
+            context.active_server(name)
         except WalstreamError as error:
-            if len(names) == 1 or error.exit_code == 130:
-                raise
             context.output.error(error)
             code = 1
         else:
-            code = max(code, _show(context, name, outcome, request))
-    return code
+            words[name] = _part_words(context, arguments, name, request)
+    label = f"backups of {len(words)} servers"
+    return max(code, run_side_by_side(words, context.output, label, arguments.jobs))
+
+
+def _part_words(
+    context: Context, arguments: argparse.Namespace, name: str, request: BackupRequest
+) -> list[str]:
+    level = ["--log-level", arguments.log_level] if arguments.log_level is not None else []
+    debug = ["-d"] if arguments.debug else []
+    return [
+        *("-c", context.configuration.file, *level, *debug),
+        *("backup", name, "--as-part", json.dumps(asdict(request))),
+    ]
 
 
 def _request(arguments: argparse.Namespace) -> BackupRequest:
     rate = arguments.bwlimit
     if rate is not None and not 32 <= rate <= 1048576:
         raise UsageError(f"--bwlimit cannot be {rate}", "give 32 to 1048576 kB/s")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UsageError(f"--jobs cannot be {arguments.jobs}", "give 1 or more")
     _check_name(arguments.name)
     for option, value in (
         ("--wait-timeout", arguments.wait_timeout),
