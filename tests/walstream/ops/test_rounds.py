@@ -187,6 +187,21 @@ def test_a_receiver_that_cannot_archive_is_a_problem(one):
     assert "\n" not in problem[1]
 
 
+def test_what_ended_the_receiver_of_the_last_round_is_a_problem(one):
+    publish(one, phase="ended", trouble="another cluster")
+    assert run_rounds([one], leave_receivers_alone) == (
+        [("one", "the last receiver ended: another cluster")],
+        True,
+    )
+    assert run_rounds([one], None) == ([], True)
+    publish(one, phase="ended", trouble=None)
+    assert run_rounds([one], leave_receivers_alone) == ([], True)
+    write_receiver_state(
+        one.home, published(pid=os.getpid(), at=time.time() - 120, phase="ended", trouble="another cluster")
+    )
+    assert run_rounds([one], leave_receivers_alone) == ([], True)
+
+
 def test_a_receiver_that_was_stopped_is_no_problem(one):
     mark_stopped(one.home)
     assert run_rounds([one], leave_receivers_alone) == ([], True)
