@@ -271,6 +271,12 @@ class _Restore:
                 f"the backup holds no {CONF} (the origin keeps it outside its data directory): "
                 f"put one into {self._root!r} before the start, and pg_hba.conf with it"
             )
+        in_place = [repr(each.name) for each in self._record.tablespaces if not os.path.isabs(each.location)]
+        if in_place:
+            warnings.append(
+                f"tablespaces in place ({', '.join(in_place)}): PostgreSQL recovers them only with "
+                "allow_in_place_tablespaces = on, as the origin had it"
+            )
         return warnings
 
 

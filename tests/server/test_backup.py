@@ -10,43 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from support.clusters import Cluster, assert_same_rows, fingerprint
-from support.protection import (
-    decompressed,
-    environment,
-    listing,
-    stop,
-    verified_by_postgres,
-    wait_until,
-)
-
-SLOW = ("--bwlimit", "4000")
-
-
-def base(ours, backup_id):
-    return ours.home() / "base" / backup_id
-
-
-def ids(ours, mark):
-    return sorted(path.parent.name for path in (ours.home() / "base").glob(f"*/{mark}"))
-
-
-def restored(ours, directory, *words):
-    cluster = Cluster(ours.cluster.version, directory)
-    ours.restore(Path(directory), *words[:1], directory, *words[1:])
-    return cluster
-
-
-def start_slow_backup(ours):
-    """A backup that has begun to copy, and will take long."""
-    process = ours.start("backup", "main", *SLOW)
-
-    def copies():
-        assert process.poll() is None, ours.log.read_text()
-        return any("base.tar" in name for name in listing(ours.home()))
-
-    wait_until(copies)
-    return process
+from support.backups import base, ids, restored, start_slow_backup
+from support.clusters import assert_same_rows, fingerprint
+from support.protection import decompressed, environment, listing, stop, verified_by_postgres, wait_until
 
 
 def test_a_backup_without_a_receiver_brings_its_own_wal(cluster_factory, protect, cluster_directory):
