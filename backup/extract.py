@@ -24,7 +24,8 @@ class Extractor:
 
     ``owner`` (uid, gid) is given to everything that is made. The content of a member in ``transform``
     goes through its function, in memory, and must be small. A member in ``hold`` is written under a
-    temporary name until ``release``, one in ``skip`` is not written at all. After any failure only
+    temporary name until ``release``, one in ``skip`` is not written at all; below a directory in ``barred``
+    there may be none. After any failure only
     ``close`` may be called; what was written stays. ``group_access`` tells whether a directory of the
     archive was open to the group: then the data directory itself, which no archive contains, must be too.
     """
@@ -37,6 +38,7 @@ class Extractor:
         transform: Mapping[str, Callable[[bytes], bytes]] | None = None,
         hold: Collection[str] = (),
         skip: Collection[str] = (),
+        barred: Collection[str] = (),
     ) -> None:
         self.group_access = False
         try:
@@ -46,6 +48,7 @@ class Extractor:
         self._transform = transform or {}
         self._hold = hold
         self._skip = skip
+        self._barred = tuple(f"{name}/" for name in barred)
         self._skips = False
         self._held: list[tuple[str, str]] = []
         self._member = Member("")
@@ -57,6 +60,11 @@ class Extractor:
         self._skips = member.name in self._skip
         if self._skips:
             return
+        if member.name.startswith(self._barred):
+            raise Corrupt(
+                f"member {member.name!r} is where nothing may be",
+                "PostgreSQL puts nothing there into a backup: do not trust this archive",
+            )
         try:
             if member.kind is Kind.FILE:
                 self._begin_file(member)

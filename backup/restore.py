@@ -35,6 +35,7 @@ from catalog.sink import PIECE, MeasuredReader, Reader
 
 TABLESPACE_MAP = "tablespace_map"
 PG_CONTROL = "global/pg_control"
+TABLESPACES = "pg_tblspc"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +179,7 @@ class _Restore:
                     transform={TABLESPACE_MAP: self._remap},
                     hold=(PG_CONTROL,),
                     skip=(destination.MARK,),
+                    barred=(TABLESPACES,),
                 )
                 self._unpack(archive, main)
             else:
@@ -193,8 +195,12 @@ class _Restore:
         with _Checked(self._repository, self._record.id, archive) as reader:
             # Behind the relay files are written while the next piece is decompressed.
             relay = Relay(TarParser(extractor))
+            left = archive.raw_size
             try:
                 while piece := reader.read(PIECE * 4):
+                    left -= len(piece)
+                    if left < 0:
+                        raise Corrupt(f"it holds more than {archive.raw_size} bytes")
                     relay.write(piece)
                     self._done += len(piece)
                     self._on_progress(self._done)

@@ -15,7 +15,7 @@ from walstream.ops.listing import segment_names
 Lines = list[tuple[str, str]]
 Facts = dict[str, object]
 
-NOT_ENFORCED = "not enforced"
+CATALOG_GROUP = "Catalog information"
 _HOUR = 3600
 
 
@@ -29,7 +29,7 @@ def groups_of_details(shown: Details, server: str, status: str) -> list[tuple[st
         ("Base backup information", _base_lines(shown)),
         ("Archives", [_archive_line(each) for each in (*record.archives, record.manifest)]),
         ("WAL information", _wal_lines(shown)),
-        ("Catalog information", _catalog_lines(shown)),
+        (CATALOG_GROUP, _catalog_lines(shown)),
     ]
     return [(title, lines) for title, lines in groups if lines]
 
@@ -198,7 +198,6 @@ def _wal_facts(shown: Details) -> Facts:
 
 def _catalog_lines(shown: Details) -> Lines:
     lines = [
-        ("Retention Policy", NOT_ENFORCED),
         ("Previous Backup", shown.previous or "- (this is the oldest base backup)"),
         ("Next Backup", shown.following or "- (this is the latest base backup)"),
         ("Verified", _verified_text(shown.verified)),
@@ -216,7 +215,6 @@ def _catalog_lines(shown: Details) -> Lines:
 
 def _catalog_facts(shown: Details) -> Facts:
     facts: Facts = {
-        "retention_policy": NOT_ENFORCED,
         "previous_backup": shown.previous,
         "next_backup": shown.following,
         "children_backup_ids": list(shown.children) or None,

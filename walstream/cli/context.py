@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from functools import cached_property
 
-from catalog.errors import UsageError
+from catalog.errors import ConfigurationError, UsageError
 from walstream.cli.output import Output
+from walstream.ops.local import rules_of
+from walstream.ops.retain import Rules
 from walstream.settings.load import load
 from walstream.settings.locate import Places, places
 from walstream.settings.options import LOG_LEVEL
@@ -45,6 +47,15 @@ class Context:
         for problem in problems:
             self.output.warning(str(problem), problem.hint)
         return found
+
+    def rules(self, name: str) -> Rules:
+        """What of a server's backups is to be kept; nothing is known of one given as a path, or a broken one."""
+        if "/" in name:
+            return Rules()
+        try:
+            return rules_of(self.server(name))
+        except ConfigurationError:
+            return Rules()  # ``places`` warns of what is wrong
 
     def server_names(self, given: list[str]) -> list[str]:
         """The names that were given, each once, with ``all`` replaced by all names."""
