@@ -1,14 +1,25 @@
 """Several servers in one ``backup`` command: side by side, each for itself, and ended together."""
 
+import io
 import json
 import os
+import re
 import signal
+import sys
 
 import pytest
 from support.protection import Protection, listing, stop, wait_until
 
+from walstream.cli.output import Output
+from walstream.cli.side_by_side import run_side_by_side
+
 NAMES = ("one", "two")
 SLOW = ("--bwlimit", "4000")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 @pytest.fixture
@@ -97,3 +108,14 @@ def test_backups_whose_parent_is_gone_undo_themselves(ours):
     stop(process, signal.SIGKILL)
     wait_until(lambda: all(ids(ours, name, "failed.json") for name in NAMES))
     assert_all_undone(ours)
+
+
+def test_on_a_terminal_one_line_shows_how_far_all_are(ours, capsys):
+    screen = Terminal()
+    output = Output(sys.stdout, screen)
+    request = json.dumps({"max_rate": 8000})
+    words = {name: ["-c", ours.config, "backup", name, "--as-part", request] for name in NAMES}
+    assert run_side_by_side(words, output, "backups of 2 servers", None) == 0
+    lines = re.findall(r"backups of 2 servers: .* of .* \(\d+ %\).* left", screen.getvalue())
+    assert lines and screen.getvalue().endswith("\r\x1b[K")
+    assert [line.split()[2] for line in sorted(capsys.readouterr().out.splitlines())] == ["DONE,", "DONE,"]

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     if arguments.as_part is not None:
-        return _run_as_part(context, arguments.servers[0], BackupRequest(**json.loads(arguments.as_part)))
+        return _run_as_part(context, arguments.servers[0], arguments.as_part)
     request = _request(arguments)
     names = context.server_names(arguments.servers)
     if len(names) == 1:
@@ -65,11 +65,11 @@ def _run_alone(context: Context, name: str, request: BackupRequest) -> int:
     return _show(context, name, _take(context, context.active_server(name), request), request)
 
 
-def _run_as_part(context: Context, name: str, request: BackupRequest) -> int:
+def _run_as_part(context: Context, name: str, request: str) -> int:
     """One of several: tell the process that started this one what there is to say."""
     context.output = Teller(sys.stdout)
     try:
-        return _run_alone(context, name, request)
+        return _run_alone(context, name, BackupRequest(**json.loads(request)))
     except WalstreamError as error:
         context.output.error(error)
         return error.exit_code

@@ -103,7 +103,8 @@ class _SideBySide:
             for event in events or []:
                 self._say(part, event)
         except Malformed as error:
-            self._output.error(WalstreamError(f"{part.name}: {error}"))
+            self._output.error(WalstreamError(f"{part.name}: {error}", "please report it"))
+            self._code = 1
             part.child.signal(signal.SIGTERM)
             return False
         return events is not None

@@ -27,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every finished backup of the server")
     parser.add_argument(
         "--full", action="store_true",
-        help="read everything again, also what has not changed since it was verified",
+        help="read everything again: without it what nobody has written since the last verification is skipped, "
+        "and a disk that lost bytes by itself goes unnoticed",
     )  # fmt: skip
 
 
