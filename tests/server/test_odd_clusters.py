@@ -97,9 +97,19 @@ def test_of_an_unlogged_table_only_the_empty_beginning_is_stored(cluster_factory
     assert copy.one("SELECT count(*) FROM load") == 100
 
 
-def test_names_may_be_any_bytes(cluster_factory, protect, recovered, cluster_directory):
+@pytest.mark.postgres(maximum=13)
+def test_a_tablespace_that_13_leaves_out_is_refused(cluster_factory, protect, cluster_directory):
     cluster = cluster_factory()
-    space = odd_place(cluster_directory, "back\\slash and\nnew line")
+    space = odd_place(cluster_directory, "new\nline")
+    unprivileged.way().give(space)
+    cluster.sql(f"CREATE TABLESPACE odd LOCATION '{space}'")
+    ours = protect(cluster)
+    assert "with a line break in their location ('odd')" in ours.refusal("backup", "main")
+
+
+def test_names_may_be_any_bytes(cluster_factory, protect, recovered, cluster_directory, pg_version):
+    cluster = cluster_factory()
+    space = odd_place(cluster_directory, "back\\slash and" + ("\nnew line" if pg_version > 13 else ""))
     unprivileged.way().give(space)
     with cluster.connect() as connection:
         connection.execute('CREATE DATABASE "Grüße, ""Welt"" 雪"')
