@@ -225,7 +225,8 @@ class _Restore:
                     "that the record does not have",
                     "the repository was altered or damaged: restore another backup",
                 )
-        changed = format_tablespace_map((oid, self._locations[oid]) for oid in oids)
+        spaces = [(oid, self._locations[oid]) for oid in oids]
+        changed = format_tablespace_map(spaces, self._record.server_version)
         if changed != content:
             self._changed_files[TABLESPACE_MAP] = described(changed)
         return changed

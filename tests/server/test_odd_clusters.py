@@ -127,7 +127,7 @@ def test_names_may_be_any_bytes(cluster_factory, protect, recovered, cluster_dir
     backup = ours.backup("--name", "a 'name' – ünd\\more")
     assert record_of(ours, backup)["label"] == f"walstream {backup}"
     assert "OK, " in ours.run("verify-backup", "main", backup).stdout
-    target = odd_place(cluster_directory, "restored space")
+    target = odd_place(cluster_directory, "restored\\space")
     copy = recovered(ours, "--tablespace", f"odd 'space':{target}")
     for name in stray:
         path = os.path.join(os.fsencode(copy.directory), name)
