@@ -20,15 +20,21 @@ def told(speak):
 
 def heard(data, piece=None):
     """What a listener makes of bytes that arrive in pieces."""
-    listener = Listener(-1)
+    reader, writer = os.pipe()
+    listener = Listener(reader)
     found = []
-    for at in range(0, len(data), piece or len(data)):
-        reader, writer = os.pipe()
-        os.write(writer, data[at : at + (piece or len(data))])
+    try:
+        size = piece or len(data)
+        for at in range(0, len(data), size):
+            os.write(writer, data[at : at + size])
+            found += listener.events()
         os.close(writer)
-        listener._fd = reader
-        found += listener.events()
+        writer = None
+        assert listener.events() is None
+    finally:
         os.close(reader)
+        if writer is not None:
+            os.close(writer)
     return found
 
 
