@@ -24,10 +24,10 @@ class Extractor:
 
     ``owner`` (uid, gid) is given to everything that is made. The content of a member in ``transform``
     goes through its function, in memory, and must be small. A member in ``hold`` is written under a
-    temporary name until ``release``, one in ``skip`` is not written at all; below a directory in ``barred``
-    there may be none. After any failure only
+    temporary name until ``release``, one in ``skip`` is not written at all. After any failure only
     ``close`` may be called; what was written stays. ``group_access`` tells whether a directory of the
     archive was open to the group: then the data directory itself, which no archive contains, must be too.
+    ``tree`` is another one than such as refuses what is there; ``mtime`` is given to every file.
     """
 
     def __init__(
@@ -38,17 +38,18 @@ class Extractor:
         transform: Mapping[str, Callable[[bytes], bytes]] | None = None,
         hold: Collection[str] = (),
         skip: Collection[str] = (),
-        barred: Collection[str] = (),
+        tree: Tree | None = None,
+        mtime: float | None = None,
     ) -> None:
         self.group_access = False
         try:
-            self._tree = Tree(directory, owner)
+            self._tree = tree or Tree(directory, owner)
         except OSError as error:
             raise StorageError(f"could not open directory {directory!r}: {error.strerror}") from error
         self._transform = transform or {}
         self._hold = hold
         self._skip = skip
-        self._barred = tuple(f"{name}/" for name in barred)
+        self._mtime = mtime
         self._skips = False
         self._held: list[tuple[str, str]] = []
         self._member = Member("")
@@ -60,11 +61,6 @@ class Extractor:
         self._skips = member.name in self._skip
         if self._skips:
             return
-        if member.name.startswith(self._barred):
-            raise Corrupt(
-                f"member {member.name!r} is where nothing may be",
-                "PostgreSQL puts nothing there into a backup: do not trust this archive",
-            )
         try:
             if member.kind is Kind.FILE:
                 self._begin_file(member)
@@ -96,6 +92,8 @@ class Extractor:
             if self._content is not None:
                 content, self._content = bytes(self._content), None
                 write_all(self._fd, self._transform[self._member.name](content))
+            if self._mtime is not None and self._fd >= 0:
+                os.utime(self._fd, (self._mtime, self._mtime))
             self._close_file()
         except OSError as error:
             raise self._tree.failure(self._member.name, error) from error

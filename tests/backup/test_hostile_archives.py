@@ -9,8 +9,9 @@ import pytest
 from support.members import archive, file
 from support.repositories import MAIN, PLAIN, SPACE, ZSTD, file_of, new_repository, store_backup
 
-from backup.restore import PG_CONTROL, RestoreOptions, restore
+from backup.restore import RestoreOptions, restore
 from backup.tar import END, Kind, Member, format_header
+from backup.unpack import PG_CONTROL
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import DestinationRefused, Malformed, WalstreamError
@@ -131,7 +132,7 @@ def test_a_hostile_member_is_refused_and_nothing_is_written_outside(harmless, me
 @pytest.mark.parametrize("name", ["pg_tblspc/4711/x", "pg_tblspc/16400/x", "pg_tblspc/x"])
 def test_the_main_archive_reaches_into_no_tablespace(harmless, name):
     error = harmless(archive([file(name, b"evil")]) + END)
-    assert "is where nothing may be" in str(error)
+    assert "where PostgreSQL puts nothing" in str(error)
 
 
 def test_a_map_of_tablespaces_names_only_those_of_the_record(harmless, tmp_path):

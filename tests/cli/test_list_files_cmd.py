@@ -76,6 +76,17 @@ def test_wal_reaches_to_the_next_backup_or_the_end(backups, listed):
     assert listed("latest", "--target", "full") == [*files(backups[1]), *wal(6, 7, 8), *history]
 
 
+def test_an_incremental_backup_stands_on_those_that_it_is_laid_over(repository, backups, listed, capsys):
+    _, second = backups
+    days = timedelta(days=2)
+    third = store_backup(repository, after=days, first=7, last=7, type="incremental", parent=second.id)
+    assert listed(third.id) == [*files(second), *files(third), *wal(7)]
+    assert listed(third.id, "--target", "data") == files(third)
+    shutil.rmtree(Path(repository.root, "base", second.id))
+    assert main(["list-files", repository.root, third.id]) == 1
+    assert f"builds on {second.id}, which is not there" in capsys.readouterr().err
+
+
 def test_a_copy_of_what_is_listed_is_a_backup_that_can_be_restored(repository, backups, listed, tmp_path):
     place = tmp_path / "copy"
     for name in ("identity.json", *listed("oldest")):

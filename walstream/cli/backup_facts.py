@@ -6,7 +6,7 @@ from datetime import datetime
 
 from catalog.lsn import LSN
 from catalog.marks import VerifiedMark
-from catalog.record import FULL, Archive, BackupRecord
+from catalog.record import Archive, BackupRecord
 from catalog.statuses import bad_pages
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.details import Details, compression_ratio
@@ -202,10 +202,10 @@ def _catalog_lines(shown: Details) -> Lines:
         ("Next Backup", shown.following or "- (this is the latest base backup)"),
         ("Verified", _verified_text(shown.verified)),
     ]
-    if shown.record.type != FULL:
+    if shown.record.parent is not None:
         lines += [
             ("Root Backup", shown.chain[0]),
-            ("Parent Backup", shown.record.parent or ""),
+            ("Parent Backup", shown.record.parent),
             ("Backup chain size", str(len(shown.chain))),
         ]
     if shown.children:
@@ -220,7 +220,7 @@ def _catalog_facts(shown: Details) -> Facts:
         "children_backup_ids": list(shown.children) or None,
         "verified_time": None if shown.verified is None else shown.verified.at.astimezone().isoformat(" "),
     }
-    if shown.record.type != FULL:
+    if shown.record.parent is not None:
         facts |= {
             "root_backup_id": shown.chain[0],
             "parent_backup_id": shown.record.parent,
@@ -238,7 +238,7 @@ def _offset(record: BackupRecord, position: LSN) -> int:
 
 
 def _throughput(record: BackupRecord) -> int:
-    return round(record.cluster_size / record.copy_seconds) if record.copy_seconds else 0
+    return round(record.raw_size / record.copy_seconds) if record.copy_seconds else 0
 
 
 def _bytes(key: str, nbytes: int) -> Facts:

@@ -65,11 +65,15 @@ def _show(context: Context, groups: list[Group]) -> None:
 def _unfinished(found: Surveyed, server: str) -> tuple[dict[str, object], list[Group]]:
     """What there is to say about a backup without record."""
     mark = found.traces.failed or found.traces.started
-    facts: dict[str, object] = {"backup_type": "full"}
+    facts: dict[str, object] = {"backup_type": found.type}
     lines = [("Server Name", server), ("Status", found.status.word)]
     if mark is not None:
         facts["begin_time"] = mark.started.astimezone().isoformat(" ")
         lines.append(("Begin time", local_time(mark.started)))
+    started = found.traces.started
+    if started is not None and started.parent is not None:
+        facts["parent_backup_id"] = started.parent
+        lines.append(("Parent Backup", started.parent))
     return facts, [("", lines)]
 
 

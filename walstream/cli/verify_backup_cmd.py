@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import UTC, datetime
 
-from backup.verify import VerifyReport, note, verify
+from backup.verify import Problem, VerifyReport, note, verify
+from catalog.coverage import Holdings
 from catalog.errors import Absent, Corrupt, Malformed, StorageError, UsageError, WalstreamError
+from catalog.lineage import defect
 from catalog.marks import VerifiedMark
 from catalog.record import BackupRecord
 from catalog.repository import Repository
@@ -44,8 +47,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     records = list(dict.fromkeys(map(found.require_record, arguments.backups)))
     if len(records) == 1:
         report = _verify(context, repository, records[0], found, arguments.full)
-        output.put(places.name, _facts(report))
-        _show(context, places.name, records[0], report)
+        output.put(places.name, _facts(report) | _chain_facts(found.holdings, records[0]))
+        _show(context, places.name, records[0], report, found.holdings)
         return 0
     return _verify_each(context, places.name, repository, found, records, arguments.full)
 
@@ -74,8 +77,8 @@ def _verify_each(
     for record in records:
         try:
             report = _verify(context, repository, record, found, full)
-            facts.append(_facts(report))
-            _show(context, server, record, report)
+            facts.append(_facts(report) | _chain_facts(found.holdings, record))
+            _show(context, server, record, report, found.holdings)
         except Absent as error:
             context.output.note(error.message)
         except WalstreamError as error:
@@ -95,7 +98,21 @@ def _verify(
         note(repository, report, datetime.now(UTC))
     except StorageError as error:
         context.output.warning(f"the verification could not be noted: {error}", error.hint)
-    return report
+    return replace(report, problems=(*report.problems, *_problems_of_chain(found.holdings, record)))
+
+
+def _problems_of_chain(holdings: Holdings, record: BackupRecord) -> list[Problem]:
+    """What is wrong with what an incremental backup is laid over, as far as it is known; it is not read here."""
+    if record.parent is None:
+        return []
+    others = {backup_id: what for backup_id, what in holdings.damaged.items() if backup_id != record.id}
+    wrong = defect(record, holdings.records, others)
+    hint = "put the files back from a copy of the repository, or take a new full backup"
+    return [] if wrong is None else [Problem(record.parent, wrong, hint)]
+
+
+def _chain_facts(holdings: Holdings, record: BackupRecord) -> dict[str, object]:
+    return {"chain": [each.id for each in holdings.lineage(record).records]}
 
 
 def _known(repository: Repository, record: BackupRecord) -> VerifiedMark | None:
@@ -105,7 +122,9 @@ def _known(repository: Repository, record: BackupRecord) -> VerifiedMark | None:
         return None  # then everything is read, and the mark is written anew
 
 
-def _show(context: Context, server: str, record: BackupRecord, report: VerifyReport) -> None:
+def _show(
+    context: Context, server: str, record: BackupRecord, report: VerifyReport, holdings: Holdings
+) -> None:
     """Show the result; ``Corrupt`` when there are problems."""
     output = context.output
     if record.checksum_errors:
@@ -118,6 +137,9 @@ def _show(context: Context, server: str, record: BackupRecord, report: VerifyRep
     if report.problems:
         raise _failure(server, report)
     output.line(f"{server} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}")
+    parents = [each.id for each in holdings.lineage(record).parents]
+    if parents:
+        output.line(f"it is laid over {', '.join(parents)}: they were not read, verify each by itself")
 
 
 def _failure(server: str, report: VerifyReport) -> Corrupt:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from catalog.coverage import carries
 from catalog.errors import Absent
+from catalog.lineage import children
 from catalog.marks import VerifiedMark
 from catalog.record import BackupRecord
 from catalog.repository import Repository
@@ -34,7 +35,8 @@ class WalAround:
 class Details:
     """A finished backup, seen among the others; ``timelines`` of ``wal`` are those it can be recovered along.
 
-    ``chain`` has the backups that a restore of it needs, the full one first, itself last.
+    ``chain`` has the backups that it is laid over, as far as they are there, and itself; ``children`` those that
+    are based on it.
     """
 
     record: BackupRecord
@@ -42,8 +44,8 @@ class Details:
     wal: WalAround
     previous: str | None
     following: str | None
-    chain: tuple[str, ...]
     children: tuple[str, ...]
+    chain: tuple[str, ...]
     verified: VerifiedMark | None
     own_wal: tuple[str, ...]
 
@@ -58,8 +60,8 @@ def details(record: BackupRecord, listing: Listing, repository: Repository) -> D
         wal=_wal_around(record, listing, repository),
         previous=ids[at - 1] if at else None,
         following=ids[at + 1] if at + 1 < len(ids) else None,
-        chain=_chain(record, listing),
-        children=tuple(each.id for each in listing.records if each.parent == record.id),
+        children=children(record, listing.records),
+        chain=tuple(each.id for each in listing.survey.holdings.lineage(record).records),
         verified=repository.backups.verified(record.id),
         own_wal=tuple(sorted(repository.backups.wal_names(record.id))),
     )
@@ -69,14 +71,6 @@ def compression_ratio(usage: Usage, record: BackupRecord) -> float:
     """The part of its size that WAL was spared by compression, from 0 to 1."""
     raw = usage.files * record.wal_segment_size.nbytes
     return max(1 - usage.nbytes / raw, 0.0) if raw else 0.0
-
-
-def _chain(record: BackupRecord, listing: Listing) -> tuple[str, ...]:
-    parents = {each.id: each.parent for each in listing.records}
-    chain = [record.id]
-    while (parent := parents.get(chain[0])) is not None and parent not in chain:
-        chain.insert(0, parent)
-    return tuple(chain)
 
 
 def _wal_around(record: BackupRecord, listing: Listing, repository: Repository) -> WalAround:

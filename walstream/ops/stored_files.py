@@ -34,7 +34,7 @@ def stored_files(repository: Repository, record: BackupRecord, holdings: Holding
         keys += _data(record)
     else:
         if target in (STANDALONE, FULL):
-            keys += (key for each in _chain(record, holdings.records) for key in _data(each))
+            keys += (key for each in _chain(record, holdings) for key in _data(each))
         if target == STANDALONE:
             keys += _needed(repository, record, holdings)
         else:
@@ -47,15 +47,15 @@ def _data(record: BackupRecord) -> list[str]:
     return [layout.backup_key(record.id, file) for file in files]
 
 
-def _chain(record: BackupRecord, records: Sequence[BackupRecord]) -> list[BackupRecord]:
+def _chain(record: BackupRecord, holdings: Holdings) -> Sequence[BackupRecord]:
     """The backup and those it builds on, the full one first; ``Absent`` when one of them is gone."""
-    by_id = {each.id: each for each in records}
-    chain = [record]
-    while (parent := chain[0].parent) is not None and len(chain) <= len(records):
-        if parent not in by_id:
-            raise Absent(f"backup {chain[0].id} builds on {parent}, which is not there", "use another backup")
-        chain.insert(0, by_id[parent])
-    return chain
+    found = holdings.lineage(record)
+    if found.missing is not None:
+        raise Absent(
+            f"backup {found.records[0].id} builds on {found.missing}, which is not there",
+            "list it with --target data, or use another backup",
+        )
+    return found.records
 
 
 def _needed(repository: Repository, record: BackupRecord, holdings: Holdings) -> list[str]:
