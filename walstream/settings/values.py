@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from catalog.codec import LEVELS
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo, is_uri
+from walstream.settings.listen import Listen
 from walstream.settings.locate import absolute_path
 
 T_co = TypeVar("T_co", covariant=True)
@@ -161,6 +162,7 @@ APPLICATION_NAME = Kind("1 to 63 printable ASCII characters", _application_name)
 _RANGES = ", ".join(f"{codec} {least} to {most}" for codec, (least, most, _) in LEVELS.items())
 AGE = Kind("an age such as 7 DAYS, 36 HOURS, 2 WEEKS or 1 MONTH; or 90min, 12h, 7d", _age)
 POLICY = Kind("none, REDUNDANCY n, or RECOVERY WINDOW OF n HOURS, DAYS, WEEKS or MONTHS", _policy)
+LISTEN = Kind("host:port, such as 127.0.0.1:9797, localhost:9797 or [::1]:9797", Listen.parse)
 LEVEL = Kind(f"{_RANGES}; or low, medium, high", _level)
 
 N = TypeVar("N", int, float)
