@@ -22,6 +22,7 @@
     ├── BackupFailed                         the base backup did not complete
     ├── TargetUnreachable                    no restore can reach the recovery target
     ├── DestinationRefused                   the place to restore to cannot be used
+    ├── ListenFailed                         the address to serve metrics on cannot be had
     └── Interrupted                      130 asked to stop by a signal
 
 A message follows PostgreSQL's manner: lower case, no final stop, values quoted. ``hint`` tells
@@ -135,6 +136,10 @@ class TargetUnreachable(WalstreamError):
 
 class DestinationRefused(WalstreamError):
     """The place to restore to cannot be used."""
+
+
+class ListenFailed(WalstreamError):
+    """The address to serve metrics on cannot be had."""
 
 
 class Interrupted(WalstreamError):

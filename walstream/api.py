@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DestinationRefused,
         ForeignRepository,
         Interrupted,
+        ListenFailed,
         Malformed,
         ProtocolError,
         RepositoryError,
@@ -76,6 +77,7 @@ __all__ = [
     "ForeignRepository",
     "Interrupted",
     "ListedBackup",
+    "ListenFailed",
     "Malformed",
     "PlannedRestore",
     "Progress",
@@ -117,7 +119,7 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository Interrupted Malformed ProtocolError RepositoryError
+        DestinationRefused ForeignRepository Interrupted ListenFailed Malformed ProtocolError RepositoryError
         ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable UsageError WalstreamError
         WrongServer
     """,
