@@ -80,7 +80,10 @@ LOG_FORMAT = _set(
     "log_format", GLOBAL, choice("text", "json"), "text", "lines for people, or JSON for machines"
 )
 METRICS_LISTEN = _optional(
-    "metrics_listen", GLOBAL, values.LISTEN, "where run serves Prometheus metrics and /healthz, to whoever asks"
+    "metrics_listen",
+    GLOBAL,
+    values.LISTEN,
+    "where run serves Prometheus metrics and /healthz, to whoever asks",
 )
 
 DESCRIPTION = _optional("description", SERVER, values.TEXT, "free text, shown by list-servers")

@@ -73,7 +73,11 @@ def test_a_page_that_fails_is_an_error_and_spoils_no_other(serve, caplog):
 
 def test_what_is_no_request_is_refused_and_the_next_one_is_answered(serve):
     port = serve(page=page)
-    for nonsense in (b"\x16\x03\x01\x02\x00\x01\n\n", b"GET\r\n\r\n", b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n\r\n"):
+    for nonsense in (
+        b"\x16\x03\x01\x02\x00\x01\n\n",
+        b"GET\r\n\r\n",
+        b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n\r\n",
+    ):
         with socket.create_connection((HOST, port), timeout=30) as connection:
             connection.sendall(nonsense)
             connection.shutdown(socket.SHUT_WR)
@@ -120,7 +124,7 @@ def test_a_port_that_is_taken_is_said(serve):
 
 
 def test_a_host_that_nobody_knows_is_said():
-    with pytest.raises(ListenFailed, match="cannot listen on no-such-host.invalid:1: "):
+    with pytest.raises(ListenFailed, match=r"cannot listen on no-such-host.invalid:1: "):
         Server(Listen("no-such-host.invalid", 1), {})
 
 

@@ -25,9 +25,29 @@ def test_an_address_has_a_host_and_a_port_and_is_written_as_it_was(text, host, p
 
 @pytest.mark.parametrize(
     "text",
-    ["9797", ":9797", "localhost", "localhost:", "localhost:0", "localhost:65536", "localhost:1_0", "h:٣"]
-    + ["localhost:-1", "::1:9797", "[::1]", "[127.0.0.1]:1", "127.1:80", "256.0.0.1:80", "a b:80", "-a:80"]
-    + ["[fe80::1%eth0]:80", "http://localhost:80", "localhost:80/metrics", "a..b:80"],
+    [
+        *(
+            "9797",
+            ":9797",
+            "localhost",
+            "localhost:",
+            "localhost:0",
+            "localhost:65536",
+            "localhost:1_0",
+            "h:٣",
+        ),
+        *(
+            "localhost:-1",
+            "::1:9797",
+            "[::1]",
+            "[127.0.0.1]:1",
+            "127.1:80",
+            "256.0.0.1:80",
+            "a b:80",
+            "-a:80",
+        ),
+        *("[fe80::1%eth0]:80", "http://localhost:80", "localhost:80/metrics", "a..b:80"),
+    ],
 )
 def test_nonsense_is_refused_with_a_reason(text):
     with pytest.raises(ValueError, match=r"\w"):

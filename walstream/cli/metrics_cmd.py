@@ -1,0 +1,83 @@
+"""``walstream metrics``: figures of all servers for Prometheus, served over HTTP."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import select
+import sys
+import threading
+
+from catalog.errors import UsageError
+from walstream.cli.context import Context
+from walstream.cli.signals import calling
+from walstream.ops.http import Server
+from walstream.ops.observer import Observer
+from walstream.ops.pages import pages
+from walstream.settings.listen import Listen
+from walstream.settings.options import METRICS_LISTEN
+from walstream.settings.server import joined
+from walstream.wakeup import Wakeup
+
+EXAMPLE = "walstream metrics --listen 127.0.0.1:9797"
+
+log = logging.getLogger("walstream.metrics")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Serves /metrics, the figures of all servers for Prometheus, and /healthz, which is ok while every active "
+        "server's receiver runs and streams. Whoever can reach the address can read them. What is stored is looked "
+        "at when somebody asks, servers are checked once a minute. A signal ends it. 'walstream run' runs it by "
+        "itself where metrics_listen is set."
+    )
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where, in place of metrics_listen")
+    parser.add_argument(
+        "--supervised",
+        action="store_true",
+        help="as run calls it: end when nobody reads standard output any more",
+    )
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    configuration = context.configuration
+    if configuration.problems:
+        raise joined(configuration.problems)
+    address = _address(arguments.listen, configuration.globals.metrics_listen)
+    context.start_logging()
+    observer, wakeup = Observer(configuration), Wakeup()
+    with calling(wakeup.set, wakeup.set):
+        server = Server(address, pages(observer))
+        observer.watch()
+        threading.Thread(target=server.serve_forever, name="walstream-http", daemon=True).start()
+        log.info("metrics are served on http://%s/metrics", address)
+        _wait(wakeup, arguments.supervised)
+    context.output.close()
+    sys.stdout.flush()
+    # Threads that hang in the operating system would keep the process from ending.
+    os._exit(0)
+
+
+def _address(given: str | None, configured: Listen | None) -> Listen:
+    if given is None:
+        if configured is None:
+            raise UsageError(
+                "there is no address to listen on", "give --listen HOST:PORT, or set metrics_listen"
+            )
+        return configured
+    try:
+        return Listen.parse(given)
+    except ValueError as error:
+        raise UsageError(
+            f"cannot listen on {given!r}: {error}", f"accepted: {METRICS_LISTEN.kind.accepted}"
+        ) from None
+
+
+def _wait(wakeup: Wakeup, supervised: bool) -> None:
+    """Sleep until a signal; or until the supervisor is gone, which reads what this process prints."""
+    poll = select.poll()
+    poll.register(wakeup.fileno(), select.POLLIN)
+    if supervised:
+        poll.register(sys.stdout.fileno(), 0)
+    poll.poll()
