@@ -9,10 +9,10 @@ import select
 import sys
 import threading
 
-from catalog.errors import UsageError
+from catalog.errors import ListenFailed, UsageError, one_line
 from walstream.cli.context import Context
 from walstream.cli.signals import calling
-from walstream.ops.http import Server
+from walstream.ops.http import Pages, Server
 from walstream.ops.observer import Observer
 from walstream.ops.pages import pages
 from walstream.settings.listen import Listen
@@ -23,6 +23,8 @@ from walstream.wakeup import Wakeup
 EXAMPLE = "walstream metrics --listen 127.0.0.1:9797"
 
 log = logging.getLogger("walstream.metrics")
+
+PAUSE = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,17 +48,50 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         raise joined(configuration.problems)
     address = _address(arguments.listen, configuration.globals.metrics_listen)
     context.start_logging()
-    observer, wakeup = Observer(configuration), Wakeup()
-    with calling(wakeup.set, wakeup.set):
-        server = Server(address, pages(observer))
-        observer.watch()
-        threading.Thread(target=server.serve_forever, name="walstream-http", daemon=True).start()
-        log.info("metrics are served on http://%s/metrics", address)
-        _wait(wakeup, arguments.supervised)
+    observer, waiting = Observer(configuration), _Waiting(arguments.supervised)
+    with calling(waiting.end, waiting.end):
+        server = _listening(address, pages(observer), waiting, arguments.supervised)
+        if server is not None:
+            observer.watch()
+            threading.Thread(target=server.serve_forever, name="walstream-http", daemon=True).start()
+            log.info("metrics are served on http://%s/metrics", address)
+            waiting.has_ended(None)
     context.output.close()
     sys.stdout.flush()
     # Threads that hang in the operating system would keep the process from ending.
     os._exit(0)
+
+
+class _Waiting:
+    """Waits for a signal; or until the supervisor is gone, which reads what this process prints."""
+
+    def __init__(self, supervised: bool) -> None:
+        self._wakeup = Wakeup()
+        self.end = self._wakeup.set
+        self._poll = select.poll()
+        self._poll.register(self._wakeup.fileno(), select.POLLIN)
+        if supervised:
+            self._poll.register(sys.stdout.fileno(), 0)
+
+    def has_ended(self, seconds: float | None) -> bool:
+        """Wait for so long, or for ever; whether it is time to end."""
+        return bool(self._poll.poll(seconds and seconds * 1000))
+
+
+def _listening(address: Listen, served: Pages, waiting: _Waiting, supervised: bool) -> Server | None:
+    """What listens; None when it is time to end. A supervised one says once why it cannot, and tries on."""
+    said = ""
+    while True:
+        try:
+            return Server(address, served)
+        except ListenFailed as error:
+            if not supervised:
+                raise
+            if error.message != said:
+                log.error("%s; tried again by itself", one_line(error))
+            said = error.message
+        if waiting.has_ended(PAUSE):
+            return None
 
 
 def _address(given: str | None, configured: Listen | None) -> Listen:
@@ -72,12 +107,3 @@ def _address(given: str | None, configured: Listen | None) -> Listen:
         raise UsageError(
             f"cannot listen on {given!r}: {error}", f"accepted: {METRICS_LISTEN.kind.accepted}"
         ) from None
-
-
-def _wait(wakeup: Wakeup, supervised: bool) -> None:
-    """Sleep until a signal; or until the supervisor is gone, which reads what this process prints."""
-    poll = select.poll()
-    poll.register(wakeup.fileno(), select.POLLIN)
-    if supervised:
-        poll.register(sys.stdout.fileno(), 0)
-    poll.poll()

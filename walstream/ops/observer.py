@@ -114,7 +114,7 @@ class _Server:
         if text != self._said.get(part, ""):
             self._said[part] = text
             if text:
-                self._log.error("no figures of its %s: %s", part, text)
+                self._log.warning("no figures of its %s: %s", part, text)
             else:
                 self._log.info("there are figures of its %s again", part)
 
