@@ -176,7 +176,7 @@ METRICS = (
     ),
     Metric(
         "walstream_receiver_lag_bytes",
-        "WAL of the server that is not flushed here: what would be lost with the server now",
+        "WAL of the server that is not flushed here, and would be lost with it now",
         _of_exposure(lambda found: found.nbytes),
     ),
     Metric(
@@ -204,10 +204,14 @@ METRICS = (
         "Complete segments that are not yet in the repository",
         _of_receiver(lambda found: found.spool.segments),
     ),
-    Metric("walstream_spool_bytes", "Their bytes", _of_receiver(lambda found: found.spool.nbytes)),
+    Metric(
+        "walstream_spool_bytes",
+        "Bytes of the segments that are not yet in the repository",
+        _of_receiver(lambda found: found.spool.nbytes),
+    ),
     Metric(
         "walstream_spool_oldest_timestamp_seconds",
-        "Since when the oldest of them waits; missing when none does",
+        "Since when the oldest segment waits that is not yet in the repository; missing when none does",
         _of_receiver(lambda found: found.spool.since),
     ),
     Metric(
@@ -220,13 +224,17 @@ METRICS = (
         "Segments in the repository, partial ones too",
         _of_stored(lambda stored: stored.wal.files),
     ),
-    Metric("walstream_wal_bytes", "What they take, stored", _of_stored(lambda stored: stored.wal.nbytes)),
+    Metric(
+        "walstream_wal_bytes",
+        "Bytes that the segments in the repository take",
+        _of_stored(lambda stored: stored.wal.nbytes),
+    ),
     Metric(
         "walstream_open_gaps",
-        "Recorded gaps in the WAL behind which no restorable backup begins yet",
+        "Gaps that had to be accepted, and behind which no restorable backup begins yet",
         _of_stored(lambda stored: stored.open_gaps),
     ),
-    Metric("walstream_backups", "Backups by status", _of_stored(lambda stored: stored.counts), "status"),
+    Metric("walstream_backups", "Backups of a status", _of_stored(lambda stored: stored.counts), "status"),
     Metric(
         "walstream_last_backup_timestamp_seconds",
         "When the newest backup of a status ended; FAILED: when it failed, STARTED: when it began",
@@ -235,19 +243,19 @@ METRICS = (
     ),
     Metric(
         "walstream_last_backup_size_bytes",
-        "The size of the cluster that is in it",
+        "Size of the cluster in the newest backup of a status",
         _of_last(lambda backup: backup.size),
         "status",
     ),
     Metric(
         "walstream_last_backup_stored_bytes",
-        "What its files take, stored",
+        "Bytes that the files of the newest backup of a status take",
         _of_last(lambda backup: backup.stored),
         "status",
     ),
     Metric(
         "walstream_last_backup_duration_seconds",
-        "How long it took",
+        "How long the copy of the newest backup of a status took",
         _of_last(lambda backup: backup.seconds),
         "status",
     ),
@@ -258,20 +266,22 @@ METRICS = (
     ),
     Metric(
         "walstream_repository_free_bytes",
-        "What is free on the repository's file system",
+        "Bytes that are free on the repository's file system",
         _of_stored(lambda stored: stored.free),
     ),
     Metric(
         "walstream_repository_room_bytes",
-        "The size of the repository's file system",
+        "Size of the repository's file system",
         _of_stored(lambda stored: stored.room),
     ),
     Metric(
-        "walstream_slot_active", "1 while somebody reads from the slot", _of_slot(lambda slot: slot.active)
+        "walstream_slot_active",
+        "1 when somebody read from the slot, at the last check",
+        _of_slot(lambda slot: slot.active),
     ),
     Metric(
         "walstream_slot_retained_bytes",
-        "WAL that the server keeps for the slot",
+        "WAL that the server keeps for the slot, as of the last check",
         _of_slot(lambda slot: slot.retained),
     ),
     Metric(
@@ -279,9 +289,17 @@ METRICS = (
         "How much the server may write before the slot can lose WAL; missing without a limit",
         _of_slot(lambda slot: slot.safe),
     ),
-    Metric("walstream_slot_wal_status", "1 for the slot's wal_status", _of_slot(_wal_statuses), "status"),
     Metric(
-        "walstream_check_ok", "1 when an item of check is OK, 0 when it FAILED", _of_check(_items), "item"
+        "walstream_slot_wal_status",
+        "1 for the wal_status that the slot had at the last check, 0 for the others",
+        _of_slot(_wal_statuses),
+        "status",
+    ),
+    Metric(
+        "walstream_check_ok",
+        "1 when an item of walstream check is OK, 0 when it FAILED",
+        _of_check(_items),
+        "item",
     ),
     Metric(
         "walstream_check_timestamp_seconds",
@@ -289,6 +307,8 @@ METRICS = (
         _of_check(lambda checked: checked.at),
     ),
     Metric(
-        "walstream_check_duration_seconds", "How long it took", _of_check(lambda checked: checked.seconds)
+        "walstream_check_duration_seconds",
+        "How long the last check took",
+        _of_check(lambda checked: checked.seconds),
     ),
 )
