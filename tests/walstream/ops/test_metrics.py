@@ -1,4 +1,4 @@
-"""The text of a scrape: accepted by Prometheus' own parser, with the right values, and without what is not known."""
+"""The text of a scrape: accepted by Prometheus' own parser, with the right values, without what is not known."""
 
 import re
 from dataclasses import replace
