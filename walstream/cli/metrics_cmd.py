@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import select
 import sys
 import threading
+import time
 
 from catalog.errors import ListenFailed, UsageError, one_line
 from walstream.cli.context import Context
@@ -25,6 +27,7 @@ EXAMPLE = "walstream metrics --listen 127.0.0.1:9797"
 log = logging.getLogger("walstream.metrics")
 
 PAUSE = 5.0
+LOOK = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +58,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             observer.watch()
             threading.Thread(target=server.serve_forever, name="walstream-http", daemon=True).start()
             log.info("metrics are served on http://%s/metrics", address)
-            waiting.has_ended(None)
+            waiting.has_ended(math.inf)
     context.output.close()
     sys.stdout.flush()
     # Threads that hang in the operating system would keep the process from ending.
@@ -73,9 +76,14 @@ class _Waiting:
         if supervised:
             self._poll.register(sys.stdout.fileno(), 0)
 
-    def has_ended(self, seconds: float | None) -> bool:
-        """Wait for so long, or for ever; whether it is time to end."""
-        return bool(self._poll.poll(seconds and seconds * 1000))
+    def has_ended(self, seconds: float) -> bool:
+        """Wait for so long; whether it is time to end."""
+        until = time.monotonic() + seconds
+        while (left := until - time.monotonic()) > 0:
+            # Not all at once: a signal that comes just before the poll begins is handled after it.
+            if self._poll.poll(min(left, LOOK) * 1000):
+                return True
+        return False
 
 
 def _listening(address: Listen, served: Pages, waiting: _Waiting, supervised: bool) -> Server | None:

@@ -77,12 +77,21 @@ class Checked:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A server's timeline and what it had flushed of it, or received as a standby, at some time (Unix time)."""
+
+    timeline: int
+    lsn: LSN
+    at: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerFigures:
     """All that is known of one server. ``settings`` is None when its section is wrong: then so is all else.
 
     ``readable`` says of ``receiver`` and ``repository`` whether it could be read just now; what is asked for
-    neither is not in it. ``position`` is the server's timeline and what it had flushed a short while ago.
+    neither is not in it. ``position`` is what the server has told last, however long ago.
     """
 
     name: str
@@ -91,7 +100,7 @@ class ServerFigures:
     receiver: ReceiverFacts | None = None
     stored: StoredFigures | None = None
     checked: Checked | None = None
-    position: tuple[int, LSN] | None = None
+    position: Position | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +120,11 @@ def stored_figures(settings: ServerSettings, now: float) -> StoredFigures:
         raise failed("read", str(error.filename), error) from error
 
 
-def exposure(found: ReceiverFacts, server: tuple[int, LSN] | None, now: float) -> Exposure | None:
+def exposure(found: ReceiverFacts, server: Position | None, now: float) -> Exposure | None:
     """How much of a server's WAL is not flushed here; None when nothing was ever received.
 
-    ``server`` is its timeline and position, told a short while ago: a receiver that streams knows better. Without a
-    stream, and without an answer from the server, all it may have written since counts as lost.
+    A receiver that streams knows it all. Without a stream, what the server may have written counts as lost, from
+    when the stream was lost, or from when the server last told that there was nothing more.
     """
     state = found.state
     if state is None:
@@ -124,13 +133,12 @@ def exposure(found: ReceiverFacts, server: tuple[int, LSN] | None, now: float) -
         lag = lag_of(state, None, now)
         return Exposure(lag.nbytes, lag.seconds)
     lost_at = state.at if state.phase == STREAMING else state.since
-    unseen = max(0.0, now - lost_at)
     if not state.timeline:
-        return Exposure(None, unseen)
-    if server is None or server[0] != state.timeline:
-        return Exposure(lag_of(state, None, now).nbytes or None, unseen)
-    lag = lag_of(state, server, now)
-    return Exposure(lag.nbytes, max(lag.seconds, unseen) if lag.nbytes else 0.0)
+        return Exposure(None, max(0.0, now - lost_at))
+    if server is None or server.at < lost_at or server.timeline != state.timeline:
+        return Exposure(lag_of(state, None, now).nbytes or None, max(0.0, now - lost_at))
+    nbytes = lag_of(state, (server.timeline, server.lsn), now).nbytes
+    return Exposure(nbytes, max(0.0, now - (lost_at if nbytes else server.at)))
 
 
 def _figures(repository: Repository, home: str, now: float) -> StoredFigures:

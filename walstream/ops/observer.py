@@ -12,9 +12,8 @@ import time
 from typing import TypeVar
 
 from catalog.errors import WalstreamError, one_line
-from catalog.lsn import LSN
 from walstream.ops.check import Report, check
-from walstream.ops.figures import Checked, ServerFigures, stored_figures
+from walstream.ops.figures import Checked, Position, ServerFigures, stored_figures
 from walstream.ops.receiver_facts import receiver_facts
 from walstream.ops.repeated import Answer, Repeated
 from walstream.settings.server import Configuration, ServerSettings
@@ -25,8 +24,6 @@ T = TypeVar("T")
 LIMIT = 5.0
 LEAST_PAUSE = 3.0
 BETWEEN_CHECKS = 60.0
-# What a server has told so long ago of its position says how much of it is not received.
-FRESH = 180.0
 RECEIVER, REPOSITORY = "receiver", "repository"
 
 
@@ -65,6 +62,7 @@ class _Server:
         self._check = Repeated(f"check of {name}", lambda: check(settings), BETWEEN_CHECKS)
         self._log = logging.getLogger(f"walstream.{name}")
         self._said: dict[str, str] = {}
+        self._position: Position | None = None
 
     @property
     def _receives(self) -> bool:
@@ -86,6 +84,7 @@ class _Server:
         receiver = self._told(RECEIVER, self._receiver, until, readable) if self._receives else None
         stored = self._told(REPOSITORY, self._stored, until, readable)
         checked = self._checked(self._check.last)
+        self._position = _position(checked) or self._position
         return ServerFigures(
             name=self.settings.name,
             settings=self.settings,
@@ -93,7 +92,7 @@ class _Server:
             receiver=receiver,
             stored=stored,
             checked=checked,
-            position=_position(checked),
+            position=self._position,
         )
 
     def _told(self, part: str, asked: Repeated[T], until: float, readable: dict[str, bool]) -> T | None:
@@ -128,11 +127,12 @@ def _watch(servers: list[_Server]) -> None:
             time.sleep(step)
 
 
-def _position(checked: Checked | None) -> tuple[int, LSN] | None:
-    """The server's timeline and position, as told in a check that was a short while ago."""
-    if checked is None or checked.report.wal is None or time.time() - checked.at > FRESH:
+def _position(checked: Checked | None) -> Position | None:
+    """What the server told in a check, as of when that began."""
+    wal = checked.report.wal if checked is not None else None
+    if checked is None or wal is None or wal.position is None:
         return None
-    return checked.report.wal.position
+    return Position(*wal.position, checked.at - checked.seconds)
 
 
 def _words(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from catalog.gaps import Gap, record_gap
 from catalog.inventory import Run
 from catalog.lsn import LSN
 from catalog.marks import FailedMark, StartedMark
-from walstream.ops.figures import Exposure, LastBackup, exposure, stored_figures
+from walstream.ops.figures import Exposure, LastBackup, Position, exposure, stored_figures
 from walstream.ops.receiver_facts import ReceiverFacts
 
 HOUR = timedelta(hours=1)
@@ -125,10 +125,14 @@ def ended(**changes):
     return ReceiverFacts(False, published(phase="ended", **changes), EMPTY)
 
 
+def told(lsn, ago=0.0, timeline=1):
+    return Position(timeline, LSN(lsn), NOW - ago)
+
+
 def test_while_it_streams_a_receiver_knows_best_what_would_be_lost():
     behind = running(flushed=LSN(0x3000000), server=LSN(0x3000400), lag=2.0)
     assert exposure(behind, None, NOW) == Exposure(0x400, 2.0)
-    assert exposure(behind, (1, LSN(0x4000000)), NOW) == Exposure(0x400, 2.0)
+    assert exposure(behind, told(0x4000000), NOW) == Exposure(0x400, 2.0)
     assert exposure(running(flushed=LSN(0x3000400)), None, NOW) == Exposure(0, 0.0)
 
 
@@ -139,14 +143,14 @@ def test_one_that_streams_and_hangs_is_behind_for_so_long():
 @pytest.mark.parametrize("make", [ended, lambda **changes: running(phase="waiting", **changes)])
 def test_without_a_stream_what_the_server_has_told_since_counts_as_lost(make):
     found = make(flushed=LSN(0x3000400), since=NOW - 100)
-    assert exposure(found, (1, LSN(0x3001400)), NOW) == Exposure(0x1000, 100.0)
-    assert exposure(found, (1, LSN(0x3000400)), NOW) == Exposure(0, 0.0)
+    assert exposure(found, told(0x3001400, ago=20), NOW) == Exposure(0x1000, 100.0)
+    assert exposure(found, told(0x3000400, ago=20), NOW) == Exposure(0, 20.0)
 
 
-def test_without_a_stream_and_an_answer_all_time_since_counts_and_no_bytes_are_made_up():
+def test_without_an_answer_since_the_stream_was_lost_all_time_since_counts_and_no_bytes_are_made_up():
     found = ended(flushed=LSN(0x3000400), since=NOW - 100)
-    assert exposure(found, None, NOW) == Exposure(None, 100.0)
-    assert exposure(found, (2, LSN(0x5000000)), NOW) == Exposure(None, 100.0)
+    for server in (None, told(0x3000400, ago=101), told(0x5000000, timeline=2)):
+        assert exposure(found, server, NOW) == Exposure(None, 100.0)
     assert exposure(ended(flushed=LSN(0x3000000), since=NOW - 100), None, NOW) == Exposure(0x400, 100.0)
 
 
@@ -157,5 +161,5 @@ def test_a_receiver_that_was_killed_while_it_streamed_was_last_seen_when_it_publ
 
 def test_one_that_has_never_had_a_stream_lacks_all_since_it_tries_and_nobody_is_told_nothing():
     trying = running(phase="connecting", timeline=0, flushed=LSN(0), server=LSN(0), since=NOW - 50)
-    assert exposure(trying, (1, LSN(0x3000400)), NOW) == Exposure(None, 50.0)
-    assert exposure(ReceiverFacts(False, None, EMPTY), (1, LSN(0x3000400)), NOW) is None
+    assert exposure(trying, told(0x3000400), NOW) == Exposure(None, 50.0)
+    assert exposure(ReceiverFacts(False, None, EMPTY), told(0x3000400), NOW) is None
