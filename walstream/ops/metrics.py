@@ -163,7 +163,7 @@ METRICS = (
     Metric("walstream_server_active", "0 when the server is not to be received from and backed up", _active),
     Metric(
         "walstream_readable",
-        "0 when what the receiver publishes, or the repository, could not be read at this scrape",
+        "0 when what the receiver publishes, or the repository, could not be read for a minute",
         lambda figures, _: figures.readable,
         "part",
     ),

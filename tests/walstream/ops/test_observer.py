@@ -102,6 +102,27 @@ def test_a_server_whose_disk_hangs_is_told_to_be_unreadable_and_the_others_are_t
     may_go.set()
 
 
+def test_for_a_disk_that_is_slow_the_last_answer_is_told_for_a_while(tmp_path, make, monkeypatch):
+    protected(tmp_path, "one")
+    may_go, real, asked = threading.Event(), observing.stored_figures, []
+
+    def slow(settings, now):
+        asked.append(now)
+        assert len(asked) == 1 or may_go.wait(30)
+        return real(settings, now)
+
+    monkeypatch.setattr(observing, "stored_figures", slow)
+    monkeypatch.setattr(observing, "LEAST_PAUSE", 0.0)
+    observer = make(one="")
+    assert scrape(observer)["walstream_wal_segments", "one"] == 2
+    monkeypatch.setattr(observing, "LIMIT", 0.2)
+    assert scrape(observer)["walstream_wal_segments", "one"] == 2
+    monkeypatch.setattr(observing, "RECENT", 0.0)
+    assert scrape(observer)["walstream_readable", "repository", "one"] == 0
+    assert len(asked) == 2
+    may_go.set()
+
+
 def test_stored_things_are_not_read_again_and_again_for_many_who_ask(tmp_path, make, monkeypatch):
     protected(tmp_path, "one")
     monkeypatch.setattr(observing, "LEAST_PAUSE", 3600.0)
