@@ -44,13 +44,14 @@ OFFLINE_BACKUP = "catalog backup"
 # What the commands that work offline ask for.
 OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
-LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
+LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.parent walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
-    walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep"""
+    walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
+    walstream.ops.hooks"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
     walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper walstream.ops.companion"""
+    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due"""
 
 ROWS = {
     "catalog.errors": "",
@@ -70,7 +71,8 @@ ROWS = {
     "catalog.marks": RECORDS,
     "catalog.target": POSITIONS,
     "catalog.inventory": f"{POSITIONS} catalog.timeline",
-    "catalog.coverage": DECISIONS,
+    "catalog.lineage": RECORDS,
+    "catalog.coverage": f"{DECISIONS} catalog.lineage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
     "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching",
     "catalog.lookup": RECORDS,
@@ -107,12 +109,16 @@ ROWS = {
     "backup.manifest": FORMATS,
     "backup.label": FORMATS,
     "backup.incremental": FORMATS,
-    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable",
+    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable backup.lookahead",
     "backup.tree": f"{STORES} backup.names",
     "backup.destination": f"{RECORDS} {STORES}",
     "backup.extract": f"{STORES} {FORMATS} backup.tar backup.tree",
     "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.tar",
-    "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
+    "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.tree backup.incremental backup.extract",
+    "backup.growth": f"{FORMATS} backup.tar backup.incremental",
+    "backup.stored": OFFLINE_BACKUP,
+    "backup.unpack": OFFLINE_BACKUP,
+    "backup.chain": OFFLINE_BACKUP,
     "backup.fetch": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.remote": OFFLINE_BACKUP,
@@ -165,6 +171,7 @@ ROWS = {
     "walstream.ops": f"{LIBRARY} walstream.settings",
     # What serves the library as well takes plain values; whoever imports wiring knows the settings.
     "walstream.ops.place": LIBRARY_ONLY,
+    "walstream.ops.parent": "catalog",
     "walstream.ops.reception": LIBRARY_ONLY,
     "walstream.ops.backup": LIBRARY_ONLY,
     "walstream.ops.backup_wal": LIBRARY_ONLY,
@@ -172,11 +179,12 @@ ROWS = {
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
     "walstream.ops.retain": "catalog",
-    "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local",
+    "walstream.ops.hooks": "catalog",
+    "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
-    "walstream.ops.expire": "catalog walstream.ops.retain",
+    "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.stop": "catalog",
-    "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain",
+    "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,
     # The supervisor stays small: it talks to no server, and loads no psycopg.
@@ -217,7 +225,7 @@ DOORS = {
     "google_crc32c": "catalog.crc32c",
     "rich": "walstream.cli.output",
     "prometheus_client": "walstream.ops.metrics",
-    "cronsim": "walstream.ops.schedule",
+    "cronsim": "walstream.settings.schedule",
 }
 
 IMPORTS = all_imports()

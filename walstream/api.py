@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Corrupt,
         DestinationRefused,
         ForeignRepository,
+        HookFailed,
         Interrupted,
         ListenFailed,
         Malformed,
@@ -75,6 +76,7 @@ __all__ = [
     "Corrupt",
     "DestinationRefused",
     "ForeignRepository",
+    "HookFailed",
     "Interrupted",
     "ListedBackup",
     "ListenFailed",
@@ -119,9 +121,9 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository Interrupted ListenFailed Malformed ProtocolError RepositoryError
-        ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable UsageError WalstreamError
-        WrongServer
+        DestinationRefused ForeignRepository HookFailed Interrupted ListenFailed Malformed ProtocolError
+        RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
+        UsageError WalstreamError WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",
     "catalog.record": "BackupRecord",

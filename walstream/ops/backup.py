@@ -16,20 +16,25 @@ from datetime import UTC, datetime
 
 from backup.incoming import Progress
 from backup.take import TakeOptions, take
+from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import BackupFailed, Interrupted, StorageError, WalstreamError
+from catalog.errors import BackupFailed, HookFailed, Interrupted, StorageError, WalstreamError
 from catalog.frames import Workers
 from catalog.lock import is_held
 from catalog.marks import FailedMark, StartedMark
 from catalog.record import BackupRecord, Point, backup_id
 from catalog.repository import Repository
 from catalog.state import receiver_lock_path
+from catalog.statuses import DONE, WAITING_FOR_WALS
 from catalog.walname import Segment
 from walstream.connection import Connection
+from walstream.facts import server_facts
 from walstream.ops.backup_wal import GRACE, POLL, BackupWal
+from walstream.ops.hooks import BACKUP
+from walstream.ops.parent import find_parent
 from walstream.ops.place import CODEC_THREADS, Place, connected_repository, running_receiver
 from walstream.ops.reception import Reception
-from walstream.ops.requirements import lack_of_tablespace_content
+from walstream.ops.requirements import lack_of_summaries, lack_of_tablespace_content
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 from walstream.receiver import Receiver
@@ -39,9 +44,13 @@ from walstream.server import ClusterFacts, cluster_facts
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What the operator wants; None takes the setting. ``wait_timeout`` in seconds, None for no limit."""
+    """What the operator wants; None takes the setting. ``wait_timeout`` in seconds, None for no limit.
+
+    ``incremental`` is an id, a name or a word for the backup to base this one on; None makes it a full one.
+    """
 
     name: str | None = None
+    incremental: str | None = None
     fast_checkpoint: bool | None = None
     max_rate: int | None = None
     wait: bool = True
@@ -65,6 +74,7 @@ class BackupOptions:
     may_receive: bool = True
     application_name: str = "walstream_backup"
     name: str | None = None
+    incremental: str | None = None
     fast_checkpoint: bool = False
     max_rate: int | None = None
     wait: bool = True
@@ -108,11 +118,12 @@ def take_backup(
     repository = connected_repository(options.receiving.conninfo, place.repository, place.home)
     with backup_lock(repository, place.name):
         sweep(repository)
+        parent = _parent(options, repository, facts)
         for left in range(options.retries, -1, -1):
-            attempt = _Attempt(options, repository, facts, on_progress)
+            attempt = _Attempt(options, repository, facts, parent, on_progress)
             try:
                 return attempt.run()
-            except Interrupted:
+            except (Interrupted, HookFailed):
                 raise
             except WalstreamError as error:
                 if not left or attempt.exists:
@@ -120,6 +131,23 @@ def take_backup(
                 on_retry(error, options.retry_pause)
                 time.sleep(options.retry_pause)
     raise AssertionError("unreachable")
+
+
+def _parent(options: BackupOptions, repository: Repository, facts: ClusterFacts) -> BackupRecord | None:
+    """The backup that an incremental one is to be based on."""
+    if options.incremental is None:
+        return None
+    lack = lack_of_summaries(facts)
+    if lack is not None:
+        raise BackupFailed(lack.message, lack.remedy)
+    with Connection.open(
+        options.conninfo,
+        application_name=options.application_name,
+        connect_timeout=options.connect_timeout,
+    ) as connection:
+        history = server_facts(connection).history
+    checksums = facts.settings.get("data_checksums") == "on"
+    return find_parent(options.incremental, repository, history, checksums)
 
 
 class _Attempt:
@@ -130,9 +158,11 @@ class _Attempt:
         options: BackupOptions,
         repository: Repository,
         facts: ClusterFacts,
+        parent: BackupRecord | None,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._options = options
+        self._parent = parent
         self._home = options.place.home
         self._repository = repository
         self._facts = facts
@@ -143,6 +173,19 @@ class _Attempt:
         self.exists = False
 
     def run(self) -> BackupOutcome:
+        """Take the backup, between the operator's scripts."""
+        directory = self._repository.storage.path(layout.backup_directory(self._id))
+        facts = {"backup_id": self._id, "backup_dir": directory, "backup_name": self._options.name}
+        with self._options.place.hooks.around(BACKUP, facts) as later:
+            outcome = self._run()
+            later |= {
+                "status": DONE if outcome.restorable else WAITING_FOR_WALS,
+                "size": outcome.stored_bytes,
+                "begin_wal": outcome.record.first_segment.name(outcome.record.wal_segment_size),
+            }
+        return outcome
+
+    def _run(self) -> BackupOutcome:
         began = time.monotonic()
         shelf = self._repository.backups
         shelf.mark_started(self._id, self._mark(None))
@@ -178,8 +221,8 @@ class _Attempt:
                 shelf.fail(self._id, mark)
 
     def _mark(self, begin: Point | None) -> StartedMark:
-        name = self._options.name
-        return StartedMark(pid=os.getpid(), name=name, started=self._started, parent=None, begin=begin)
+        name, parent = self._options.name, None if self._parent is None else self._parent.id
+        return StartedMark(pid=os.getpid(), name=name, started=self._started, parent=parent, begin=begin)
 
     def _take_options(self) -> TakeOptions:
         options = self._options
@@ -194,6 +237,7 @@ class _Attempt:
             max_rate=options.max_rate,
             clock_offset=self._facts.clock_offset,
             tablespace_names={space.oid: space.name for space in self._facts.tablespaces},
+            parent=self._parent,
         )
 
     def _begin(self, begin: Point) -> None:

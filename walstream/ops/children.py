@@ -81,6 +81,11 @@ def metrics_words(config: str, log_level: str | None) -> list[str]:
     return ["-c", config, *_level(log_level), "-f", "json", "metrics", "--supervised"]
 
 
+def backup_words(config: str, server: str) -> list[str]:
+    """The command line of a scheduled backup."""
+    return ["-c", config, "-f", "json", "backup", server]
+
+
 def round_words(config: str) -> list[str]:
     """The command line of one maintenance round."""
     return ["-c", config, "cron", "--supervised"]

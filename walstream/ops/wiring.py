@@ -12,7 +12,7 @@ from walstream.facts import ServerFacts
 from walstream.intake import Intake
 from walstream.ops import place
 from walstream.ops.backup import BackupOptions, BackupRequest
-from walstream.ops.local import codec_of, stored_repository, wal_codec
+from walstream.ops.local import codec_of, hooks_of, stored_repository, wal_codec
 from walstream.ops.place import Place
 from walstream.ops.stored import archive_lock, backup_lock
 from walstream.receiver import Receiver
@@ -76,6 +76,7 @@ def place_of(settings: ServerSettings) -> Place:
         codec=wal_codec(settings),
         unsynced_limit=settings.unsynced_limit,
         spool_limit=settings.spool_limit,
+        hooks=hooks_of(settings),
     )
 
 
@@ -113,6 +114,7 @@ def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOp
         codec=codec_of(settings.backup_compression, settings.backup_compression_level),
         application_name=settings.streaming_backup_name,
         name=request.name,
+        incremental=request.incremental,
         fast_checkpoint=settings.immediate_checkpoint if fast is None else fast,
         max_rate=settings.bandwidth_limit if rate is None else rate,
         wait=request.wait,
