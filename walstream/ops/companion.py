@@ -27,6 +27,12 @@ class Companion:
         self._log_level = log_level
         self._watched = Watched(wanted=False, waiting=True)
         self._said: str | None = None
+        self._killed = False
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether a child is still to end that is worth waiting for: not one that the operating system holds."""
+        return self.child is not None and not self._killed
 
     def time_to_wait(self, now: float) -> float:
         """For how many seconds nothing can be due."""
@@ -48,9 +54,8 @@ class Companion:
         if child is not None and (code := child.poll()) is not None:
             self._note_end(child, code, now)
         elif child is not None and told is not None and now >= told + PATIENCE:
-            # One that not even this ends, because the operating system holds it, is left behind.
+            self._killed = True
             child.signal(signal.SIGKILL)
-            self._note_end(child, -signal.SIGKILL, now)
         if self.child is None and self._watched.wanted and now >= self._watched.next_try:
             self._start(config, now)
 
@@ -61,6 +66,7 @@ class Companion:
             note_end(self._watched, 1, None, now, random.random())
             self._say(f"no metrics: {error}")
         else:
+            self._killed = False
             note_start(self._watched, self.child.pid, now)
 
     def _note_end(self, child: Child, code: int, now: float) -> None:

@@ -196,7 +196,9 @@ class Supervisor:
         self._metrics.renew(False, time.monotonic())
         self._look_after_servers()
         give_up = time.monotonic() + PATIENCE + AFTERMATH
-        while (self._keepers or self._backups.children or self._metrics.child) and time.monotonic() < give_up:
+        while (
+            self._keepers or self._backups.children or self._metrics.is_ending
+        ) and time.monotonic() < give_up:
             self._sleep()
             self._look_after_rounds()
             self._look_after_backups()
