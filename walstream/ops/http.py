@@ -83,7 +83,7 @@ class Server(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: object, client: object) -> None:
         """Log what has gone wrong with one request; one who asks and goes away is nothing to be told."""
-        error = sys.exception() if sys.version_info >= (3, 12) else sys.exc_info()[1]
+        error = sys.exc_info()[1]
         if not isinstance(error, OSError):
             log.error("internal error: %s: %s", type(error).__name__, error)
 
