@@ -18,7 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from walstream.cli.commands import COMMANDS, GROUPS, Command  # noqa: E402
 from walstream.cli.program import command_parser  # noqa: E402
-from walstream.ops.metrics import METRICS  # noqa: E402
+from walstream.ops.metric_table import METRICS  # noqa: E402
 from walstream.settings.fates import FATES, NOT_YET, Fate  # noqa: E402
 from walstream.settings.options import OPTIONS  # noqa: E402
 

@@ -212,8 +212,9 @@ ROWS = {
     "walstream.ops.http": "catalog.errors walstream.settings.listen",
     "walstream.ops.figures": f"""{OFFLINE_OPS} walstream.standing walstream.ops.local
         walstream.ops.receiver_facts walstream.ops.check""",
-    "walstream.ops.metrics": """walstream.slots walstream.standing walstream.ops.figures
+    "walstream.ops.metric_table": """walstream.slots walstream.standing walstream.ops.figures
         walstream.ops.receiver_facts""",
+    "walstream.ops.metrics": "walstream.ops.figures walstream.ops.metric_table",
     "walstream.ops.observer": """catalog walstream.settings walstream.ops.check walstream.ops.figures
         walstream.ops.receiver_facts walstream.ops.repeated""",
     "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http

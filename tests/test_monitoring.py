@@ -10,7 +10,8 @@ import yaml
 from support.modules import ROOT
 
 from walstream.ops.figures import STATUSES
-from walstream.ops.metrics import WAL_STATUSES, names
+from walstream.ops.metric_table import WAL_STATUSES
+from walstream.ops.metrics import names
 from walstream.ops.observer import RECEIVER, REPOSITORY
 
 RULES = ROOT / "docs" / "monitoring" / "alerts.yaml"

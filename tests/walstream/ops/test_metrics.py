@@ -18,7 +18,8 @@ from walstream import __version__
 from walstream.ops.check import Report
 from walstream.ops.figures import Checked, LastBackup, ServerFigures, StoredFigures
 from walstream.ops.items import failure, fine, warned
-from walstream.ops.metrics import METRICS, exposition, names
+from walstream.ops.metric_table import METRICS
+from walstream.ops.metrics import exposition, names
 from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts
 from walstream.ops.survey import Survey
 
