@@ -46,7 +46,7 @@ class Relations:
 
     lengths: dict[str, int] = field(default_factory=dict)
 
-    def members(self, chapter):
+    def members(self, chapter, is_last):
         """The files of the next backup: those without a fate have not changed."""
         made = []
         for path in sorted({*self.lengths, *chapter}):
@@ -57,17 +57,18 @@ class Relations:
                 self.lengths[path] = len(value)
                 made.append(file(path, b"".join(bytes([each]) * BLOCK for each in value)))
             else:
-                made.append(self._patched(path, *value))
+                made.append(self._patched(path, *value, is_last))
         return made
 
-    def _patched(self, path, changed, truncation):
-        # A block that is new, or was cut off before, is always among the changed ones: WAL wrote it.
+    def _patched(self, path, changed, truncation, is_last):
+        # A block that is new, or was cut off before, is always among the changed ones, because WAL wrote it. What
+        # is missing behind the truncation length of the last backup is zeros on both sides.
         before = self.lengths[path]
         end = max(truncation, *(number + 1 for number in changed), 0)
-        new = {
-            number: 7 for number in range(min(before, truncation), end) if number >= min(before, truncation)
+        new = range(before, truncation) if is_last else range(min(before, truncation), end)
+        changed = {
+            number: bytes([value]) * BLOCK for number, value in (dict.fromkeys(new, 7) | changed).items()
         }
-        changed = {number: bytes([value]) * BLOCK for number, value in (new | changed).items()}
         self.lengths[path] = end
         folder, _, name = path.rpartition("/")
         return file(f"{folder}/INCREMENTAL.{name}", incremental_file(changed, truncation))
@@ -107,7 +108,7 @@ def test_a_random_chain_comes_out_as_pg_combinebackup_has_it(server, pg_version,
         ours.mkdir(parents=True)
         for number, chapter in enumerate(story):
             label = format_label(label_of(number))
-            members = [*fixed, *relations.members(chapter)]
+            members = [*fixed, *relations.members(chapter, number == len(story) - 1)]
             inputs.append(place / str(number))
             begin = label_of(number).start
             manifest = manifest_of(
