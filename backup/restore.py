@@ -39,7 +39,8 @@ class RestoreOptions:
     """Where to restore to and how WAL is fetched.
 
     ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
-    where the server's spool is; ``python`` the interpreter for the restore_command.
+    where the server's spool is; ``python`` the interpreter for the restore_command, which
+    keeps ``prefetch_segments`` decoded ahead.
     """
 
     destination: str
@@ -49,6 +50,7 @@ class RestoreOptions:
     owner: tuple[int, int] | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    prefetch_segments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +227,7 @@ class _Restore:
             backup_id=self._record.id,
             partial=self._options.partial_wal,
             standby=self._options.standby_mode,
+            prefetch=self._options.prefetch_segments,
         )
 
     def _own(self, path: str) -> None:

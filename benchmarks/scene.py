@@ -96,8 +96,12 @@ class Scene:
             "UPDATE pgbench_accounts SET abalance = (random() * 10000)::int - 5000 WHERE random() < 0.02",
             "INSERT INTO pgbench_history SELECT i % 10, i % 100, i, 7, now() FROM generate_series(1, 100000) i",
         )
-        self.end = LSN.parse(self.sql("SELECT pg_current_wal_flush_lsn()"))
+        self.end = self.position()
         self.sql("SELECT pg_switch_wal()", "CREATE TABLE behind_the_end ()", "CHECKPOINT")
+
+    def position(self) -> LSN:
+        """Where the server's WAL ends."""
+        return LSN.parse(self.sql("SELECT pg_current_wal_flush_lsn()"))
 
     def warm(self) -> None:
         """Read the cluster and its WAL once, so that no run pays for the disk."""

@@ -109,7 +109,7 @@ ROWS = {
     "backup.manifest": FORMATS,
     "backup.label": FORMATS,
     "backup.incremental": FORMATS,
-    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable",
+    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable backup.lookahead",
     "backup.tree": f"{STORES} backup.names",
     "backup.destination": f"{RECORDS} {STORES}",
     "backup.extract": f"{STORES} {FORMATS} backup.tar backup.tree",

@@ -15,6 +15,7 @@ from walstream.cli.units import duration, local_time, size
 from walstream.ops.hooks import RECOVERY
 from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore
 from walstream.ops.stored import repository_at
+from walstream.settings.options import PREFETCH_SEGMENTS
 
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
 
@@ -65,6 +66,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
+        prefetch_segments=context.setting(arguments.server, PREFETCH_SEGMENTS),
     )
     home = arguments.home or places.home
     if not os.path.isdir(os.path.join(home, layout.STREAMING)):

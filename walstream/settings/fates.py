@@ -55,7 +55,7 @@ _LATER = [
     *_later(SERVER, "model", *OFF),
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
     *_later(SERVER, "primary_conninfo restore_ssh_command"),
-    *_later(BOTH, "staging_path prefetch_segments"),
+    *_later(BOTH, "staging_path"),
 ]
 
 _STREAMED = "backups and WAL come over replication connections, without programs of PostgreSQL, ssh or rsync"

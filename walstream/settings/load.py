@@ -37,6 +37,26 @@ def load(config: str | None = None, environ: Mapping[str, str] = os.environ) -> 
     return configured(read_document(file), file)
 
 
+def setting(
+    server: str, option: Option[T], config: str | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[T, ConfigurationError | None]:
+    """One value, for a command that no mistake in the configuration is to stop; and what is wrong with its line.
+
+    With a wrong line, or none, it is the default. A server with ``/`` in it is the path of its repository
+    directory; then nothing is read.
+    """
+    if "/" in server:
+        return option.default, None
+    document = read_document(find_file(config, environ))
+    names = [name for name in (server, *GLOBAL_SECTIONS) if name in document.sections]
+    lookup = Lookup([document.sections[name] for name in names])
+    line = lookup.line(option)
+    if line is None:
+        return option.default, None
+    where = next(name for name in names if line in document.sections[name].lines)
+    return lookup.get(option), _line_problem(line, where, option.scope)
+
+
 def configured(document: Document, file: str) -> Configuration:
     """What a document says; never raises."""
     shared = [document.sections[name] for name in GLOBAL_SECTIONS if name in document.sections]
@@ -213,6 +233,7 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         retention_policy=get(options.RETENTION_POLICY),
         minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),
+        prefetch_segments=get(options.PREFETCH_SEGMENTS),
         last_backup_maximum_age=get(options.LAST_BACKUP_MAXIMUM_AGE),
         last_backup_minimum_size=get(options.LAST_BACKUP_MINIMUM_SIZE),
         last_wal_maximum_age=get(options.LAST_WAL_MAXIMUM_AGE),
