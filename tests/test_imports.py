@@ -18,6 +18,7 @@ OFFLINE = (
     *("walstream.ops.held_wal", "walstream.ops.receiver_facts", "walstream.ops.status_facts"),
     "walstream.ops.left_branches",
     *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
+    "walstream.ops.switch_model",
 )
 ONLINE = (
     "backup.take",

@@ -17,7 +17,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 GLOBAL = "global"
 SERVER = "server"
-BOTH = "global, server"
+MODEL = "model"
+# A model may set what a server may, as in Barman: all but paths and hooks.
+OWN = f"{SERVER}, {MODEL}"
+BOTH = f"{GLOBAL}, {OWN}"
+PATHS_AND_HOOKS = f"{GLOBAL}, {SERVER}"
 CODECS = ("none", "gzip", "lz4", "zstd")
 
 
@@ -57,7 +61,7 @@ BARMAN_HOME = _optional(
 )
 REPOSITORY = _optional(
     "repository",
-    BOTH,
+    PATHS_AND_HOOKS,
     values.PATH,
     "root of repositories: a server has the directory of its name in it",
     "walstream_home",
@@ -80,16 +84,21 @@ LOG_FORMAT = _set(
     "log_format", GLOBAL, choice("text", "json"), "text", "lines for people, or JSON for machines"
 )
 
-DESCRIPTION = _optional("description", SERVER, values.TEXT, "free text, shown by list-servers")
-ACTIVE = _set("active", SERVER, SWITCH, "on", "off: nothing is received and backed up; restoring goes on")
-CONNINFO = _optional(
-    "conninfo", SERVER, values.CONNINFO, "how to connect for SQL, any libpq string; required"
+DESCRIPTION = _optional("description", OWN, values.TEXT, "free text, shown by list-servers")
+ACTIVE = _set("active", OWN, SWITCH, "on", "off: nothing is received and backed up; restoring goes on")
+CLUSTER = _optional(
+    "cluster", OWN, values.TEXT, "the models of that cluster can be switched to", "the server's name"
 )
+IS_MODEL = _set("model", OWN, SWITCH, "off", "on: the section is a model, for the servers of its cluster")
+CONNINFO = _optional("conninfo", OWN, values.CONNINFO, "how to connect for SQL, any libpq string; required")
 STREAMING_CONNINFO = _optional(
-    "streaming_conninfo", SERVER, values.CONNINFO, "how to connect for replication", "conninfo"
+    "streaming_conninfo", OWN, values.CONNINFO, "how to connect for replication", "conninfo"
 )
 WAL_STREAMING_CONNINFO = _optional(
-    "wal_streaming_conninfo", SERVER, values.CONNINFO, "another node to stream WAL from", "streaming_conninfo"
+    "wal_streaming_conninfo", OWN, values.CONNINFO, "another node to stream WAL from", "streaming_conninfo"
+)
+PRIMARY_CONNINFO = _optional(
+    "primary_conninfo", OWN, values.CONNINFO, "of a standby: its primary, where switch-wal switches"
 )
 
 STREAMING_ARCHIVER = _set("streaming_archiver", BOTH, SWITCH, "on", "receive WAL by streaming")
@@ -106,7 +115,7 @@ CREATE_SLOT = _set(
 )
 REPORT_APPLIED = _set(
     "report_applied",
-    SERVER,
+    OWN,
     SWITCH,
     "off",
     "report what is flushed as applied too, for synchronous_commit = remote_apply",

@@ -13,11 +13,10 @@ from typing import Generic, TypeVar
 from catalog.codec import LEVELS
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo, is_uri
-from walstream.settings.locate import absolute_path
+from walstream.settings.locate import ON, absolute_path
 
 T_co = TypeVar("T_co", covariant=True)
 
-ON = ("on", "true", "yes", "1", "t", "y")
 OFF = ("off", "false", "no", "0", "f", "n")
 
 

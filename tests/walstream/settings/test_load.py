@@ -76,9 +76,9 @@ def test_a_wrong_conninfo_is_not_repeated_in_the_message(tmp_path):
     "line",
     [
         "encryption = age",
-        "model = true", "cluster = other", "repository = s3://bucket",
+        "repository = s3://bucket",
         "recovery_options = no-get-wal",
-        "pre_backup_script = /x", "hook_timeout = 1min", "primary_conninfo = host=a",
+        "pre_backup_script = /x", "hook_timeout = 1min",
         "backup_schedule = 0 4 * * *",
     ],
 )  # fmt: skip
