@@ -21,7 +21,7 @@ def read_active_model(home: str) -> str | None:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             name = file.read(_MOST).removesuffix("\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise failed("read", path, error) from error

@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from catalog.active_model import clear_active_model, read_active_model, write_active_model
@@ -29,8 +31,8 @@ def test_a_file_that_names_no_model_is_refused_with_the_way_out(home, content):
     assert "active-model" in str(caught.value) and "--reset" in caught.value.hint
 
 
-def test_what_cannot_be_read_or_written_is_not_taken_for_no_model(tmp_path):
-    (tmp_path / "state").write_text("a file")
+def test_what_cannot_be_read_or_written_is_not_taken_for_no_model(home):
+    os.makedirs(f"{home}/state/active-model/in the way")
     for use in (read_active_model, lambda home: write_active_model(home, "a"), clear_active_model):
         with pytest.raises(StorageError):
-            use(str(tmp_path))
+            use(home)

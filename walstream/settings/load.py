@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from catalog.active_model import read_active_model
-from catalog.errors import ConfigurationError, WalstreamError, one_line
+from catalog.errors import ConfigurationError, WalstreamError
 from walstream.settings import options
 from walstream.settings.checking import checked
 from walstream.settings.fates import FATES
@@ -124,7 +124,7 @@ def _model_in_force(
     try:
         name = active_model(os.path.join(home, section.name))
     except WalstreamError as error:
-        errors.append(ConfigurationError(one_line(error), error.hint))
+        errors.append(ConfigurationError(error.message, error.hint))
         return None
     if name is None:
         return None
