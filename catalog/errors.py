@@ -22,6 +22,7 @@
     ├── BackupFailed                         the base backup did not complete
     ├── TargetUnreachable                    no restore can reach the recovery target
     ├── DestinationRefused                   the place to restore to cannot be used
+    ├── HookFailed                           a script before the work failed, so the work was not done
     └── Interrupted                      130 asked to stop by a signal
 
 A message follows PostgreSQL's manner: lower case, no final stop, values quoted. ``hint`` tells
@@ -135,6 +136,10 @@ class TargetUnreachable(WalstreamError):
 
 class DestinationRefused(WalstreamError):
     """The place to restore to cannot be used."""
+
+
+class HookFailed(WalstreamError):
+    """A script of the operator failed, so the work before which it runs was not done."""
 
 
 class Interrupted(WalstreamError):

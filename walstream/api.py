@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Corrupt,
         DestinationRefused,
         ForeignRepository,
+        HookFailed,
         Interrupted,
         Malformed,
         ProtocolError,
@@ -74,6 +75,7 @@ __all__ = [
     "Corrupt",
     "DestinationRefused",
     "ForeignRepository",
+    "HookFailed",
     "Interrupted",
     "ListedBackup",
     "Malformed",
@@ -117,7 +119,7 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository Interrupted Malformed ProtocolError RepositoryError
+        DestinationRefused ForeignRepository HookFailed Interrupted Malformed ProtocolError RepositoryError
         ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable UsageError WalstreamError
         WrongServer
     """,

@@ -12,6 +12,7 @@ from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, local_time, size
+from walstream.ops.hooks import RECOVERY
 from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore
 from walstream.ops.stored import repository_at
 
@@ -80,7 +81,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return 0
     shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.plan.backup.cluster_size)
-    with raising():
+    hook_facts = {
+        "backup_id": planned.plan.backup.id,
+        "destination_directory": planned.options.destination,
+        "tablespaces": planned.options.tablespaces,
+    }
+    with raising(), context.hooks(arguments.server).around(RECOVERY, hook_facts):
         try:
             report = restore(planned.plan, repository, planned.options, shown.update)
         finally:

@@ -13,6 +13,7 @@ from walstream.settings.ini import Line, Section
 from walstream.settings.locate import GLOBAL_SECTIONS
 from walstream.settings.lookup import Lookup, unsets
 from walstream.settings.options import OPTIONS, Option
+from walstream.settings.schedule import Schedule
 from walstream.settings.server import ServerSettings
 
 DEFAULT = "default"
@@ -112,4 +113,4 @@ def _origin(section: Section, line: Line, lookup: Lookup) -> Origin:
 def _for_programs(value: object) -> object:
     if isinstance(value, Conninfo):
         return masked(value)
-    return value.text if isinstance(value, RetentionPolicy) else value
+    return value.text if isinstance(value, RetentionPolicy | Schedule) else value

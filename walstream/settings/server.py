@@ -12,6 +12,7 @@ from walstream.settings.locate import unknown_server
 from walstream.settings.lookup import Lookup
 from walstream.settings.models import Model
 from walstream.settings.options import DESCRIPTION
+from walstream.settings.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +32,8 @@ class ServerSettings:
     """What holds for one server. Times are seconds, sizes bytes, ``bandwidth_limit`` kB/s.
 
     ``repository`` and ``home`` are the server's own directories. ``active_model`` is the model in force.
-    ``not_needed`` names the options that are accepted because they change nothing.
+    ``not_needed`` names the options that are accepted because they change nothing. ``scripts`` has shell commands
+    by name: ``pre_backup``.
     """
 
     name: str
@@ -71,6 +73,7 @@ class ServerSettings:
     basebackup_retry_times: int
     basebackup_retry_sleep: float
 
+    backup_schedule: Schedule | None
     retention_policy: RetentionPolicy | None
     minimum_redundancy: int
 
@@ -79,6 +82,8 @@ class ServerSettings:
     last_backup_minimum_size: int | None
     last_wal_maximum_age: float | None
     max_incoming_wals_queue: int | None
+    scripts: Mapping[str, str]
+    hook_timeout: float
     check_timeout: float
     not_needed: tuple[str, ...]
 

@@ -14,6 +14,7 @@ from catalog.codec import LEVELS
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo, is_uri
 from walstream.settings.locate import ON, absolute_path
+from walstream.settings.schedule import Schedule
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -146,6 +147,10 @@ def _level(text: str) -> int | str:
     return text.lower() if text.lower() in LEVEL_WORDS else whole(-22, 22).parse(text)
 
 
+def _schedule(text: str) -> Schedule | None:
+    return None if text.lower() == "none" else Schedule.parse(text)
+
+
 def _policy(text: str) -> RetentionPolicy | None:
     return None if text.lower() == "none" else RetentionPolicy.parse(text)
 
@@ -158,6 +163,9 @@ CONNINFO = Kind("a libpq connection string, key=value or URI", _conninfo, secret
 SLOT_NAME = Kind("1 to 63 of the characters a-z, 0-9 and _", _slot_name)
 APPLICATION_NAME = Kind("1 to 63 printable ASCII characters", _application_name)
 _RANGES = ", ".join(f"{codec} {least} to {most}" for codec, (least, most, _) in LEVELS.items())
+SCHEDULE = Kind(
+    "none, or five fields such as 0 4 * * * (minute, hour, day, month, day of the week)", _schedule
+)
 AGE = Kind("an age such as 7 DAYS, 36 HOURS, 2 WEEKS or 1 MONTH; or 90min, 12h, 7d", _age)
 POLICY = Kind("none, REDUNDANCY n, or RECOVERY WINDOW OF n HOURS, DAYS, WEEKS or MONTHS", _policy)
 LEVEL = Kind(f"{_RANGES}; or low, medium, high", _level)

@@ -78,8 +78,6 @@ def test_a_wrong_conninfo_is_not_repeated_in_the_message(tmp_path):
         "encryption = age",
         "repository = s3://bucket",
         "recovery_options = no-get-wal",
-        "pre_backup_script = /x", "hook_timeout = 1min",
-        "backup_schedule = 0 4 * * *",
     ],
 )  # fmt: skip
 def test_what_is_designed_and_not_made_yet_is_refused_as_such(tmp_path, line):
