@@ -124,7 +124,8 @@ def _model_in_force(
     try:
         name = active_model(os.path.join(home, section.name))
     except WalstreamError as error:
-        errors.append(ConfigurationError(error.message, error.hint))
+        hint = error.hint or "let this user read it: it says which model is in force"
+        errors.append(ConfigurationError(error.message, hint))
         return None
     if name is None:
         return None

@@ -24,16 +24,18 @@ def occupant(root: str, servers: Iterable[str]) -> tuple[str, str] | None:
     for name in sorted(names):
         if name in _BARMAN or name.startswith(".barman"):
             return "Barman's home", name
-    for name in servers:
-        if name in names and _is_barmans(os.path.join(root, name)):
-            return "Barman's home", os.path.join(name, "identity.json")
-    return None
+    identities = {name: _identity(os.path.join(root, name)) for name in servers if name in names}
+    barmans = [name for name, keys in identities.items() if "systemid" in keys and "format" not in keys]
+    if barmans and not any("format" in keys for keys in identities.values()):
+        return "Barman's home", os.path.join(barmans[0], "identity.json")
+    return None  # where something of ours is as well, that one directory is refused by whoever would use it
 
 
-def _is_barmans(directory: str) -> bool:
+def _identity(directory: str) -> Iterable[str]:
+    """The keys of the identity in a server's directory, Barman's or ours."""
     try:
         with open(os.path.join(directory, "identity.json"), encoding="utf-8") as file:
             found = json.load(file)
     except (OSError, ValueError):
-        return False
-    return isinstance(found, dict) and "systemid" in found and "format" not in found
+        return ()
+    return found if isinstance(found, dict) else ()

@@ -98,7 +98,10 @@ WAL_STREAMING_CONNINFO = _optional(
     "wal_streaming_conninfo", OWN, values.CONNINFO, "another node to stream WAL from", "streaming_conninfo"
 )
 PRIMARY_CONNINFO = _optional(
-    "primary_conninfo", OWN, values.CONNINFO, "of a standby: its primary, where switch-wal switches"
+    "primary_conninfo",
+    OWN,
+    values.CONNINFO,
+    "of a standby: its primary, which check looks at, and where switch-wal switches",
 )
 
 STREAMING_ARCHIVER = _set("streaming_archiver", BOTH, SWITCH, "on", "receive WAL by streaming")

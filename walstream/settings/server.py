@@ -116,6 +116,10 @@ class Configuration:
         found = [*self.problems, *(error for errors in owned for error in errors)]
         return list({str(error): error for error in found}.values())
 
+    def models_of(self, cluster: str) -> list[Model]:
+        """The models that the servers of a cluster can be switched to."""
+        return [model for model in self.models.values() if model.cluster == cluster]
+
     def description(self, name: str) -> str:
         """What the file says of a server, also of a broken one."""
         return self.lookups[name].get(DESCRIPTION) or ""
