@@ -15,6 +15,7 @@ from walstream.cli.units import duration, local_time, size
 from walstream.ops.hooks import RECOVERY
 from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore
 from walstream.ops.stored import repository_at
+from walstream.settings.options import PREFETCH_SEGMENTS
 
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
 
@@ -65,6 +66,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
+        prefetch_segments=context.setting(arguments.server, PREFETCH_SEGMENTS),
     )
     home = arguments.home or places.home
     if not os.path.isdir(os.path.join(home, layout.STREAMING)):
@@ -80,7 +82,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         context.output.warning(warning)
     if arguments.dry_run:
         return 0
-    shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.plan.backup.cluster_size)
+    shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.nbytes)
     hook_facts = {
         "backup_id": planned.plan.backup.id,
         "destination_directory": planned.options.destination,
@@ -132,6 +134,8 @@ def _show_plan(context: Context, planned: PlannedRestore) -> None:
         f"{plan.first.name(plan.backup.wal_segment_size)} to {plan.until.name(plan.backup.wal_segment_size)}"
     )
     line(f"backup       {plan.backup.id} ({size(plan.backup.cluster_size)})")
+    if plan.parents:
+        line(f"laid over    {', '.join(each.id for each in plan.parents)}")
     line(f"target       {_target_text(plan.target)}{'' if plan.target.inclusive else ', exclusive'}")
     line(f"timelines    {' → '.join(str(leg.timeline) for leg in plan.path.legs)}")
     line(f"WAL needed   {wal}")
@@ -143,6 +147,7 @@ def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
     plan = planned.plan
     return {
         "backup_id": plan.backup.id,
+        "chain": [each.id for each in plan.chain],
         "target": plan.target.kind,
         "target_value": None if plan.target.value is None else str(plan.target.value),
         "timeline": plan.timeline,

@@ -24,6 +24,7 @@ from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
 
+PREFETCH_SEGMENTS = 8  # where no configuration says otherwise
 ROOT_OWNS = (
     "the restored files will belong to root, as whom PostgreSQL refuses to run: "
     "unless a user namespace changes that, say whom they belong to with --owner"
@@ -41,6 +42,7 @@ class RestoreRequest:
     owner: str | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    prefetch_segments: int = PREFETCH_SEGMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,11 @@ class PlannedRestore:
     plan: RecoveryPlan
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all archives that are to be laid down."""
+        return sum(record.raw_size for record in self.plan.chain)
 
 
 def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> PlannedRestore:
@@ -78,6 +85,7 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         owner=owner,
         partial_wal=partial,
         standby_mode=request.standby_mode,
+        prefetch_segments=request.prefetch_segments,
     )
     room = check_room(found, options)
     return PlannedRestore(repository, found, options, room)

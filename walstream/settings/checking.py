@@ -16,13 +16,14 @@ def checked(section: Section, scope: str) -> list[ConfigurationError]:
     problems = list(section.problems)
     for line in section.lines:
         if line.option not in section.doubtful:
-            problem = _line_problem(line, section.name, scope)
+            problem = line_problem(line, section.name, scope)
             if problem is not None:
                 problems.append(problem)
     return problems
 
 
-def _line_problem(line: Line, section: str, scope: str) -> ConfigurationError | None:
+def line_problem(line: Line, section: str, scope: str) -> ConfigurationError | None:
+    """What is wrong with one line of the section of that name."""
     about = f"{line.place}: '{line.option}' in [{section}]"
     option, fate = OPTIONS.get(line.option), FATES.get(line.option)
     if option is None and fate is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from walstream.settings.options import BOTH, GLOBAL, OWN, PATHS_AND_HOOKS, SERVER
+from walstream.settings.options import BOTH, GLOBAL, NO_MODEL, OWN, SERVER
 from walstream.settings.values import OFF
 
 ANY = ("any",)
@@ -48,7 +48,7 @@ def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]
 _LATER = [
     *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
     *_later(GLOBAL, "metrics_listen"),
-    *_later(OWN, "restore_ssh_command prefetch_segments"),
+    *_later(OWN, "restore_ssh_command"),
     *_later(BOTH, "staging_path"),
 ]
 
@@ -102,9 +102,7 @@ _BARMAN = [
     *_fate("encryption_key_id encryption_passphrase_command", _GPG),
     *_fate("backup_directory basebackups_directory wals_directory", _REPOSITORY, scope=SERVER),
     *_fate("incoming_wals_directory streaming_wals_directory errors_directory", _REPOSITORY, scope=SERVER),
-    *_fate(
-        "xlogdb_directory", "there is no xlog.db; the files themselves are the list", scope=PATHS_AND_HOOKS
-    ),
+    *_fate("xlogdb_directory", "there is no xlog.db; the files themselves are the list", scope=NO_MODEL),
     *_fate("cloud_staging_directory cloud_staging_max_size cloud_upload_max_archive_size", _CLOUD),
     *_fate("cloud_upload_min_chunk_size cloud_delete_batch_size", _CLOUD),
     *_fate("cloud_wal_archive_parallel cloud_wal_restore_parallel", _CLOUD),

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from catalog.active_model import read_active_model
 from catalog.errors import ConfigurationError, WalstreamError
 from walstream.settings import options
-from walstream.settings.checking import checked
+from walstream.settings.checking import checked, line_problem
 from walstream.settings.fates import FATES
 from walstream.settings.ini import Document, Section
 from walstream.settings.levels import resolved_level
@@ -29,6 +30,7 @@ from walstream.settings.occupied import occupant
 from walstream.settings.options import GLOBAL, SERVER, Option
 from walstream.settings.server import Configuration, GlobalSettings, ServerSettings
 
+T = TypeVar("T")
 ActiveModel = Callable[[str], str | None]
 
 
@@ -45,6 +47,26 @@ def load(
     document = read_document(file)
     _refuse_occupied(document, file)
     return configured(document, file, active_model)
+
+
+def setting(
+    server: str, option: Option[T], config: str | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[T, ConfigurationError | None]:
+    """One value, for a command that no mistake in the configuration is to stop; and what is wrong with its line.
+
+    With a wrong line, or none, it is the default; a model has no say. A server with ``/`` in it is the path of its
+    repository directory; then nothing is read.
+    """
+    if "/" in server:
+        return option.default, None
+    document = read_document(find_file(config, environ))
+    own = [document.sections[server]] if server in document.sections else []
+    lookup = Lookup(own, _shared(document))
+    found = lookup.found(option)
+    if found is None:
+        return option.default, None
+    section, line = found
+    return lookup.get(option), line_problem(line, section.name, option.scope)
 
 
 def configured(document: Document, file: str, active_model: ActiveModel = lambda home: None) -> Configuration:
@@ -206,6 +228,7 @@ def _server(
         retention_policy=get(options.RETENTION_POLICY),
         minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),
+        prefetch_segments=get(options.PREFETCH_SEGMENTS),
         last_backup_maximum_age=get(options.LAST_BACKUP_MAXIMUM_AGE),
         last_backup_minimum_size=get(options.LAST_BACKUP_MINIMUM_SIZE),
         last_wal_maximum_age=get(options.LAST_WAL_MAXIMUM_AGE),

@@ -21,7 +21,7 @@ MODEL = "model"
 # A model may set what a server may, as in Barman: all but paths and hooks.
 OWN = f"{SERVER}, {MODEL}"
 BOTH = f"{GLOBAL}, {OWN}"
-PATHS_AND_HOOKS = f"{GLOBAL}, {SERVER}"
+NO_MODEL = f"{GLOBAL}, {SERVER}"
 CODECS = ("none", "gzip", "lz4", "zstd")
 
 
@@ -61,7 +61,7 @@ BARMAN_HOME = _optional(
 )
 REPOSITORY = _optional(
     "repository",
-    PATHS_AND_HOOKS,
+    NO_MODEL,
     values.PATH,
     "root of repositories: a server has the directory of its name in it",
     "walstream_home",
@@ -206,6 +206,13 @@ RECOVERY_OPTIONS = _set(
     "get-wal",
     "a restored cluster fetches its WAL while it recovers",
 )
+PREFETCH_SEGMENTS = _set(
+    "prefetch_segments",
+    NO_MODEL,
+    whole(0, 1024),
+    "8",
+    "a recovery keeps so many segments decoded ahead, inside its pg_wal; 0: none",
+)
 LAST_BACKUP_MAXIMUM_AGE = _optional(
     "last_backup_maximum_age", BOTH, values.AGE, "check fails when the newest backup is older"
 )
@@ -226,52 +233,48 @@ MAX_INCOMING_WALS_QUEUE = _optional(
 )
 PRE_BACKUP_SCRIPT = _optional(
     "pre_backup_script",
-    PATHS_AND_HOOKS,
+    NO_MODEL,
     values.TEXT,
     "shell command before a backup, which is not done if it fails",
 )
-POST_BACKUP_SCRIPT = _optional(
-    "post_backup_script", PATHS_AND_HOOKS, values.TEXT, "shell command after a backup"
-)
+POST_BACKUP_SCRIPT = _optional("post_backup_script", NO_MODEL, values.TEXT, "shell command after a backup")
 PRE_ARCHIVE_SCRIPT = _optional(
     "pre_archive_script",
-    PATHS_AND_HOOKS,
+    NO_MODEL,
     values.TEXT,
     "shell command before WAL is stored, which is not done if it fails",
 )
 POST_ARCHIVE_SCRIPT = _optional(
-    "post_archive_script", PATHS_AND_HOOKS, values.TEXT, "shell command after WAL is stored"
+    "post_archive_script", NO_MODEL, values.TEXT, "shell command after WAL is stored"
 )
 PRE_DELETE_SCRIPT = _optional(
     "pre_delete_script",
-    PATHS_AND_HOOKS,
+    NO_MODEL,
     values.TEXT,
     "shell command before a backup is removed, which is not done if it fails",
 )
 POST_DELETE_SCRIPT = _optional(
-    "post_delete_script", PATHS_AND_HOOKS, values.TEXT, "shell command after a backup is removed"
+    "post_delete_script", NO_MODEL, values.TEXT, "shell command after a backup is removed"
 )
 PRE_WAL_DELETE_SCRIPT = _optional(
     "pre_wal_delete_script",
-    PATHS_AND_HOOKS,
+    NO_MODEL,
     values.TEXT,
     "shell command before WAL is removed, which is not done if it fails",
 )
 POST_WAL_DELETE_SCRIPT = _optional(
-    "post_wal_delete_script", PATHS_AND_HOOKS, values.TEXT, "shell command after WAL is removed"
+    "post_wal_delete_script", NO_MODEL, values.TEXT, "shell command after WAL is removed"
 )
 PRE_RECOVERY_SCRIPT = _optional(
     "pre_recovery_script",
-    PATHS_AND_HOOKS,
+    NO_MODEL,
     values.TEXT,
     "shell command before a restore, which is not done if it fails",
 )
 POST_RECOVERY_SCRIPT = _optional(
-    "post_recovery_script", PATHS_AND_HOOKS, values.TEXT, "shell command after a restore"
+    "post_recovery_script", NO_MODEL, values.TEXT, "shell command after a restore"
 )
-HOOK_TIMEOUT = _set(
-    "hook_timeout", PATHS_AND_HOOKS, duration(1), "10min", "a script that takes longer is killed"
-)
+HOOK_TIMEOUT = _set("hook_timeout", NO_MODEL, duration(1), "10min", "a script that takes longer is killed")
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
 )

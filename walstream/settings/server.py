@@ -78,6 +78,7 @@ class ServerSettings:
     minimum_redundancy: int
 
     recovery_options: str
+    prefetch_segments: int
     last_backup_maximum_age: float | None
     last_backup_minimum_size: int | None
     last_wal_maximum_age: float | None
