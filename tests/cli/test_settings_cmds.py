@@ -72,6 +72,8 @@ def test_another_model_takes_the_place_of_the_first_and_reset_ends_it(configured
         ("main:paused", "is in force in place of 'main:standby'"),
     ]:
         assert said in configured("config-switch", "main", model).out
+    done = configured("receive-wal", "main")
+    assert done.code == 2 and "inactive with its model 'main:paused'" in done.err
     assert "main - the shop (model: main:paused) (inactive)" in configured("list-servers").out
     done = configured("-f", "json", "config-switch", "main", "--reset")
     assert json.loads(done.out)["main"] == {
