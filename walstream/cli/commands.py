@@ -10,8 +10,9 @@ from __future__ import annotations
 PROTECT = "Protect a server"
 CATALOG = "Look at what is stored"
 RECOVER = "Recover"
+COMFORT = "For comfort"
 
-GROUPS = (PROTECT, CATALOG, RECOVER)
+GROUPS = (PROTECT, CATALOG, RECOVER, COMFORT)
 
 
 class Command:
@@ -53,6 +54,7 @@ COMMANDS = (
     Command("delete", CATALOG, "remove a backup, and the WAL that nothing needs any more"),
     Command("expire", CATALOG, "remove what the retention policy lets go, and say why"),
     Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
+    Command("completion", COMFORT, "print a script by which a shell completes what is typed"),
 )  # fmt: skip
 
 
