@@ -162,7 +162,7 @@ def fish(commands: Sequence[Words]) -> str:
             f"complete -c walstream -n '__fish_seen_subcommand_from {' '.join((each.name, *each.aliases))}'"
         )
         if each.wants_server:
-            lines.append(f"{here} -a '({_SERVERS}; echo all)'")
+            lines.append(f"{here} -f -a '({_SERVERS}; echo all)'")
         elif each.choices:
             lines.append(f"{here} -f -a '{' '.join(each.choices)}'")
         lines += [f"{here} {_fish_option(option)}" for option in each.options]
