@@ -62,12 +62,14 @@ def plan_restore(
     standby_mode: bool = False,
     owner: str | None = None,
     home: str | None = None,
+    scan: bool = True,
 ) -> PlannedRestore:
     """Decide how to restore, and refuse what cannot be done; nothing is written.
 
     ``backup`` is an id, a name, ``latest``, ``oldest``, or ``auto``: the newest from which the target can be
     reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; ``owner`` is
-    whom the files are to belong to, as root. ``TargetUnreachable`` and ``DestinationRefused`` say why not.
+    whom the files are to belong to, as root. Without ``scan`` no WAL is read to find the target.
+    ``TargetUnreachable`` and ``DestinationRefused`` say why not.
     """
     request = RestoreRequest(
         backup=backup,
@@ -76,6 +78,7 @@ def plan_restore(
         tablespaces=dict(tablespaces or {}),
         owner=owner,
         standby_mode=standby_mode,
+        scan=scan,
     )
     return planning.plan_restore(open_repository(repository), os.path.abspath(home or repository), request)
 
