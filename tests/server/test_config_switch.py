@@ -9,6 +9,7 @@ import pytest
 from support.clusters import assert_same_rows
 from support.protection import assert_same_wal, stop, timeline_of, wait_until
 
+from catalog.lock import Lock
 from catalog.state import read_receiver_state, receiver_holder
 
 
@@ -90,6 +91,22 @@ def test_receivers_of_cron_and_by_hand_are_told_too(pair):
     ours.run("config-switch", "main", "main:standby")
     wait_until(ours.streams)
     assert receiver(ours) == started
+
+
+@pytest.mark.postgres(versions=[18])
+def test_a_receiver_that_has_only_just_begun_is_told_too(pair):
+    ours, standby = pair
+    with ours.receiving():
+        fail_over(ours, standby)
+    with Lock(str(ours.home() / "lock" / "archive"), "archiving").acquire():
+        process = ours.start("receive-wal", "main")  # it has read its settings, and waits for that lock
+        wait_until(lambda: receiver(ours) == process.pid)
+        ours.run("config-switch", "main", "main:standby")
+    try:
+        wait_until(ours.streams)
+        ours.catch_up()
+    finally:
+        assert stop(process) == 0
 
 
 @pytest.mark.postgres(versions=[18])

@@ -36,6 +36,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         )
     elif told.receiver is not None:
         context.output.line(f"{done.server}: process {told.receiver}, which receives, was told")
+    elif told.supervisor is not None:
+        context.output.line(f"{done.server}: process {told.supervisor}, walstream run, was told")
     facts = {
         "active_model": done.model,
         "former_model": done.former,
