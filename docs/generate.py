@@ -44,6 +44,11 @@ slot_name = walstream
   like any other.
 - A value comes from the server's section, else from `[walstream]` if the option may stand there, else from
   the default. An empty value, or `None`, means the default, and hides what `[walstream]` says.
+- A section with `model = true` and `cluster = NAME` is no server but a model: after `walstream config-switch SERVER
+  MODEL` its options hold in place of those of the server, which is of that cluster (by default a server's cluster
+  has its name), until another model is chosen or none with `--reset`. A model may set what a server may, less
+  paths and hooks. What it leaves away is the server's: where that sets `streaming_conninfo`, a model that is
+  to lead to another host must set it, too.
 - `[barman]` is read like `[walstream]`, which wins where both set an option.
 - With `configuration_files_directory` all `*.conf` files of that directory are read too. An option may be
   set only once in a section, even if the section is spread over files.

@@ -19,6 +19,7 @@ OFFLINE = (
     *("walstream.ops.left_branches", "walstream.ops.last_time", "walstream.ops.recovery_plan"),
     "walstream.ops.figures",
     *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
+    "walstream.ops.switch_model",
 )
 ONLINE = (
     "backup.take",

@@ -7,7 +7,7 @@ can be answered without it is.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -16,13 +16,16 @@ from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.state import live_receiver_state
 from walstream.ops.check_limits import newest_of
+from walstream.ops.check_primary import primary_items
 from walstream.ops.check_receiver import lag_items
 from walstream.ops.check_server import server_items, summarizer_items
 from walstream.ops.check_slots import left_behind_items, slot_items
 from walstream.ops.check_stored import figures, is_receiving, stored_items
 from walstream.ops.items import Item, failure, fine
 from walstream.ops.other_hosts import OtherHosts
+from walstream.ops.primary import Primary
 from walstream.ops.survey import Survey, survey, wal_node
+from walstream.settings.models import Model
 from walstream.settings.server import ServerSettings
 
 _ELSEWHERE = " (WAL streaming)"
@@ -67,6 +70,16 @@ def check_all(servers: Sequence[ServerSettings]) -> list[Report]:
         return list(threads.map(check, servers))
 
 
+def with_models(report: Report, models: Iterable[Model]) -> Report:
+    """The report, and what is wrong with the models that ``config-switch`` could put in force for the server."""
+    items = [
+        failure("models", error.message, error.hint or "correct this line of the configuration")
+        for model in models
+        for error in model.errors
+    ]
+    return replace(report, items=(*report.items, *items))
+
+
 def broken(name: str, errors: Sequence[ConfigurationError]) -> Report:
     """The report on a server whose section cannot be understood."""
     items = [
@@ -82,9 +95,10 @@ def _online(settings: ServerSettings, repository: Repository | None) -> tuple[li
     except StorageError:
         receiving, state = False, None  # the item about the receiver says why that is not known
     node = wal_node(settings)
-    others = OtherHosts(node)
+    others, primary = OtherHosts(node), Primary(settings)
     found = survey(settings)
     items = server_items(settings, found, receiving)
+    items += primary_items(settings.name, found, primary.answer())
     items += summarizer_items(found.cluster, _newest(repository))
     if node is settings:
         items += slot_items(settings, found, receiving)

@@ -158,6 +158,9 @@ class Supervisor:
         self._backups.renew(fresh.servers)
         for name, errors in fresh.broken.items():
             self._say_broken(name, errors)
+        for model in fresh.models.values():
+            for error in model.errors:
+                log.error("model %s: %s", model.name, one_line(error))
         wanted = {
             name: settings
             for name, settings in fresh.servers.items()
