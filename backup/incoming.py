@@ -12,8 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backup import stream
+from backup.growth import Growth
 from backup.label import BackupLabel, parse_label
-from backup.manifest import ManifestReader
+from backup.manifest import ManifestReader, WalRange
 from backup.observed import Observed
 from backup.tar import Member, MemberSink, TarParser
 from catalog import layout
@@ -60,6 +61,8 @@ class IncomingCopy:
         workers: Workers,
         spaces: Sequence[Space],
         on_progress: Callable[[Progress], None],
+        incremental: bool = False,
+        block_size: int = 8192,
     ) -> None:
         self._id = backup_id
         self._codec = codec
@@ -70,8 +73,12 @@ class IncomingCopy:
         self._on_progress = on_progress
         self._observed = Observed("CRC32C", repository.root)
         self._label = _Captured("backup_label")
+        self._incremental = incremental
+        self._block_size = block_size
+        self._growths: list[Growth] = []
         self._current: _StoredFile | None = None
         self._archives: list[Archive] = []
+        self._ranges: tuple[WalRange, ...] = ()
         self._in_manifest = False
         self._done = 0
         self._told = 0
@@ -103,7 +110,7 @@ class IncomingCopy:
         stored = self._shelf.stored(self._id, manifest.file)
         reader = decoder(stored, split_suffix(manifest.file)[1])
         try:
-            self._observed.check(ManifestReader(reader))
+            self._ranges = self._observed.check(ManifestReader(reader))
         finally:
             reader.close()
         self._observed.close()
@@ -112,6 +119,15 @@ class IncomingCopy:
     def label(self) -> BackupLabel:
         """The backup's label, as it was seen in the main archive."""
         return parse_label(self._label.content())
+
+    def wal_ranges(self) -> tuple[WalRange, ...]:
+        """The WAL that the backup needs, as its manifest says it; known once ``finish`` returned."""
+        return self._ranges
+
+    @property
+    def grows_by(self) -> int:
+        """By how many bytes the cluster is larger than the archives: INCREMENTAL files stand for whole ones."""
+        return sum(each.nbytes for each in self._growths)
 
     def abort(self) -> None:
         """Let go of a file that is half written; harmless when there is none."""
@@ -131,6 +147,9 @@ class IncomingCopy:
             observers: tuple[MemberSink, ...] = (self._observed.sink(""), self._label)
         else:
             observers = (self._observed.sink(f"pg_tblspc/{oid}/"),)
+        if self._incremental:
+            self._growths.append(Growth(self._block_size))
+            observers = (*observers, self._growths[-1])
         return self._open(layout.archive_name(oid), oid, observers)
 
     def _open(self, file: str, oid: int | None, observers: tuple[MemberSink, ...]) -> _StoredFile:

@@ -31,11 +31,13 @@ _LABEL = re.compile(
     rb"INCREMENTAL FROM TLI: ([0-9]{1,10})\n)?"
     rb"(?:[^\n]*\n)*"
 )
+_INCREMENTAL_LINES = (b"INCREMENTAL FROM LSN: ", b"INCREMENTAL FROM TLI: ")
 _LABEL_HINT = "a backup whose backup_label is not intact cannot be started safely: take or use another one"
 
 _MAP_LINE = re.compile(rb"([0-9]{1,10}) ((?:[^\\\r\n\0]|\\[^\0])+)\n")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _SPECIAL = re.compile(rb"[\\\r\n]")
+_LINE_BREAK = re.compile(rb"[\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,12 @@ def format_label(label: BackupLabel) -> bytes:
     return content
 
 
+def as_full(content: bytes) -> bytes:
+    """The label of an incremental backup once it has been laid over its parents: that of a full one."""
+    lines = content.split(b"\n")
+    return b"\n".join(line for line in lines if not line.startswith(_INCREMENTAL_LINES))
+
+
 def parse_tablespace_map(content: bytes) -> list[tuple[int, str]]:
     """The oid and location of each tablespace, in the file's order."""
     found: dict[int, str] = {}
@@ -116,11 +124,15 @@ def parse_tablespace_map(content: bytes) -> list[tuple[int, str]]:
     return list(found.items())
 
 
-def format_tablespace_map(tablespaces: Iterable[tuple[int, str]]) -> bytes:
-    """The file's content, newlines and backslashes in locations escaped as the server expects it."""
+def format_tablespace_map(tablespaces: Iterable[tuple[int, str]], server_version: int = 140000) -> bytes:
+    """The file's content, newlines and backslashes in locations escaped as the server expects it.
+
+    13 takes a backslash as it is, unless a line break follows.
+    """
+    special = _SPECIAL if server_version >= 140000 else _LINE_BREAK
     lines = []
     for oid, location in tablespaces:
-        escaped = _SPECIAL.sub(rb"\\\g<0>", names.encode(location))
+        escaped = special.sub(rb"\\\g<0>", names.encode(location))
         lines.append(b"%d %s\n" % (oid, escaped))
     content = b"".join(lines)
     parse_tablespace_map(content)

@@ -12,6 +12,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from backup import lookahead
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 
 ABSENT_CODE = 64
@@ -35,7 +36,8 @@ class RestoreCall:
     """How PostgreSQL gets WAL back: what the restore_command needs to know.
 
     ``python`` is the interpreter, ``repository`` and ``home`` the server's directories, ``path`` the
-    timelines of the plan as ``Path`` writes them, ``until`` the last segment that the plan surely needs.
+    timelines of the plan as ``Path`` writes them, ``until`` the last segment that the plan surely needs,
+    ``prefetch`` how many segments are to be decoded ahead.
     """
 
     python: str
@@ -48,14 +50,16 @@ class RestoreCall:
     standby: bool = False
     identity_file: str | None = None
     identity_command: str | None = None
+    prefetch: int = 0
 
 
 def restore_command(call: RestoreCall) -> str:
     """The shell command for ``restore_command``, percent signs doubled where they are not PostgreSQL's.
 
-    PostgreSQL takes any code from 1 to 125 as the end of WAL, and Python itself fails with 1 or 2, so only
-    a private code means absent and everything else becomes 255. A serving standby would be shut down
-    by that, so there trouble is 1: it asks again.
+    PostgreSQL takes any code from 1 to 125 as the end of WAL, and Python itself fails with 1 or 2, a shell that
+    cannot fork with 2. So only a private code means absent, and however the shell ends its trap turns everything
+    else into 255. A serving standby would be shut down by that, so there trouble is 1: it asks again. What waits in
+    the lookahead needs no Python at all.
     """
     words = [call.python, "-P", "-m", "walstream", "wal-restore", "--absent-code", str(ABSENT_CODE)]
     words += ["--backup", call.backup_id, "--path", call.path]
@@ -65,6 +69,8 @@ def restore_command(call: RestoreCall) -> str:
         words += ["--until", call.until]
     if call.partial:
         words += ["--partial"]
+    if call.prefetch:
+        words += ["--prefetch", str(call.prefetch)]
     if call.home != call.repository:
         words += ["--home", call.home]
     if call.identity_file is not None:
@@ -73,8 +79,10 @@ def restore_command(call: RestoreCall) -> str:
         words += ["--identity-command", call.identity_command]
     words.append(call.repository)
     quoted = " ".join(shlex.quote(word) for word in words).replace("%", "%%")
+    ahead = f"mv -f {lookahead.DIRECTORY}/%f %p 2>/dev/null || " if call.prefetch else ""
     trouble = 1 if call.standby else 255
-    return f"{quoted} %f %p; case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
+    codes = f"trap 'case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac' EXIT"
+    return f"{codes}; {ahead}{quoted} %f %p"
 
 
 def recovery_settings(

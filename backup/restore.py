@@ -11,29 +11,27 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from backup import destination
+from backup.chain import BACKUP_LABEL, lay_down_chain, needed_at_once, needed_by_archive, resolved
 from backup.configure import CONF, configure, described
 from backup.extract import Extractor
-from backup.label import format_tablespace_map, parse_tablespace_map
-from backup.manifest import rewrite
+from backup.label import as_full, format_tablespace_map, parse_tablespace_map
+from backup.manifest import FileEntry, rewrite
 from backup.recovery_conf import RestoreCall
-from backup.tar import TarParser
-from backup.tree import Tree, sync_tree
+from backup.stored import CheckedFile
+from backup.tree import sync_tree
+from backup.unpack import Places, Unpacker, lay_down
 from catalog import layout
-from catalog.errors import Absent, Corrupt, DestinationRefused
+from catalog.errors import Corrupt, DestinationRefused
 from catalog.local_storage import failed
 from catalog.pitr import RecoveryPlan
-from catalog.record import Archive
-from catalog.relay import Relay
 from catalog.repository import Repository
-from catalog.sink import PIECE, Reader
 
 TABLESPACE_MAP = "tablespace_map"
-PG_CONTROL = "global/pg_control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +39,8 @@ class RestoreOptions:
     """Where to restore to and how WAL is fetched.
 
     ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
-    where the server's spool is; ``python`` the interpreter for the restore_command.
+    where the server's spool is; ``python`` the interpreter for the restore_command, which
+    keeps ``prefetch_segments`` decoded ahead.
     """
 
     destination: str
@@ -51,6 +50,7 @@ class RestoreOptions:
     owner: tuple[int, int] | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    prefetch_segments: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,16 +87,17 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
     locations = destination.tablespace_locations(record, options.tablespaces, root)
     for path in _directories(root, locations):
         destination.check(path, root)
+    at_once = needed_at_once(plan.chain)
     sizes = {
-        root if archive.oid is None else locations[archive.oid]: archive.raw_size
-        for archive in record.archives
+        root if oid is None else locations[oid]: min(size, at_once)
+        for oid, size in needed_by_archive(plan.chain).items()
     }
     devices = {path: os.stat(_nearest_existing(path)).st_dev for path in sizes}
     room: dict[str, tuple[int, int]] = {}
     for path, size in sizes.items():
         beside = [each for each in sizes if devices[each] == devices[path]]
         free = shutil.disk_usage(_nearest_existing(path)).free + sum(map(destination.reclaimable, beside))
-        needed = sum(sizes[each] for each in beside)
+        needed = min(sum(sizes[each] for each in beside), at_once)
         if needed > free:
             raise DestinationRefused(
                 f"{path!r} has room for {free} bytes, {needed} are needed on its file system",
@@ -118,11 +119,10 @@ class _Restore:
         self._record = plan.backup
         self._repository = repository
         self._options = options
-        self._on_progress = on_progress
+        self._unpacker = Unpacker(repository, on_progress)
         self._root = os.path.abspath(options.destination)
         self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)
         self._changed_files: dict[str, tuple[int, str]] = {}
-        self._done = 0
 
     def run(self) -> RestoreReport:
         began = time.monotonic()
@@ -149,7 +149,7 @@ class _Restore:
                 raise failed("restore to", self._root, error) from error
         return RestoreReport(
             tuple(directories),
-            self._done,
+            self._unpacker.done,
             time.monotonic() - began,
             configured.changes,
             configured.settings,
@@ -157,57 +157,30 @@ class _Restore:
         )
 
     def _check_archives(self) -> None:
-        stored = self._repository.backups.measured_sizes(self._record.id)
-        for archive in (*self._record.archives, self._record.manifest):
-            if stored.get(archive.file) != archive.stored_size:
-                raise Corrupt(
-                    f"{archive.file!r} of backup {self._record.id} has {stored.get(archive.file, 0)} bytes "
-                    f"instead of {archive.stored_size}",
-                    "the repository was altered or damaged: restore another backup; nothing was written",
-                )
+        for record in self._plan.chain:
+            stored = self._repository.backups.measured_sizes(record.id)
+            for archive in (*record.archives, record.manifest):
+                if stored.get(archive.file) != archive.stored_size:
+                    raise Corrupt(
+                        f"{archive.file!r} of backup {record.id} has {stored.get(archive.file, 0)} bytes "
+                        f"instead of {archive.stored_size}",
+                        "the repository was altered or damaged: restore another backup; nothing was written",
+                    )
 
     def _unpack_all(self) -> Extractor:
-        """Unpack all archives, the main one last; returns its extractor, which still holds pg_control."""
-        main = None
-        for archive in sorted(self._record.archives, key=lambda archive: archive.oid is None):
-            if archive.oid is None:
-                main = Extractor(
-                    self._root,
-                    owner=self._options.owner,
-                    transform={TABLESPACE_MAP: self._remap},
-                    hold=(PG_CONTROL,),
-                    skip=(destination.MARK,),
-                )
-                self._unpack(archive, main)
-            else:
-                path = self._locations[archive.oid]
-                self._make_below(path)
-                with closing(Extractor(path, owner=self._options.owner)) as extractor:
-                    self._unpack(archive, extractor)
-        if main is None:
-            raise Corrupt(f"backup {self._record.id} has no main archive", "restore another backup")
-        return main
+        """Lay everything down; returns the main archive's extractor, which still holds pg_control."""
+        places = Places(self._root, self._locations, self._options.owner)
+        places.make_below()
+        transforms = {TABLESPACE_MAP: self._remap}
+        if not self._plan.parents:
+            return lay_down(self._unpacker, self._record, places, transforms)
+        transforms[BACKUP_LABEL] = self._full_label
+        return lay_down_chain(self._unpacker, self._plan.chain, places, transforms, time.time())
 
-    def _unpack(self, archive: Archive, extractor: Extractor) -> None:
-        with _Checked(self._repository, self._record.id, archive) as reader:
-            # Behind the relay files are written while the next piece is decompressed.
-            relay = Relay(TarParser(extractor))
-            try:
-                while piece := reader.read(PIECE * 4):
-                    relay.write(piece)
-                    self._done += len(piece)
-                    self._on_progress(self._done)
-                relay.finish()
-            except Corrupt as damage:
-                relay.abort()
-                raise Corrupt(
-                    f"{archive.file!r} of backup {self._record.id} is damaged: {damage}",
-                    "restore another backup into the same place: what was laid down so far carries a mark, "
-                    "PostgreSQL does not start on it, and the next restore clears it away",
-                ) from damage
-            except BaseException:
-                relay.abort()
-                raise
+    def _full_label(self, content: bytes) -> bytes:
+        changed = as_full(content)
+        self._changed_files[BACKUP_LABEL] = described(changed)
+        return changed
 
     def _remap(self, content: bytes) -> bytes:
         oids = [oid for oid, _ in parse_tablespace_map(content)]
@@ -218,16 +191,11 @@ class _Restore:
                     "that the record does not have",
                     "the repository was altered or damaged: restore another backup",
                 )
-        changed = format_tablespace_map((oid, self._locations[oid]) for oid in oids)
+        spaces = [(oid, self._locations[oid]) for oid in oids]
+        changed = format_tablespace_map(spaces, self._record.server_version)
         if changed != content:
             self._changed_files[TABLESPACE_MAP] = described(changed)
         return changed
-
-    def _make_below(self, path: str) -> None:
-        """Make a tablespace's directory if it lies in the data directory; the others are made."""
-        if destination.is_below(path, self._root):
-            with closing(Tree(self._root, self._options.owner)) as tree:
-                tree.make_directory(os.path.relpath(path, self._root), destination.PRIVATE)
 
     def _link_tablespaces(self) -> None:
         """The links that the server would make at its start, so that the result can be verified before."""
@@ -240,12 +208,15 @@ class _Restore:
 
     def _write_manifest(self) -> None:
         path = os.path.join(self._root, layout.MANIFEST)
-        with _Checked(self._repository, self._record.id, self._record.manifest) as reader:
+        with CheckedFile(self._repository, self._record.id, self._record.manifest) as reader:
             with open(path, "wb") as file:
                 os.chmod(path, 0o600)
-                for piece in rewrite(reader, self._changed_files, (destination.MARK,)):
+                for piece in rewrite(reader, self._changed_files, (destination.MARK,), self._resolve):
                     file.write(piece)
         self._own(path)
+
+    def _resolve(self, entries: Iterable[FileEntry]) -> Iterable[FileEntry]:
+        return resolved(entries, self._root) if self._plan.parents else entries
 
     def _call(self) -> RestoreCall:
         return RestoreCall(
@@ -259,6 +230,7 @@ class _Restore:
             standby=self._options.standby_mode,
             identity_file=self._repository.identities.file,
             identity_command=self._repository.identities.command,
+            prefetch=self._options.prefetch_segments,
         )
 
     def _own(self, path: str) -> None:
@@ -272,33 +244,13 @@ class _Restore:
                 f"the backup holds no {CONF} (the origin keeps it outside its data directory): "
                 f"put one into {self._root!r} before the start, and pg_hba.conf with it"
             )
-        return warnings
-
-
-class _Checked:
-    """The raw bytes of a stored archive; leaving the block without an error checks its size and hash."""
-
-    def __init__(self, repository: Repository, backup_id: str, archive: Archive) -> None:
-        try:
-            self._measured, self._reader = repository.backups.body(backup_id, archive.file)
-        except Absent:
-            raise Corrupt(
-                f"{archive.file!r} of backup {backup_id} is missing", "restore another backup"
-            ) from None
-        self._archive = archive
-        self._backup_id = backup_id
-
-    def __enter__(self) -> Reader:
-        return self._reader
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        self._reader.close()
-        if kind is None and self._measured.sha256 != self._archive.sha256:
-            raise Corrupt(
-                f"{self._archive.file!r} of backup {self._backup_id} is not what was stored: "
-                "its SHA-256 differs",
-                "the repository was altered or damaged: restore another backup",
+        in_place = [repr(each.name) for each in self._record.tablespaces if not os.path.isabs(each.location)]
+        if in_place:
+            warnings.append(
+                f"tablespaces in place ({', '.join(in_place)}): PostgreSQL recovers them only with "
+                "allow_in_place_tablespaces = on, as the origin had it"
             )
+        return warnings
 
 
 def _directories(root: str, locations: Mapping[int, str]) -> list[str]:

@@ -16,18 +16,24 @@ from datetime import UTC, datetime
 
 import walstream
 from backup import stream
+from backup.bad_pages import BadPages
 from backup.incoming import IncomingCopy, Progress, Space
+from backup.label import BackupLabel
+from backup.stored import CheckedFile
+from backup.wal_range import require_label, require_range
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import BackupFailed, ProtocolError, ServerRefused
 from catalog.frames import Workers
 from catalog.lsn import LSN
-from catalog.record import BackupRecord, Compression, Encryption, Point, Tablespace
+from catalog.record import FULL, INCREMENTAL, BackupRecord, Compression, Encryption, Point, Tablespace
 from catalog.repository import Repository
+from catalog.sink import PIECE
 from walstream import commands
 from walstream.connection import COPY_OUT, ROWS, Connection, Result
 
 CHECKSUM_FAILURE = "XX001"
+NOT_IN_STATE = "55000"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class TakeOptions:
     """What to ask for and how to store it; ``max_rate`` in kB/s.
 
     ``clock_offset`` is what to add to the local clock for the server's, in seconds;
-    ``tablespace_names`` are by oid.
+    ``tablespace_names`` are by oid. ``parent`` makes it an incremental backup upon that one.
     """
 
     conninfo: str
@@ -48,6 +54,7 @@ class TakeOptions:
     max_rate: int | None = None
     clock_offset: float = 0.0
     tablespace_names: Mapping[int, str] | None = None
+    parent: BackupRecord | None = None
 
 
 def take(
@@ -57,7 +64,7 @@ def take(
     on_begin: Callable[[Point], None],
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> BackupRecord:
-    """Take a full backup and return its record, not yet committed; its files are durable.
+    """Take a backup and return its record, not yet committed; its files are durable.
 
     ``on_begin`` is told where the backup begins before any data moves, and may raise to stop it.
     Raises ``BackupFailed``, ``ServerError``, ``StorageError``; what was written is the caller's to sweep.
@@ -74,27 +81,28 @@ class _Taking:
         self._repository = repository
         self._workers = workers
         self._connection = connection
+        self._bad_pages = BadPages()
+        connection.on_warning = self._bad_pages.note
 
     def run(self, on_begin: Callable[[Point], None], on_progress: Callable[[Progress], None]) -> BackupRecord:
         options = self._options
         settings = self._check_and_ask()
+        if options.parent is not None:
+            self._upload(options.parent)
         began = time.monotonic()
-        self._connection.send(
-            commands.base_backup(
-                commands.BaseBackupOptions(
-                    f"walstream {self._options.backup_id}",
-                    self._options.fast_checkpoint,
-                    self._options.max_rate,
-                ),
-                self._connection.server_version,
-            )
-        )
-        begin = self._point(self._rows()[0])
+        begin = self._point(self._start()[0])
         spaces = [_space(row) for row in self._rows()]
         on_begin(begin)
         with ExitStack() as cleanup:
             copy = IncomingCopy(
-                options.backup_id, options.codec, self._repository, self._workers, spaces, on_progress
+                options.backup_id,
+                options.codec,
+                self._repository,
+                self._workers,
+                spaces,
+                on_progress,
+                options.parent is not None,
+                int(settings["block_size"]),
             )
             cleanup.callback(copy.abort)
             self._copy_all(copy, spaces)
@@ -103,13 +111,16 @@ class _Taking:
             archives, manifest = copy.finish()
         if begin.timeline != end.timeline:
             raise BackupFailed("the server changed its timeline during the backup", "take the backup again")
+        require_label(copy.label(), begin)
+        require_range(copy.wal_ranges(), begin, end)
+        self._require_parent(copy.label())
         return BackupRecord(
             walstream=walstream.__version__,
             id=self._options.backup_id,
             name=self._options.name,
             server=self._options.server,
-            type="full",
-            parent=None,
+            type=FULL if options.parent is None else INCREMENTAL,
+            parent=None if options.parent is None else options.parent.id,
             system_identifier=self._repository.identity.system_identifier,
             server_version=self._connection.server_version,
             block_size=int(settings["block_size"]),
@@ -122,14 +133,44 @@ class _Taking:
             begin=begin,
             end=end,
             copy_seconds=round(time.monotonic() - began, 3),
-            cluster_size=sum(archive.raw_size for archive in archives),
+            cluster_size=sum(archive.raw_size for archive in archives) + copy.grows_by,
             compression=Compression(self._options.codec.name, self._options.codec.level),
             encryption=_encryption(self._options.codec),
             checksum_errors=errors,
+            bad_files=self._bad_pages.files if errors else (),
             tablespaces=tuple(self._tablespace(space) for space in spaces if space.oid is not None),
             archives=archives,
             manifest=manifest,
         )
+
+    def _upload(self, parent: BackupRecord) -> None:
+        """Give the server the parent's manifest, from which it learns what has changed since."""
+        with CheckedFile(self._repository, parent.id, parent.manifest) as reader:
+            self._connection.upload(commands.UPLOAD_MANIFEST, iter(lambda: reader.read(PIECE), b""))
+
+    def _start(self) -> tuple[commands.Row, ...]:
+        """Ask for the backup; the rows that say where it begins."""
+        options = commands.BaseBackupOptions(
+            f"walstream {self._options.backup_id}",
+            self._options.fast_checkpoint,
+            self._options.max_rate,
+            incremental=self._options.parent is not None,
+        )
+        self._connection.send(commands.base_backup(options, self._connection.server_version))
+        try:
+            return self._rows()
+        except ServerRefused as refusal:
+            if self._options.parent is None or refusal.sqlstate != NOT_IN_STATE:
+                raise
+            hint = _hint_for_incremental(refusal.message) or refusal.hint or "take a full backup"
+            raise ServerRefused(refusal.message, hint, refusal.sqlstate) from None
+
+    def _require_parent(self, label: BackupLabel) -> None:
+        """The server took it upon the backup that it was to be taken upon."""
+        parent = self._options.parent
+        expected = (None, None) if parent is None else (parent.begin.lsn, parent.begin.timeline)
+        if (label.incremental_from, label.incremental_timeline) != expected:
+            raise ProtocolError(f"the server took the backup upon another one: from {label.incremental_from}")
 
     def _check_and_ask(self) -> dict[str, str]:
         system = commands.system_facts(self._connection.row(commands.IDENTIFY_SYSTEM))
@@ -189,7 +230,7 @@ class _Taking:
         except ServerRefused as refusal:
             if refusal.sqlstate != CHECKSUM_FAILURE:
                 raise
-            return max(1, sum("checksum verification fail" in note for note in self._connection.notices))
+            return max(1, self._bad_pages.total)
         return 0
 
     def _tablespace(self, space: Space) -> Tablespace:
@@ -200,6 +241,17 @@ class _Taking:
 
 def _encryption(codec: Codec) -> Encryption:
     return Encryption("age" if codec.recipients else "none", codec.recipients)
+
+
+def _hint_for_incremental(message: str) -> str | None:
+    if "summar" in message:
+        return (
+            "take a full backup, on which the next incremental ones can be based; the server keeps WAL summaries "
+            "for wal_summary_keep_time, and makes them only while summarize_wal is on"
+        )
+    if "requires WAL" in message:
+        return "on a standby: wait for its next restartpoint, or run CHECKPOINT on the primary and then there"
+    return None
 
 
 def _space(row: commands.Row) -> Space:

@@ -1,7 +1,8 @@
 """Point-in-time recovery, decided before a byte is written: which backup, which timelines, which WAL.
 
-Pure: holdings and a target in, a plan or ``TargetUnreachable`` out. What names and records cannot tell is a
-warning: whether a time, xid or restore point is reached shows only when the WAL is read.
+Pure: holdings and a target in, a plan or ``TargetUnreachable`` out. With a ``Wal`` to ask, it is certain where a
+target is reached. Without one, what names and records cannot tell is a warning: whether a time, xid or restore
+point is reached shows only when the WAL is replayed.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from catalog.branching import left_aside, paths_for, paths_for_auto, require_path
-from catalog.coverage import Holdings, carries, holds_wal_of, missing, names, needed, newest
+from catalog.coverage import Holdings, carries, missing, names, needed
 from catalog.errors import Absent, TargetUnreachable, UsageError
-from catalog.inventory import Inventory, Run
-from catalog.lsn import LSN, SegmentSize
-from catalog.record import INCREMENTAL, BackupRecord
+from catalog.inventory import Run
+from catalog.lsn import LSN
+from catalog.path_wal import PathWal
+from catalog.record import BackupRecord
+from catalog.search import SEARCHED, Reached, Stretch, Wal, find
 from catalog.target import CURRENT, IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
 from catalog.timeline import Path
 from catalog.walname import Segment
@@ -28,9 +31,11 @@ _OLDER = "choose a backup that ended before it ('walstream list-backups'), or a 
 class RecoveryPlan:
     """A recovery that can be carried out.
 
+    ``reached`` says where the recovery stops, None if that is not known or the target is no place in the WAL.
     ``until`` is the last segment that the target needs as far as is known; up to it, nothing may be missing.
     ``wal`` is what to hand out: the copies that count from ``first`` on, without a hole, as far as the target may
-    need them. ``missing`` are the holes behind ``until``, which end a recovery that gets there.
+    need them. ``missing`` are the holes behind ``until``, which end a recovery that gets there. ``parents`` are the
+    backups that an incremental one is laid over, the full one first.
     """
 
     backup: BackupRecord
@@ -41,6 +46,13 @@ class RecoveryPlan:
     wal: tuple[Run, ...]
     missing: tuple[Run, ...] = ()
     warnings: tuple[str, ...] = ()
+    reached: Reached | None = None
+    parents: tuple[BackupRecord, ...] = ()
+
+    @property
+    def chain(self) -> tuple[BackupRecord, ...]:
+        """All backups that are laid down, one over the other, in that order."""
+        return (*self.parents, self.backup)
 
     @property
     def timeline(self) -> int:
@@ -48,63 +60,65 @@ class RecoveryPlan:
         return self.path.timeline
 
 
-def plan(holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO) -> RecoveryPlan:
+def plan(
+    holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO, wal: Wal | None = None
+) -> RecoveryPlan:
     """Decide how to reach ``target`` from a backup; ``TargetUnreachable`` says why that cannot be.
 
-    ``Absent`` if there is no backup of that id, ``UsageError`` if ``auto`` cannot choose for such a target.
+    ``wal`` is asked where the target is. ``Absent`` if there is no backup of that id, ``UsageError`` if ``auto``
+    cannot choose for such a target without asking.
     """
     if backup_id == AUTO:
-        return _plan_auto(holdings, target)
+        return _plan_auto(holdings, target, wal)
     record = next((record for record in holdings.records if record.id == backup_id), None)
     if record is None:
         raise Absent(f"there is no backup {backup_id!r}", "list-backups shows the ids")
-    if record.id in holdings.damaged:
+    defect = holdings.defect(record)
+    if defect is not None:
         raise TargetUnreachable(
-            f"backup {record.id} cannot be restored: {holdings.damaged[record.id]}",
-            "put the file back from a copy of the repository, or restore another backup",
-        )
-    if record.type == INCREMENTAL:
-        raise TargetUnreachable(
-            f"backup {record.id} is incremental: restoring those is not supported yet", "name a full backup"
+            f"backup {record.id} cannot be restored: {defect}",
+            "put the files back from a copy of the repository, or restore another backup",
         )
     refusals = []
     for path in paths_for(record, holdings, target):
         try:
-            return _plan_along(path, record, holdings, target)
+            return _located(_plan_along(path, record, holdings, target), holdings, wal)
         except TargetUnreachable as refusal:
             refusals.append(refusal)
     raise refusals[0]
 
 
-def _plan_auto(holdings: Holdings, target: RecoveryTarget) -> RecoveryPlan:
-    if target.kind in (XID, NAME):
+def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> RecoveryPlan:
+    if target.kind in (XID, NAME) and wal is None:
         raise UsageError(
             f"'auto' cannot choose a backup for a target {target.kind}: its place in the WAL is not known",
-            "name a backup that ended before it, or give a time or a position",
+            "name a backup that ended before it, or leave out --no-scan",
         )
+    defects = {each.id: holdings.defect(each) for each in holdings.records}
     records = sorted(
-        (
-            each
-            for each in holdings.records
-            if each.type != INCREMENTAL and not each.checksum_errors and each.id not in holdings.damaged
-        ),
+        (each for each in holdings.records if defects[each.id] is None and not holdings.is_suspect(each)),
         key=lambda record: (record.end.time, record.id),
         reverse=True,
     )
     refusals: list[TargetUnreachable] = []
-    passed_over = [f"backup {each} was passed over: {why}" for each, why in holdings.damaged.items()]
+    passed_over = [f"backup {each} was passed over: {why}" for each, why in defects.items() if why]
     for path, record in _choices(records, holdings, target):
         try:
             found = _plan_along(path, record, holdings, target)
-            return replace(found, warnings=(*found.warnings, *dict.fromkeys(passed_over)))
         except TargetUnreachable as refusal:
             refusals.append(refusal)
             if not _ends_too_late(record, target):
                 passed_over.append(f"backup {record.id} was passed over: {refusal}")
+            continue
+        try:
+            found = _located(found, holdings, wal)
+            return replace(found, warnings=(*found.warnings, *dict.fromkeys(passed_over)))
+        except TargetUnreachable as refusal:
+            refusals.append(refusal)
     if refusals:
         raise refusals[0]
     if not records:
-        raise TargetUnreachable("there is no full backup to restore", "list-backups shows what there is")
+        raise TargetUnreachable("there is no backup to restore", "list-backups shows what there is")
     timelines = sorted({record.end.timeline for record in records})
     raise TargetUnreachable(
         f"no backup leads to the newest timeline or to the one that was named; backups end on {timelines}",
@@ -141,7 +155,7 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
             "choose another backup; or, if the server still has that WAL, let receive-wal fetch it",
         )
     _require_behind(record, target)
-    stored = _Stored.on(path, record, holdings)
+    stored = PathWal.on(path, record, holdings)
     until = _until(record, target, stored)
     end = {POSITION: min(until + 1, stored.reach), IMMEDIATE: last}.get(target.kind, stored.reach)
     return RecoveryPlan(
@@ -153,38 +167,28 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
         wal=needed(path, first, max(last, end), size),
         missing=stored.holes if target.kind in (TIME, XID, NAME) else (),
         warnings=tuple(_warnings(record, target, stored, holdings, until)),
+        parents=holdings.lineage(record).parents,
     )
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """What is stored of a path from a backup's last segment on: without a hole, complete up to ``reach``.
-
-    The backup's own copy of that segment ends where the backup does, so here it does not count.
-    """
-
-    path: Path
-    inventory: Inventory
-    size: SegmentSize
-    reach: int
-    holes: tuple[Run, ...]
-
-    @classmethod
-    def on(cls, path: Path, record: BackupRecord, holdings: Holdings) -> _Stored:
-        size, inventory, last = holdings.size, holdings.inventory, record.last_segment.number
-        complete = newest(path, inventory, size)
-        # A partial segment is no hole, but says that there is WAL up to it.
-        ends = [each.number - 1 for each in inventory.partials if path.counts(each, size)]
-        end = max(last - 1, complete.number if complete else 0, *ends)
-        holes = missing(path, inventory, last, end, size)
-        return cls(path, inventory, size, holes[0].first - 1 if holes else end, holes)
-
-    def is_partial(self, number: int) -> bool:
-        """Whether the copy that counts of a segment is there as a partial one."""
-        return Segment(self.path.timeline_of(number, self.size), number) in self.inventory.partials
-
-    def has_wal_of_its_timeline(self) -> bool:
-        return holds_wal_of(self.path.timeline, self.inventory)
+def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> RecoveryPlan:
+    """The plan with the place where its target is reached; ``TargetUnreachable`` if it is not in the WAL."""
+    record, target, path, size = found.backup, found.target, found.path, holdings.size
+    if wal is None or target.kind not in SEARCHED:
+        return found
+    stored = PathWal.on(path, record, holdings)
+    first, last = record.first_segment.number, record.last_segment.number
+    stretch = Stretch(record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings))
+    reached = find(target, wal.along(path, first, max(stored.last, last), record.id), stretch)
+    until = max(size.number_before(reached.end), last)
+    return replace(
+        found,
+        until=Segment(path.timeline_of(until, size), until),
+        wal=needed(path, first, max(last, min(until, stored.reach)), size),
+        missing=(),
+        warnings=tuple(_warnings(record, target, stored, holdings, until, reached)),
+        reached=reached,
+    )
 
 
 def _ends_too_late(record: BackupRecord, target: RecoveryTarget) -> bool:
@@ -201,7 +205,7 @@ def _require_behind(record: BackupRecord, target: RecoveryTarget) -> None:
         )
 
 
-def _until(record: BackupRecord, target: RecoveryTarget, stored: _Stored) -> int:
+def _until(record: BackupRecord, target: RecoveryTarget, stored: PathWal) -> int:
     last = record.last_segment.number
     if target.lsn is not None:
         return _until_position(target.lsn, record, stored)
@@ -224,7 +228,7 @@ def _until(record: BackupRecord, target: RecoveryTarget, stored: _Stored) -> int
     return max(last, stored.reach)
 
 
-def _until_position(position: LSN, record: BackupRecord, stored: _Stored) -> int:
+def _until_position(position: LSN, record: BackupRecord, stored: PathWal) -> int:
     size = stored.size
     number = size.number_at(position)
     if number <= stored.reach or (number == stored.reach + 1 and stored.is_partial(number)):
@@ -243,16 +247,25 @@ def _until_position(position: LSN, record: BackupRecord, stored: _Stored) -> int
 
 
 def _warnings(
-    record: BackupRecord, target: RecoveryTarget, stored: _Stored, holdings: Holdings, until: int
+    record: BackupRecord,
+    target: RecoveryTarget,
+    stored: PathWal,
+    holdings: Holdings,
+    until: int,
+    reached: Reached | None = None,
 ) -> Iterable[str]:
     size = stored.size
-    if record.checksum_errors:
-        yield f"the server reported {record.checksum_errors} bad page checksums while backup {record.id} ran"
+    for each in holdings.lineage(record).records:
+        if each.checksum_errors:
+            yield f"the server reported {each.checksum_errors} bad page checksums while backup {each.id} ran"
+    bare = [each.id for each in holdings.lineage(record).parents if not each.data_checksums]
+    if bare and record.data_checksums:
+        yield f"page checksums were switched on behind backup {bare[-1]}: pages not written since will seem damaged"
     if target.kind == IMMEDIATE:
         return
-    if target.kind == POSITION and until > stored.reach:
+    if target.kind == POSITION and until > stored.reach and reached is None:
         yield f"the target lies in a partial segment: whether {target.value} is in it is not known"
-    if target.kind in (TIME, XID, NAME):
+    if target.kind in (TIME, XID, NAME) and reached is None:
         yield f"whether the target {target.kind} is reached is known only when the WAL has been replayed"
         if stored.holes:
             hole = size.start(stored.holes[0].first)

@@ -17,6 +17,10 @@ WAITING_FOR_WALS = "WAITING_FOR_WALS"
 SUSPECT = "SUSPECT"
 FAILED = "FAILED"
 STARTED = "STARTED"
+MOST_SHOWN = 5  # files named in a message
+FIND_RELATION = (
+    "to find a file's relation: SELECT oid::regclass FROM pg_class WHERE pg_relation_filepath(oid) = 'FILE'"
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,19 @@ class Status:
     hint: str | None = None
 
 
+def bad_pages(record: BackupRecord) -> str:
+    """What makes a backup suspect, for people: ``12 bad page checksums in base/5/1 (10), base/5/2 (2)``."""
+    count = record.checksum_errors
+    shown = [f"{each.file} ({each.pages})" for each in record.bad_files[:MOST_SHOWN]]
+    left = len(record.bad_files) - len(shown)
+    text = f"{count} bad page checksum{'s' if count != 1 else ''}"
+    if shown:
+        text += f" in {', '.join(shown)}" + (
+            f" and {left} more file{'s' if left > 1 else ''}" if left else ""
+        )
+    return text
+
+
 def status_of(traces: Traces, holdings: Holdings) -> Status:
     """The status of a backup; the record counts first, then the mark of a failure.
 
@@ -51,10 +68,11 @@ def status_of(traces: Traces, holdings: Holdings) -> Status:
     """
     record, failed, started = traces.record, traces.failed, traces.started
     if record is not None:
-        if record.id in holdings.damaged:
-            hint = "put the file back from a copy of the repository, or take a new backup"
-            return Status(FAILED, holdings.damaged[record.id], hint)
-        if record.checksum_errors:
+        defect = holdings.defect(record)
+        if defect is not None:
+            hint = "put the files back from a copy of the repository, or take a new full backup"
+            return Status(FAILED, defect, hint)
+        if holdings.is_suspect(record):
             return Status(SUSPECT)
         return Status(DONE if restorable(record, holdings) else WAITING_FOR_WALS)
     if traces.unreadable is not None:

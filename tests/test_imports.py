@@ -16,9 +16,10 @@ OFFLINE = (
     *("catalog", "backup", "walstream.settings", "walstream.api", "walstream.cli"),
     *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details", "walstream.ops.restore"),
     *("walstream.ops.held_wal", "walstream.ops.receiver_facts", "walstream.ops.status_facts"),
-    "walstream.ops.left_branches",
-    "walstream.ops.rewrap",
+    *("walstream.ops.left_branches", "walstream.ops.last_time", "walstream.ops.recovery_plan"),
+    *("walstream.ops.figures", "walstream.ops.rewrap"),
     *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
+    "walstream.ops.switch_model",
 )
 ONLINE = (
     "backup.take",
@@ -26,6 +27,7 @@ ONLINE = (
         f"walstream.cli.{name}_cmd"
         for name in ("backup", "check", "demo", "init", "receive_wal", "replication_status", "switch_wal")
     ),
+    "walstream.cli.metrics_cmd",
     "walstream.cli.replication_text",
 )
 
@@ -38,7 +40,7 @@ LIGHT = (
             *("codec", "local_storage", "repository_identity", "wal"),
         )
     ),
-    "backup.fetch",
+    *("backup.fetch", "backup.lookahead"),
     *("walstream.cli", "walstream.cli.commands", "walstream.cli.light"),
     *("walstream.cli.get_wal_cmd", "walstream.cli.wal_restore_cmd"),
     *("walstream.settings.ini", "walstream.settings.locate"),

@@ -45,14 +45,15 @@ OFFLINE_BACKUP = "catalog backup"
 # What the commands that work offline ask for.
 OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
-LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
+LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.parent walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
+    walstream.ops.recovery_plan
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
     walstream.ops.hooks"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
     walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper walstream.ops.timetable walstream.ops.backups_due"""
+    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due"""
 
 ROWS = {
     "catalog.errors": "",
@@ -64,7 +65,10 @@ ROWS = {
     "catalog.crc32c": BYTES,
     "catalog.walpage": f"{POSITIONS} {BYTES}",
     "catalog.walrecord": f"{POSITIONS} {BYTES} catalog.crc32c catalog.walpage",
-    "catalog.commits": f"{POSITIONS} {BYTES} catalog.walpage catalog.walrecord",
+    "catalog.recordtypes": f"{POSITIONS} catalog.walrecord",
+    "catalog.commits": f"{POSITIONS} {BYTES} catalog.recordtypes catalog.walrecord catalog.walpage",
+    "catalog.commits_cache": f"{ERRORS} catalog.durable catalog.layout catalog.commits",
+    "catalog.search": f"{POSITIONS} catalog.target catalog.timeline catalog.commits catalog.recordtypes",
     "catalog.timeline": POSITIONS,
     "catalog.document": f"{ERRORS} catalog.durable",
     "catalog.repository_identity": f"{DOCUMENTS} catalog.layout catalog.storage",
@@ -72,9 +76,11 @@ ROWS = {
     "catalog.marks": RECORDS,
     "catalog.target": POSITIONS,
     "catalog.inventory": f"{POSITIONS} catalog.timeline",
-    "catalog.coverage": DECISIONS,
+    "catalog.lineage": RECORDS,
+    "catalog.coverage": f"{DECISIONS} catalog.lineage",
+    "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
-    "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching",
+    "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching catalog.path_wal catalog.search",
     "catalog.lookup": RECORDS,
     "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,
@@ -88,12 +94,14 @@ ROWS = {
     "catalog.lock": STORES,
     "catalog.layout": f"{POSITIONS} catalog.record",
     "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
+    "catalog.active_model": f"{DOCUMENTS} {STORES} catalog.layout",
     "catalog.supervisor_state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
     "catalog.gaps": f"{DECISIONS} {STORES} catalog.layout catalog.coverage",
     "catalog.wal": SHELVES,
     "catalog.backups": SHELVES,
     "catalog.comparison": f"{BYTES} catalog.walpage",
-    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.fingerprint",
+    "catalog.partials": f"{POSITIONS} {BYTES} catalog.comparison catalog.walrecord",
+    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.partials catalog.fingerprint",
     "catalog.fingerprint": f"{ERRORS} {BYTES} catalog.age catalog.comparison catalog.walpage",
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
@@ -110,21 +118,29 @@ ROWS = {
     "backup.manifest": FORMATS,
     "backup.label": FORMATS,
     "backup.incremental": FORMATS,
-    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable",
+    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable backup.lookahead",
     "backup.tree": f"{STORES} backup.names",
     "backup.destination": f"{RECORDS} {STORES}",
     "backup.extract": f"{STORES} {FORMATS} backup.tar backup.tree",
     "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.tar",
-    "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
+    "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.tree backup.incremental backup.extract",
+    "backup.growth": f"{FORMATS} backup.tar backup.incremental",
+    "backup.stored": OFFLINE_BACKUP,
+    "backup.unpack": OFFLINE_BACKUP,
+    "backup.chain": OFFLINE_BACKUP,
     "backup.fetch": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
+    "backup.wal_log": OFFLINE_BACKUP,
     "backup.remote": OFFLINE_BACKUP,
     "backup.configure": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
+    "backup.unchanged": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
     "backup.incoming": OFFLINE_BACKUP,
+    "backup.bad_pages": RECORDS,
+    "backup.wal_range": f"{RECORDS} {FORMATS} backup.label backup.manifest",
     "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
     "walstream.messages": POSITIONS,
     "walstream.commands": CONVERSATION,
@@ -160,18 +176,23 @@ ROWS = {
     "walstream.settings": "catalog walstream.settings",
     "walstream.ops.listing": OFFLINE_OPS,
     "walstream.ops.details": OFFLINE_OPS,
+    "walstream.ops.stored_files": OFFLINE_OPS,
     "walstream.ops.held_wal": OFFLINE_OPS,
     "walstream.ops.left_branches": f"{OFFLINE_OPS} walstream.ops.held_wal",
+    "walstream.ops.last_time": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.receiver_facts": f"{OFFLINE_OPS} walstream.archiver walstream.standing",
     "walstream.ops.status_facts": f"""{OFFLINE_OPS} walstream.archiver walstream.ops.held_wal
-        walstream.ops.left_branches walstream.ops.receiver_facts walstream.ops.survey""",
+        walstream.ops.left_branches walstream.ops.last_time walstream.ops.receiver_facts
+        walstream.ops.survey""",
     "walstream.ops": f"{LIBRARY} walstream.settings",
     # What serves the library as well takes plain values; whoever imports wiring knows the settings.
     "walstream.ops.place": LIBRARY_ONLY,
+    "walstream.ops.parent": "catalog",
     "walstream.ops.reception": LIBRARY_ONLY,
     "walstream.ops.backup": LIBRARY_ONLY,
     "walstream.ops.backup_wal": LIBRARY_ONLY,
     "walstream.ops.restore": LIBRARY_ONLY,
+    "walstream.ops.recovery_plan": OFFLINE_BACKUP,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
     "walstream.ops.rewrap": "catalog walstream.ops.stored",
@@ -181,6 +202,8 @@ ROWS = {
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
     "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.stop": "catalog",
+    "walstream.ops.renew": "catalog walstream.ops.stop",
+    "walstream.ops.switch_model": "catalog walstream.settings walstream.ops.renew",
     "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,
@@ -189,6 +212,19 @@ ROWS = {
     "walstream.ops.supervision": "",
     "walstream.ops.children": "walstream.ops.notify",
     "walstream.ops.health": "catalog walstream.ops.supervision",
+    "walstream.ops.companion": "walstream.ops.children walstream.ops.supervision",
+    # Metrics: what serves pages knows nothing of what is on them.
+    "walstream.ops.repeated": "",
+    "walstream.ops.http": "catalog.errors walstream.settings.listen",
+    "walstream.ops.figures": f"""{OFFLINE_OPS} walstream.standing walstream.ops.local
+        walstream.ops.receiver_facts walstream.ops.check""",
+    "walstream.ops.metric_table": """walstream.slots walstream.standing walstream.ops.figures
+        walstream.ops.receiver_facts""",
+    "walstream.ops.metrics": "walstream.ops.figures walstream.ops.metric_table",
+    "walstream.ops.observer": """catalog walstream.settings walstream.ops.check walstream.ops.figures
+        walstream.ops.receiver_facts walstream.ops.repeated""",
+    "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http
+        walstream.ops.metrics walstream.ops.observer""",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
     "walstream.ops.supervise": f"catalog walstream.settings walstream.wakeup {SUPERVISING}",
     "walstream.ops.rounds": """catalog walstream.settings walstream.ops.children walstream.ops.maintain

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         HookFailed,
         IdentityError,
         Interrupted,
+        ListenFailed,
         Malformed,
         ProtocolError,
         RepositoryError,
@@ -80,6 +81,7 @@ __all__ = [
     "IdentityError",
     "Interrupted",
     "ListedBackup",
+    "ListenFailed",
     "Malformed",
     "PlannedRestore",
     "Progress",
@@ -121,7 +123,8 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository HookFailed IdentityError Interrupted Malformed ProtocolError
+        DestinationRefused ForeignRepository HookFailed IdentityError Interrupted ListenFailed Malformed
+        ProtocolError
         RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
         UsageError WalstreamError WrongServer
     """,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -49,7 +49,10 @@ class Result:
 
 
 class Connection:
-    """One connection to a server; a context manager that closes it."""
+    """One connection to a server; a context manager that closes it.
+
+    ``on_warning`` may be set to a function that is told each warning the server sends; it must not raise.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class Connection:
         self._server_only.register(self._socket, select.POLLIN)
         if wakeup is not None:
             self._poll.register(wakeup, select.POLLIN)
-        self.notices: list[str] = []
+        self.on_warning: Callable[[str], None] = lambda message: None
         self._pg.notice_handler = self._note
 
     @classmethod
@@ -244,6 +247,19 @@ class Connection:
             self._pg.put_copy_end()
             self._flush()
 
+    def upload(self, command: str, pieces: Iterable[bytes]) -> None:
+        """Run a command to its end that takes a copy of ours, and send it."""
+        self.send(command)
+        result = self.result()
+        if result is None or result.kind != COPY_IN:
+            raise ProtocolError(f"the server did not ask for the content of {command.split()[0]}")
+        for piece in pieces:
+            self.put(piece)
+        self.end_copy()
+        while (result := self.result()) is not None:
+            if result.kind != OK:
+                raise ProtocolError(f"unexpected {result.kind} after {command.split()[0]}")
+
     def wait(self, timeout: float | None) -> bool:
         """Sleep until the server has sent something, the wake-up descriptor calls, or time is up.
 
@@ -311,8 +327,8 @@ class Connection:
     def _note(self, result: pq.abc.PGresult) -> None:
         severity = (result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) or b"").decode()
         message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
-        if severity == "WARNING" and len(self.notices) < 100:
-            self.notices.append(message)
+        if severity == "WARNING":
+            self.on_warning(message)
 
 
 class EndOfCopy(Exception):

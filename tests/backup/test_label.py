@@ -5,6 +5,7 @@ from support.cuts import truncations
 
 from backup.label import (
     BackupLabel,
+    as_full,
     format_label,
     format_tablespace_map,
     parse_label,
@@ -46,6 +47,10 @@ def test_the_label_of_an_incremental_backup_names_its_parents_start() -> None:
     label = parse_label(INCREMENTAL)
     assert label.incremental_from == LSN.parse("0/2000028")
     assert label.incremental_timeline == 1
+
+
+def test_laid_over_its_parents_a_label_is_that_of_a_full_backup() -> None:
+    assert as_full(INCREMENTAL) == as_full(FULL) == FULL
 
 
 @pytest.mark.parametrize("content", [FULL, INCREMENTAL])
@@ -113,6 +118,10 @@ def test_a_tablespace_map_of_a_real_server_reads_and_is_written_alike() -> None:
     expected = [(16384, "/srv/t1"), (16385, "/srv/t2/with space \\ back")]
     assert parse_tablespace_map(MAP) == expected
     assert format_tablespace_map(expected) == MAP
+
+
+def test_postgresql_13_reads_no_escapes_but_those_of_line_breaks() -> None:
+    assert format_tablespace_map([(16384, "/a\\b\nc")], 130023) == b"16384 /a\\b\\\nc\n"
 
 
 def test_an_empty_tablespace_map_has_no_tablespaces() -> None:

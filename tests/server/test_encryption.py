@@ -94,9 +94,9 @@ def test_without_an_identity_all_works_that_need_not_read(protect, origin):
 def test_every_recipient_restores_all_of_it(protect, origin, cluster_factory, identities, whose):
     protection = protected(protect, origin)
     key = identities[whose]
-    assert protection.facts("verify-backup", "main", "latest", "--identity-file", key)["verified"]
     said = protection.refusal("verify-backup", "main", "latest", "--identity-file", identities["stranger's"])
     assert "does not open it" in said
+    assert protection.facts("verify-backup", "main", "latest", "--identity-file", key)["verified"]
     destination = protection.place / "restored o'data"
     protection.restore(destination, "auto", str(destination), "--identity-file", key)
     restored = Cluster(origin.version, str(destination))

@@ -6,16 +6,19 @@ import argparse
 import sys
 from collections.abc import Callable
 from functools import cached_property
+from typing import TypeVar
 
 from catalog.errors import ConfigurationError, UsageError
 from walstream.cli.output import Output
 from walstream.ops.hooks import NO_HOOKS, Hooks
 from walstream.ops.local import hooks_of, rules_of
 from walstream.ops.retain import Rules
-from walstream.settings.load import load
+from walstream.settings.load import load, setting
 from walstream.settings.locate import Places, places
-from walstream.settings.options import LOG_LEVEL
+from walstream.settings.options import LOG_LEVEL, Option
 from walstream.settings.server import Configuration, ServerSettings
+
+T = TypeVar("T")
 
 
 class Context:
@@ -41,6 +44,11 @@ class Context:
         """The settings of a server to be received from or backed up; ``UsageError`` if it is inactive."""
         settings = self.server(name)
         if not settings.active:
+            if settings.active_model is not None:
+                other = f"choose another model, or none: walstream config-switch {name} --reset"
+                raise UsageError(
+                    f"server {name!r} is inactive with its model {settings.active_model!r}", other
+                )
             raise UsageError(f"server {name!r} is inactive", "set active = on in its section")
         return settings
 
@@ -50,6 +58,13 @@ class Context:
         for problem in problems:
             self.output.warning(str(problem), problem.hint)
         return found
+
+    def setting(self, name: str, option: Option[T]) -> T:
+        """One setting of a server, for offline commands: the default if its line is wrong, which is warned of."""
+        value, problem = setting(name, option, self.config_file)
+        if problem is not None:
+            self.output.warning(str(problem), problem.hint)
+        return value
 
     def rules(self, name: str) -> Rules:
         """What of a server's backups is to be kept; nothing is known of one given as a path, or a broken one."""

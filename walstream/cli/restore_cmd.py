@@ -8,6 +8,8 @@ import os
 from backup.restore import RestoreReport, restore
 from catalog import layout
 from catalog.errors import UsageError
+from catalog.pitr import RecoveryPlan
+from catalog.search import Reached
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
 from walstream.cli.light import add_identity_arguments, chosen_identities
@@ -16,6 +18,7 @@ from walstream.cli.units import duration, local_time, size
 from walstream.ops.hooks import RECOVERY
 from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore
 from walstream.ops.stored import repository_at
+from walstream.settings.options import PREFETCH_SEGMENTS
 
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
 
@@ -53,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
     )
     add_identity_arguments(parser)
+    parser.add_argument(
+        "--scan", action=argparse.BooleanOptionalAction, default=True,
+        help="read WAL to find out where the target is reached, and refuse one that is not (default: do)",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and end")
 
 
@@ -70,6 +77,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
+        scan=arguments.scan,
+        prefetch_segments=context.setting(arguments.server, PREFETCH_SEGMENTS),
     )
     home = arguments.home or places.home
     if not os.path.isdir(os.path.join(home, layout.STREAMING)):
@@ -77,7 +86,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             f"there is no spool in {home!r}: WAL that was received but not yet archived is not used",
             "if it is elsewhere (walstream_home), name that server's directory with --home",
         )
-    planned = plan_restore(repository, home, request)
+    with context.output.progress("read WAL to find the target") as shown:
+        planned = plan_restore(repository, home, request, shown.update)
     _show_plan(context, planned)
     facts = _plan_facts(planned)
     context.output.put(places.name, facts)
@@ -85,7 +95,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         context.output.warning(warning)
     if arguments.dry_run:
         return 0
-    shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.plan.backup.cluster_size)
+    shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.nbytes)
     hook_facts = {
         "backup_id": planned.plan.backup.id,
         "destination_directory": planned.options.destination,
@@ -137,19 +147,34 @@ def _show_plan(context: Context, planned: PlannedRestore) -> None:
         f"{plan.first.name(plan.backup.wal_segment_size)} to {plan.until.name(plan.backup.wal_segment_size)}"
     )
     line(f"backup       {plan.backup.id} ({size(plan.backup.cluster_size)})")
+    if plan.parents:
+        line(f"laid over    {', '.join(each.id for each in plan.parents)}")
     line(f"target       {_target_text(plan.target)}{'' if plan.target.inclusive else ', exclusive'}")
+    if plan.reached is not None:
+        line(f"reached      {_reached_text(plan.reached)}")
     line(f"timelines    {' → '.join(str(leg.timeline) for leg in plan.path.legs)}")
     line(f"WAL needed   {wal}")
     for path, (needed, free) in planned.room.items():
         line(f"destination  {path}: {size(needed)} needed, {size(free)} free")
 
 
+def _reached_text(reached: Reached) -> str:
+    if reached.time is None:
+        return f"at {reached.stop}"
+    of = "" if reached.xid is None else f" of transaction {reached.xid}"
+    before_or_behind = "behind" if reached.stop == reached.end else "before"
+    what = "the restore point" if reached.xid is None else "the end"
+    return f"at {reached.stop}, {before_or_behind} {what}{of} ({reached.time.astimezone().isoformat(' ')})"
+
+
 def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
     plan = planned.plan
     return {
         "backup_id": plan.backup.id,
+        "chain": [each.id for each in plan.chain],
         "target": plan.target.kind,
         "target_value": None if plan.target.value is None else str(plan.target.value),
+        **_reached_facts(plan),
         "timeline": plan.timeline,
         "path": str(plan.path),
         "first_wal": plan.first.name(plan.backup.wal_segment_size),
@@ -159,6 +184,17 @@ def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
             for path, (needed, free) in planned.room.items()
         },
         "warnings": list(plan.warnings),
+    }
+
+
+def _reached_facts(plan: RecoveryPlan) -> dict[str, object]:
+    """Where the target is reached; nulls when that is not known."""
+    reached, time = plan.reached, plan.reached.time if plan.reached is not None else None
+    return {
+        "reached_lsn": None if reached is None else str(reached.stop),
+        "reached_time": None if time is None else time.astimezone().isoformat(" "),
+        "reached_time_timestamp": None if time is None else str(int(time.timestamp())),
+        "reached_xid": None if reached is None else reached.xid,
     }
 
 

@@ -76,13 +76,15 @@ def plan_restore(
     owner: str | None = None,
     home: str | None = None,
     identity_file: str | None = None,
+    scan: bool = True,
 ) -> PlannedRestore:
     """Decide how to restore, and refuse what cannot be done; nothing is written.
 
     ``backup`` is an id, a name, ``latest``, ``oldest``, or ``auto``: the newest from which the target can be
     reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; ``owner`` is
     whom the files are to belong to, as root; ``identity_file`` opens an encrypted backup, now and while the server
-    recovers. ``TargetUnreachable`` and ``DestinationRefused`` say why not.
+    recovers. Without ``scan`` no WAL is read to find the target. ``TargetUnreachable`` and ``DestinationRefused``
+    say why not.
     """
     request = RestoreRequest(
         backup=backup,
@@ -91,6 +93,7 @@ def plan_restore(
         tablespaces=dict(tablespaces or {}),
         owner=owner,
         standby_mode=standby_mode,
+        scan=scan,
     )
     opened = open_repository(repository, identity_file)
     return planning.plan_restore(opened, os.path.abspath(home or repository), request)

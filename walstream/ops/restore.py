@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from backup.fetch import is_blank
 from backup.restore import RestoreOptions, check_room
 from catalog import layout
+from catalog.codec import ENCRYPTED
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
 from catalog.inventory import Inventory
@@ -24,7 +25,9 @@ from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
+from walstream.ops.recovery_plan import plan_with_wal
 
+PREFETCH_SEGMENTS = 8  # where no configuration says otherwise
 ROOT_OWNS = (
     "the restored files will belong to root, as whom PostgreSQL refuses to run: "
     "unless a user namespace changes that, say whom they belong to with --owner"
@@ -33,7 +36,10 @@ ROOT_OWNS = (
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``."""
+    """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``.
+
+    Without ``scan`` no WAL is read to find the target: the plan goes by names alone.
+    """
 
     backup: str
     destination: str
@@ -42,6 +48,8 @@ class RestoreRequest:
     owner: str | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    scan: bool = True
+    prefetch_segments: int = PREFETCH_SEGMENTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +61,19 @@ class PlannedRestore:
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
 
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all archives that are to be laid down."""
+        return sum(record.raw_size for record in self.plan.chain)
 
-def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> PlannedRestore:
-    """Decide everything before a byte is written.
+
+def plan_restore(
+    repository: Repository,
+    home: str,
+    request: RestoreRequest,
+    on_read: Callable[[int], None] = lambda nbytes: None,
+) -> PlannedRestore:
+    """Decide everything before a byte is written; ``on_read`` gets the bytes of WAL that were read so far.
 
     ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
     """
@@ -65,7 +83,13 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     if backup != AUTO:
         failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
         backup = find_backup(backup, holdings.records, failed)
-    found = plan(holdings, request.target, backup)
+    if request.scan:
+        standby, target = request.standby_mode, request.target
+        found = plan_with_wal(
+            repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
+        )
+    else:
+        found = plan(holdings, request.target, backup)
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
     owner = _owner(request, repository)
@@ -79,19 +103,21 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         owner=owner,
         partial_wal=partial,
         standby_mode=request.standby_mode,
+        prefetch_segments=request.prefetch_segments,
     )
-    _require_identity(repository, found.backup, owner)
+    _require_identity(repository, found.chain, owner)
     room = check_room(found, options)
     return PlannedRestore(repository, found, options, room)
 
 
-def _require_identity(repository: Repository, backup: BackupRecord, owner: tuple[int, int] | None) -> None:
+def _require_identity(
+    repository: Repository, chain: Sequence[BackupRecord], owner: tuple[int, int] | None
+) -> None:
     """Refuse what could not be decrypted, now or, when the restored server fetches its WAL, later."""
-    if backup.encryption.method == "none":
-        return
-    for archive in backup.archives:
-        for reader in repository.backups.body(backup.id, archive.file)[1:]:
-            reader.close()
+    for backup in chain:
+        for archive in backup.archives:
+            if archive.file.endswith(ENCRYPTED):
+                repository.backups.body(backup.id, archive.file)[1].close()
     path = repository.identities.file
     if path is None:
         return
@@ -138,10 +164,13 @@ def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> t
 
 
 def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -> None:
-    """A position inside the segment that is being received is reachable only if its bytes have arrived."""
+    """A position inside the segment that is being received is reachable only if its bytes have arrived.
+
+    Where the WAL was read, that is known already.
+    """
     position = found.target.lsn
     size = repository.identity.wal_segment_size
-    if found.target.kind != POSITION or position is None:
+    if found.target.kind != POSITION or position is None or found.reached is not None:
         return
     spooled = os.path.join(home, layout.STREAMING, f"{found.until.name(size)}.partial")
     state = read_receiver_state(home)
