@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from catalog.age.header import Stanza, read_header
 from catalog.comparison import LONGER, OTHER, SAME
@@ -36,6 +36,19 @@ def fingerprint(raw: Reader, salt: bytes) -> Stanza:
 def page_seal(page: bytes, salt: bytes) -> bytes:
     """What a stanza says of the last page that is not all zeros."""
     return _sealed(hashlib.sha256(page).digest(), salt)
+
+
+def sealed_page(stored: Reader, salt: bytes) -> tuple[int, Callable[[bytes], bool]]:
+    """Where the last page of a stored segment is, and what tells whether bytes that begin there are that page.
+
+    Of less than a page it says yes: that tells nothing. ``Conflict`` when the file carries no stanza of ours.
+    """
+    end, body = read_stanza(stored)
+
+    def agrees(found: bytes) -> bool:
+        return len(found) < PAGE_SIZE or hmac.compare_digest(page_seal(found[:PAGE_SIZE], salt), body[_SIZE:])
+
+    return max(end - 1, 0) // PAGE_SIZE * PAGE_SIZE, agrees
 
 
 def compare(stored: Reader, raw: Reader, salt: bytes, nbytes: int) -> str:
