@@ -100,3 +100,4 @@ def test_a_delivered_segment_has_loaded_nothing_heavy(tmp_path, codec, command):
     needed_by_the_libraries = {"enum"}
     assert loaded & (HEAVY | {"json"}) <= needed_by_the_libraries
     assert "hashlib" not in loaded and "threading" not in loaded
+    assert not any(is_below(module, "cryptography") or is_below(module, "catalog.age") for module in loaded)
