@@ -223,6 +223,9 @@ class _Verification:
         except Absent:
             self._found(archive.file, "it is missing", _DAMAGED)
             return False
+        except Corrupt as damage:
+            self._found(archive.file, damage.message, damage.hint)  # in its age header
+            return False
         trouble: WalstreamError | None = None
         before = self._done
         try:
