@@ -123,6 +123,36 @@ def test_a_command_gives_the_identity_to_the_restored_server_too(protect, origin
         restored.close()
 
 
+@pytest.mark.postgres(minimum=17)
+def test_a_chain_is_taken_without_a_key_and_restored_for_new_recipients(protect, cluster_factory, identities):
+    origin = cluster_factory({"summarize_wal": "on"})
+    origin.sql("CREATE TABLE secrets (id int, body text)")
+    origin.sql(f"INSERT INTO secrets SELECT i, '{SECRET} ' || i FROM generate_series(1, 5000) i")
+    protection = protect(origin, encryption="age", encryption_recipients=str(OURS.recipient))
+    with protection.receiving():
+        protection.backup()
+        origin.sql("UPDATE secrets SET body = body || '!' WHERE id % 100 = 0")
+        protection.backup("--incremental", "latest")
+        content = fingerprint(origin)
+        origin.stop()
+    stranger = Identity.parse(Path(identities["stranger's"]).read_text().strip())
+    words = ["--recipient", str(stranger.recipient), "--identity-file", identities["ours"]]
+    assert protection.facts("rewrap", "main", *words)["refused"] == {}
+    assert [each["status"] for each in protection.facts("list-backups", "main")] == ["DONE", "DONE"]
+    said = protection.refusal("verify-backup", "main", "latest", "--identity-file", identities["ours"])
+    assert "does not open it" in said
+    destination = protection.place / "restored"
+    protection.restore(destination, "latest", str(destination), "--identity-file", identities["stranger's"])
+    restored = Cluster(origin.version, str(destination))
+    try:
+        verified_by_postgres(restored)
+        restored.start()
+        assert restored.wait_for_recovery() == "ended"
+        assert fingerprint(restored) == content
+    finally:
+        restored.close()
+
+
 def test_the_stock_tools_alone_restore_it(protect, origin, cluster_factory, identities, this_tree):
     for program in ("age", "zstd"):
         if shutil.which(program) is None:
