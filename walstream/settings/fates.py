@@ -51,7 +51,6 @@ def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]
 
 _LATER = [
     *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
-    *_later(GLOBAL, "metrics_listen"),
     *_later(SERVER, "model", *OFF),
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
     *_later(SERVER, "primary_conninfo restore_ssh_command"),

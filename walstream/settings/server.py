@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from catalog.errors import ConfigurationError
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo
+from walstream.settings.listen import Listen
 from walstream.settings.locate import unknown_server
 from walstream.settings.schedule import Schedule
 
@@ -22,6 +23,7 @@ class GlobalSettings:
     log_level: str
     log_file: str | None
     log_format: str
+    metrics_listen: Listen | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
