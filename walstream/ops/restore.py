@@ -77,17 +77,7 @@ def plan_restore(
     """
     partial = request.partial_wal and not request.standby_mode
     holdings, problems = reachable_holdings(repository, home, partial=partial)
-    backup = request.backup
-    if backup != AUTO:
-        failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
-        backup = find_backup(backup, holdings.records, failed)
-    if request.scan:
-        standby, target = request.standby_mode, request.target
-        found = plan_with_wal(
-            repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
-        )
-    else:
-        found = plan(holdings, request.target, backup)
+    found = _plan(repository, home, request, holdings, on_read)
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
     owner = _owner(request, repository)
@@ -105,6 +95,26 @@ def plan_restore(
     )
     room = check_room(found, options)
     return PlannedRestore(repository, found, options, room)
+
+
+def _plan(
+    repository: Repository,
+    home: str,
+    request: RestoreRequest,
+    holdings: Holdings,
+    on_read: Callable[[int], None],
+) -> RecoveryPlan:
+    """Plan with or without reading WAL, from the backup that the operator's word means."""
+    backup, target, standby = request.backup, request.target, request.standby_mode
+    if backup != AUTO:
+        failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
+        backup = find_backup(backup, holdings.records, failed)
+    if not request.scan:
+        return plan(holdings, target, backup)
+    partial = request.partial_wal and not standby
+    return plan_with_wal(
+        repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
+    )
 
 
 def _is_failed(repository: Repository, backup_id: str) -> bool:
