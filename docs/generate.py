@@ -1,7 +1,8 @@
 """Write the generated pages of the documentation: ``python docs/generate.py``.
 
 ``configuration.md`` comes from the table of options, ``commands.md`` from the table of commands and
-the parser of each. A test compares what is committed with what would be written.
+the parser of each, ``monitoring/metrics.md`` from the table of metrics. A test compares what is
+committed with what would be written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from walstream.cli.commands import COMMANDS, GROUPS, Command  # noqa: E402
 from walstream.cli.program import command_parser  # noqa: E402
+from walstream.ops.metric_table import METRICS  # noqa: E402
 from walstream.settings.fates import FATES, NOT_YET, Fate  # noqa: E402
 from walstream.settings.options import OPTIONS  # noqa: E402
 
@@ -57,6 +59,15 @@ slot_name = walstream
 ## Options
 """
 
+METRICS_PAGE = """# Metrics
+
+What `walstream metrics` tells at `/metrics`. Each metric has the label `server`, and the one that stands beside it;
+names that end with `_total` are counters, all others gauges. What is not known is missing, rather than 0. Times are
+Unix times, so that an age is, for example, `time() - walstream_check_timestamp_seconds`. One more metric,
+`walstream_build_info`, is always 1, and has the version of walstream as its label `version`. How to use them:
+[Watching a server](../monitoring.md).
+"""
+
 
 def main() -> None:
     for name, text in pages().items():
@@ -65,7 +76,11 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """The generated pages by name."""
-    return {"configuration.md": configuration_page(), "commands.md": commands_page()}
+    return {
+        "configuration.md": configuration_page(),
+        "commands.md": commands_page(),
+        "monitoring/metrics.md": metrics_page(),
+    }
 
 
 def configuration_page() -> str:
@@ -105,6 +120,14 @@ def commands_page() -> str:
         if members:
             parts += [f"\n## {group}", *(line for command in members for line in _command(command))]
     return "\n".join([*parts, ""])
+
+
+def metrics_page() -> str:
+    rows = [
+        [f"`{metric.name}`", f"`{metric.label}`" if metric.label else "", metric.meaning]
+        for metric in METRICS
+    ]
+    return "\n".join([GENERATED + METRICS_PAGE, *_table(["metric", "label", "meaning"], rows), ""])
 
 
 def _command(command: Command) -> list[str]:

@@ -36,6 +36,7 @@ COMMANDS = (
     Command("replication-status", PROTECT, "show who streams from a server, and how far each of them is"),
     Command("receive-wal", PROTECT, "stream WAL in the foreground"),
     Command("run", PROTECT, "run and supervise the receivers of all servers"),
+    Command("metrics", PROTECT, "serve metrics of all servers to Prometheus"),
     Command("cron", PROTECT, "start missing receivers and tidy up, once, for crontab"),
     Command("backup", PROTECT, "take a base backup"),
     Command("put-wal", PROTECT, "take in one WAL file, as an archive_command"),

@@ -41,6 +41,8 @@ class Report:
     items: tuple[Item, ...]
     figures: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     """Names and values for monitoring, each with its unit: ``s`` or ``B``."""
+    wal: Survey | None = None
+    """What the node answered that WAL is streamed from."""
 
     @property
     def ok(self) -> bool:
@@ -53,9 +55,11 @@ def check(settings: ServerSettings) -> Report:
     now = time.time()
     stored, repository = stored_items(settings, now)
     online: list[Item] = []
+    wal: Survey | None = None
     if settings.active:
-        online = _online(settings, repository)
-    return Report(settings.name, settings.active, (*online, *stored), figures(settings, repository, now))
+        online, wal = _online(settings, repository)
+    items = (*online, *stored)
+    return Report(settings.name, settings.active, items, figures(settings, repository, now), wal)
 
 
 def check_all(servers: Sequence[ServerSettings]) -> list[Report]:
@@ -85,7 +89,7 @@ def broken(name: str, errors: Sequence[ConfigurationError]) -> Report:
     return Report(name, True, tuple(items))
 
 
-def _online(settings: ServerSettings, repository: Repository | None) -> list[Item]:
+def _online(settings: ServerSettings, repository: Repository | None) -> tuple[list[Item], Survey]:
     try:
         receiving, state = is_receiving(settings), live_receiver_state(settings.home)
     except StorageError:
@@ -100,7 +104,7 @@ def _online(settings: ServerSettings, repository: Repository | None) -> list[Ite
         items += slot_items(settings, found, receiving)
         items += left_behind_items(settings, others.slots(found.conninfo))
         items += lag_items(settings, state, found.position, time.time())
-        return [*items, *_coherence("systemid coherence", found, repository)]
+        return [*items, *_coherence("systemid coherence", found, repository)], found
     wal = survey(node)
     items += [
         replace(item, label=item.label + _ELSEWHERE)
@@ -109,7 +113,7 @@ def _online(settings: ServerSettings, repository: Repository | None) -> list[Ite
     items += left_behind_items(node, others.slots(wal.conninfo))
     items += lag_items(node, state, wal.position, time.time())
     items += _coherence("systemid coherence", found, repository)
-    return [*items, *_coherence("systemid coherence" + _ELSEWHERE, wal, repository)]
+    return [*items, *_coherence("systemid coherence" + _ELSEWHERE, wal, repository)], wal
 
 
 def _newest(repository: Repository | None) -> BackupRecord | None:

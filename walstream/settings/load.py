@@ -88,6 +88,7 @@ def configured(document: Document, file: str, active_model: ActiveModel = lambda
         log_level=top.get(options.LOG_LEVEL),
         log_file=top.get(options.LOG_FILE),
         log_format=top.get(options.LOG_FORMAT),
+        metrics_listen=top.get(options.METRICS_LISTEN),
     )
     servers: dict[str, ServerSettings] = {}
     broken: dict[str, list[ConfigurationError]] = {}

@@ -83,6 +83,12 @@ LOG_FILE = _optional("log_file", GLOBAL, values.PATH, "where logs go", "standard
 LOG_FORMAT = _set(
     "log_format", GLOBAL, choice("text", "json"), "text", "lines for people, or JSON for machines"
 )
+METRICS_LISTEN = _optional(
+    "metrics_listen",
+    GLOBAL,
+    values.LISTEN,
+    "where run serves Prometheus metrics and /healthz, to whoever asks",
+)
 
 DESCRIPTION = _optional("description", OWN, values.TEXT, "free text, shown by list-servers")
 ACTIVE = _set("active", OWN, SWITCH, "on", "off: nothing is received and backed up; restoring goes on")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from catalog.errors import ConfigurationError
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo
+from walstream.settings.listen import Listen
 from walstream.settings.locate import unknown_server
 from walstream.settings.lookup import Lookup
 from walstream.settings.models import Model
@@ -25,6 +26,7 @@ class GlobalSettings:
     log_level: str
     log_file: str | None
     log_format: str
+    metrics_listen: Listen | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

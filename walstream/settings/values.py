@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 from catalog.codec import LEVELS
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo, is_uri
+from walstream.settings.listen import Listen
 from walstream.settings.locate import ON, absolute_path
 from walstream.settings.schedule import Schedule
 
@@ -174,6 +175,7 @@ SCHEDULE = Kind(
 )
 AGE = Kind("an age such as 7 DAYS, 36 HOURS, 2 WEEKS or 1 MONTH; or 90min, 12h, 7d", _age)
 POLICY = Kind("none, REDUNDANCY n, or RECOVERY WINDOW OF n HOURS, DAYS, WEEKS or MONTHS", _policy)
+LISTEN = Kind("host:port, such as 127.0.0.1:9797, localhost:9797 or [::1]:9797", Listen.parse)
 LEVEL = Kind(f"{_RANGES}; or low, medium, high", _level)
 
 N = TypeVar("N", int, float)
