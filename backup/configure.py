@@ -13,11 +13,9 @@ from dataclasses import dataclass
 from backup.checksum import checksum
 from backup.recovery_conf import (
     STAY_INSIDE,
-    RestoreCall,
     comment_out,
     includes,
     recovery_settings,
-    restore_command,
     settings_block,
 )
 from catalog.pitr import RecoveryPlan
@@ -26,6 +24,14 @@ AUTO_CONF = "postgresql.auto.conf"
 CONF = "postgresql.conf"
 POINTS_OUTSIDE = ("data_directory", "external_pid_file", *STAY_INSIDE)
 SIGNALS = ("standby.signal", "recovery.signal")
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """How the restored server recovers: its restore_command, and whether it goes on as a standby."""
+
+    command: str
+    standby: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +47,7 @@ class Configured:
     changed_files: Mapping[str, tuple[int, str]]
 
 
-def configure(root: str, plan: RecoveryPlan, call: RestoreCall, own: Callable[[str], None]) -> Configured:
+def configure(root: str, plan: RecoveryPlan, recovery: Recovery, own: Callable[[str], None]) -> Configured:
     """Write the recovery settings of ``plan`` below ``root``; ``own`` gives a new file to its owner.
 
     ``OSError`` as it comes.
@@ -70,9 +76,9 @@ def configure(root: str, plan: RecoveryPlan, call: RestoreCall, own: Callable[[s
             os.unlink(path)
             changes.append(f"removed {name}, which came from the origin")
     record = plan.backup
-    settings = recovery_settings(plan.target, plan.timeline, restore_command(call), record.server_version)
+    settings = recovery_settings(plan.target, plan.timeline, recovery.command, record.server_version)
     block = settings_block(settings, f"written by walstream restore of backup {record.id}")
-    signal = SIGNALS[0] if call.standby else SIGNALS[1]
+    signal = SIGNALS[0] if recovery.standby else SIGNALS[1]
     for name, added in ((AUTO_CONF, block), (signal, "")):
         path = os.path.join(root, name)
         with open(path, "ab") as file:

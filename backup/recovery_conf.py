@@ -71,6 +71,14 @@ def restore_command(call: RestoreCall) -> str:
     return f"{quoted} %f %p; case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
 
 
+def no_restore_command(standby: bool) -> str:
+    """The setting of a cluster whose WAL lies in ``pg_wal``, where PostgreSQL looks when a command fails.
+
+    A recovery must have a command, so this one says that all is absent; a standby asks for ever, and needs none.
+    """
+    return "" if standby else "exit 1"
+
+
 def recovery_settings(
     target: RecoveryTarget, timeline: int, command: str, version: int
 ) -> list[tuple[str, str]]:

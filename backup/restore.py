@@ -15,12 +15,14 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from backup import destination
-from backup.configure import CONF, configure, described
+from backup import copied_wal, destination
+from backup.configure import CONF, Recovery, configure, described
+from backup.copied_wal import WalCopy
 from backup.extract import Extractor
+from backup.fetch import WalSource
 from backup.label import format_tablespace_map, parse_tablespace_map
 from backup.manifest import rewrite
-from backup.recovery_conf import RestoreCall
+from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
 from backup.tar import TarParser
 from backup.tree import Tree, sync_tree
 from catalog import layout
@@ -42,7 +44,8 @@ class RestoreOptions:
     """Where to restore to and how WAL is fetched.
 
     ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
-    where the server's spool is; ``python`` the interpreter for the restore_command.
+    where the server's spool is; ``python`` the interpreter for the restore_command. With ``wal`` that is copied
+    beforehand, and there is no such command.
     """
 
     destination: str
@@ -52,6 +55,7 @@ class RestoreOptions:
     owner: tuple[int, int] | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    wal: WalCopy | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
         root if archive.oid is None else locations[archive.oid]: archive.raw_size
         for archive in record.archives
     }
+    sizes[root] += options.wal.nbytes if options.wal is not None else 0
     devices = {path: os.stat(_nearest_existing(path)).st_dev for path in sizes}
     room: dict[str, tuple[int, int]] = {}
     for path, size in sizes.items():
@@ -136,7 +141,8 @@ class _Restore:
         ):
             try:
                 self._link_tablespaces()
-                configured = configure(self._root, self._plan, self._call(), self._own)
+                self._copy_wal()
+                configured = configure(self._root, self._plan, self._recovery(), self._own)
                 self._changed_files |= configured.changed_files
                 self._write_manifest()
                 # PostgreSQL refuses to start on a data directory that others can read.
@@ -196,8 +202,7 @@ class _Restore:
             try:
                 while piece := reader.read(PIECE * 4):
                     relay.write(piece)
-                    self._done += len(piece)
-                    self._on_progress(self._done)
+                    self._count(len(piece))
                 relay.finish()
             except Corrupt as damage:
                 relay.abort()
@@ -239,6 +244,28 @@ class _Restore:
                 os.symlink(path, link)
                 self._own(link)
 
+    def _copy_wal(self) -> None:
+        if self._options.wal is None:
+            return
+        source = WalSource(
+            self._repository.root,
+            self._options.home,
+            partial=self._options.partial_wal,
+            backup_id=self._record.id,
+        )
+        copied_wal.lay_down(
+            self._options.wal,
+            source,
+            self._root,
+            owner=self._options.owner,
+            system_identifier=self._record.system_identifier,
+            on_progress=self._count,
+        )
+
+    def _count(self, nbytes: int) -> None:
+        self._done += nbytes
+        self._on_progress(self._done)
+
     def _write_manifest(self) -> None:
         path = os.path.join(self._root, layout.MANIFEST)
         with _Checked(self._repository, self._record.id, self._record.manifest) as reader:
@@ -247,6 +274,11 @@ class _Restore:
                 for piece in rewrite(reader, self._changed_files, (destination.MARK,)):
                     file.write(piece)
         self._own(path)
+
+    def _recovery(self) -> Recovery:
+        standby = self._options.standby_mode
+        copied = self._options.wal is not None
+        return Recovery(no_restore_command(standby) if copied else restore_command(self._call()), standby)
 
     def _call(self) -> RestoreCall:
         return RestoreCall(

@@ -113,6 +113,7 @@ ROWS = {
     "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.tar",
     "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
     "backup.fetch": OFFLINE_BACKUP,
+    "backup.copied_wal": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.remote": OFFLINE_BACKUP,
     "backup.configure": OFFLINE_BACKUP,

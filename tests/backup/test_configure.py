@@ -5,14 +5,11 @@ import os
 import pytest
 from support.values import record
 
-from backup.configure import configure, described
-from backup.recovery_conf import RestoreCall
+from backup.configure import Recovery, configure, described
 from catalog.pitr import RecoveryPlan
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History, Path
 from catalog.walname import Segment
-
-CALL = RestoreCall("/usr/bin/python3", "/srv/main", "/srv/main", "1", "000000010000000000000009", "an id")
 
 PLAN = RecoveryPlan(
     record(), RecoveryTarget(LATEST), Path.of(History(1, ())), Segment(1, 2), Segment(1, 9), ()
@@ -27,7 +24,7 @@ def configured(tmp_path):
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
             (tmp_path / name).write_text(text)
-        return configure(str(tmp_path), PLAN, CALL, lambda path: None)
+        return configure(str(tmp_path), PLAN, Recovery("exit 1"), lambda path: None)
 
     return make
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from catalog.errors import UsageError
 from walstream.cli.output import Output
-from walstream.settings.load import load
+from walstream.settings.load import Lookup, lenient, load
 from walstream.settings.locate import Places, places
 from walstream.settings.options import LOG_LEVEL
 from walstream.settings.server import Configuration, ServerSettings
@@ -42,6 +42,13 @@ class Context:
     def places(self, name: str) -> Places:
         """Where a server keeps its things, for offline commands; what else is wrong is only warned of."""
         found, problems = places(name, self.config_file)
+        for problem in problems:
+            self.output.warning(str(problem), problem.hint)
+        return found
+
+    def lenient(self, name: str) -> Lookup:
+        """A server's options for offline commands, to look up; what is wrong with them is only warned of."""
+        found, problems = lenient(name, self.config_file)
         for problem in problems:
             self.output.warning(str(problem), problem.hint)
         return found

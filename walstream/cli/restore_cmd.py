@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from backup.copied_wal import WalCopy
 from backup.restore import RestoreReport, restore
 from catalog import layout
 from catalog.errors import UsageError
@@ -14,6 +15,7 @@ from walstream.cli.signals import raising
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore
 from walstream.ops.stored import repository_at
+from walstream.settings import options
 
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
 
@@ -44,6 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--standby-mode", action="store_true", help="make a standby instead of a recovered primary"
     )
     parser.add_argument(
+        "--get-wal", action=argparse.BooleanOptionalAction,
+        help="fetch WAL while the cluster recovers, or copy it beforehand (default: recovery_options)",
+    )  # fmt: skip
+    parser.add_argument(
         "--partial-wal", action=argparse.BooleanOptionalAction, default=True,
         help="also use the newest segment, which is not yet complete (default: do)",
     )  # fmt: skip
@@ -56,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, arguments: argparse.Namespace) -> int:
     places = context.places(arguments.server)
     repository = repository_at(places.repository, places.name)
+    lookup = context.lenient(arguments.server)
+    get_wal = arguments.get_wal
+    if get_wal is None:
+        get_wal = lookup.get(options.RECOVERY_OPTIONS) == "get-wal"
     request = RestoreRequest(
         backup=arguments.backup,
         destination=arguments.destination,
@@ -64,6 +74,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
+        get_wal=get_wal,
     )
     home = arguments.home or places.home
     if not os.path.isdir(os.path.join(home, layout.STREAMING)):
@@ -79,7 +90,9 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         context.output.warning(warning)
     if arguments.dry_run:
         return 0
-    shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.plan.backup.cluster_size)
+    wal = planned.options.wal
+    total = planned.plan.backup.cluster_size + (wal.nbytes if wal is not None else 0)
+    shown = context.output.progress(f"restore of {planned.plan.backup.id}", total)
     with raising():
         try:
             report = restore(planned.plan, repository, planned.options, shown.update)
@@ -129,6 +142,9 @@ def _show_plan(context: Context, planned: PlannedRestore) -> None:
     line(f"target       {_target_text(plan.target)}{'' if plan.target.inclusive else ', exclusive'}")
     line(f"timelines    {' → '.join(str(leg.timeline) for leg in plan.path.legs)}")
     line(f"WAL needed   {wal}")
+    copied = planned.options.wal
+    if copied is not None:
+        line(f"WAL copied   {copied.segments} segments ({size(copied.nbytes)})")
     for path, (needed, free) in planned.room.items():
         line(f"destination  {path}: {size(needed)} needed, {size(free)} free")
 
@@ -143,12 +159,18 @@ def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
         "path": str(plan.path),
         "first_wal": plan.first.name(plan.backup.wal_segment_size),
         "last_needed_wal": plan.until.name(plan.backup.wal_segment_size),
+        **_wal_facts(planned.options.wal),
         "destinations": {
             path: {"needed_bytes": needed, "free_bytes": free}
             for path, (needed, free) in planned.room.items()
         },
         "warnings": list(plan.warnings),
     }
+
+
+def _wal_facts(wal: WalCopy | None) -> dict[str, object]:
+    copied = {} if wal is None else {"copied_segments": wal.segments, "copied_wal_bytes": wal.nbytes}
+    return {"get_wal": wal is None, **copied}
 
 
 def _report_facts(report: RestoreReport) -> dict[str, object]:

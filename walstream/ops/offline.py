@@ -60,14 +60,16 @@ def plan_restore(
     *,
     tablespaces: Mapping[str, str] | None = None,
     standby_mode: bool = False,
+    get_wal: bool = True,
     owner: str | None = None,
     home: str | None = None,
 ) -> PlannedRestore:
     """Decide how to restore, and refuse what cannot be done; nothing is written.
 
     ``backup`` is an id, a name, ``latest``, ``oldest``, or ``auto``: the newest from which the target can be
-    reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; ``owner`` is
-    whom the files are to belong to, as root. ``TargetUnreachable`` and ``DestinationRefused`` say why not.
+    reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; without
+    ``get_wal`` the WAL is copied too, and the cluster recovers without the repository; ``owner`` is whom the
+    files are to belong to, as root. ``TargetUnreachable`` and ``DestinationRefused`` say why not.
     """
     request = RestoreRequest(
         backup=backup,
@@ -76,6 +78,7 @@ def plan_restore(
         tablespaces=dict(tablespaces or {}),
         owner=owner,
         standby_mode=standby_mode,
+        get_wal=get_wal,
     )
     return planning.plan_restore(open_repository(repository), os.path.abspath(home or repository), request)
 

@@ -11,7 +11,8 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from backup.fetch import is_blank
+from backup.copied_wal import wal_to_copy
+from backup.fetch import WalSource, is_blank
 from backup.restore import RestoreOptions, check_room
 from catalog import layout
 from catalog.coverage import Holdings
@@ -32,7 +33,10 @@ ROOT_OWNS = (
 
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
-    """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``."""
+    """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``.
+
+    Without ``get_wal`` the WAL is copied beforehand.
+    """
 
     backup: str
     destination: str
@@ -41,6 +45,7 @@ class RestoreRequest:
     owner: str | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    get_wal: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,8 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     found = plan(holdings, request.target, backup)
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
+    _refuse_unused(found, holdings, partial)
+    source = WalSource(repository.root, os.path.abspath(home), partial=partial, backup_id=found.backup.id)
     owner = _owner(request, repository)
     if owner is not None and owner[0] == 0:
         found = replace(found, warnings=(*found.warnings, ROOT_OWNS))
@@ -78,6 +85,7 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         owner=owner,
         partial_wal=partial,
         standby_mode=request.standby_mode,
+        wal=None if request.get_wal else wal_to_copy(found, repository, source),
     )
     room = check_room(found, options)
     return PlannedRestore(repository, found, options, room)
@@ -129,10 +137,20 @@ def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -
         )
 
 
+def _refuse_unused(found: RecoveryPlan, holdings: Holdings, partial: bool) -> None:
+    """What the target needs may be there as an incomplete segment only, and those were not to be used."""
+    if not partial and not holdings.inventory_for(found.backup).has(found.until):
+        size = found.backup.wal_segment_size
+        raise TargetUnreachable(
+            f"segment {found.until.name(size)}, which the target needs, is not complete",
+            "with --partial-wal (and not --standby-mode) its beginning is used too",
+        )
+
+
 def _owner(request: RestoreRequest, repository: Repository) -> tuple[int, int] | None:
-    """Whom the restored files are to belong to, who must be able to read the repository later."""
+    """Whom the restored files are to belong to, who must be able to read the repository if WAL is fetched."""
     owner = _wanted_owner(request)
-    if owner is not None and owner[0] != 0:
+    if owner is not None and owner[0] != 0 and request.get_wal:
         _require_usable(repository, *owner)
     return owner
 

@@ -72,6 +72,25 @@ def configured(document: Document, file: str) -> Configuration:
     return Configuration(file, settings, servers, broken, problems, descriptions)
 
 
+def lenient(server: str, config: str | None = None) -> tuple[Lookup, list[ConfigurationError]]:
+    """The values for a server, and what is wrong with its lines: for commands that no slip may stop.
+
+    A wrong line counts as absent. For a server given by its path nothing is read.
+    """
+    if "/" in server:
+        return Lookup([]), []
+    document = read_document(find_file(config))
+    scopes = {server: SERVER, **dict.fromkeys(GLOBAL_SECTIONS, GLOBAL)}
+    sections = {document.sections[name]: scope for name, scope in scopes.items() if name in document.sections}
+    problems = [
+        problem
+        for section, scope in sections.items()
+        for problem in checked(section, scope)
+        if problem not in section.problems
+    ]
+    return Lookup([*sections]), problems
+
+
 class Lookup:
     """Values from sections, nearest first; an option that may not be inherited comes from the first."""
 

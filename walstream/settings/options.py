@@ -169,9 +169,9 @@ BASEBACKUP_RETRY_SLEEP = _set(
 RECOVERY_OPTIONS = _set(
     "recovery_options",
     BOTH,
-    choice("get-wal", refused="copying WAL at restore is not supported yet"),
+    choice("get-wal", "no-get-wal"),
     "get-wal",
-    "a restored cluster fetches its WAL while it recovers",
+    "a restored cluster fetches its WAL while it recovers; no-get-wal: restore copies it beforehand",
 )
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"

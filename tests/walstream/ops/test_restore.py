@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from support.repositories import SIZE, new_repository, segment_bytes, store_backup, store_wal
 
+from catalog.errors import TargetUnreachable
 from catalog.marks import StartedMark
 from catalog.target import RecoveryTarget
 from catalog.walname import Segment
@@ -56,3 +57,34 @@ def test_a_partial_segment_that_is_blank_is_not_planned_with(repository, tmp_pat
     with open(path, "wb") as file:
         file.write(segment_bytes(Segment(1, 5)))
     assert planned(repository, tmp_path).until == Segment(1, 5)
+
+
+def asked(tmp_path, **options):
+    return RestoreRequest("auto", str(tmp_path / "restored"), **{"target": RecoveryTarget()} | options)
+
+
+def test_the_room_for_copied_wal_counts(repository, tmp_path):
+    (fetched,), (copied,) = (
+        plan_restore(repository, repository.root, asked(tmp_path, get_wal=get_wal)).room.values()
+        for get_wal in (True, False)
+    )
+    assert copied[0] - fetched[0] == 3 * SIZE.nbytes
+
+
+@pytest.mark.parametrize("get_wal", [True, False])
+def test_a_target_that_needs_a_partial_segment_is_refused_without_those(repository, tmp_path, get_wal):
+    (path,) = store_wal(repository, [5])
+    os.rename(path, path.replace(".zst", ".partial.zst"))
+    target = RecoveryTarget.from_options({"lsn": f"0/{5 * SIZE.nbytes + 0x3000:X}"})
+    found = plan_restore(repository, repository.root, asked(tmp_path, target=target, get_wal=get_wal))
+    assert found.plan.until == Segment(1, 5)
+    for off in ({"partial_wal": False}, {"standby_mode": True}):
+        with pytest.raises(TargetUnreachable, match="not complete"):
+            plan_restore(repository, repository.root, asked(tmp_path, target=target, get_wal=get_wal, **off))
+
+
+def test_wal_that_is_missing_is_refused_before_a_byte(repository, tmp_path):
+    store_wal(repository, [6])
+    with pytest.raises(TargetUnreachable, match=Segment(1, 5).name(SIZE)):
+        plan_restore(repository, repository.root, asked(tmp_path, get_wal=False))
+    assert os.listdir(tmp_path / "restored") == []

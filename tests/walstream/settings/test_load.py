@@ -77,7 +77,6 @@ def test_a_wrong_conninfo_is_not_repeated_in_the_message(tmp_path):
     [
         "encryption = age", "retention_policy = REDUNDANCY 2", "minimum_redundancy = 1", "archiver = on",
         "model = true", "cluster = other", "repository = s3://bucket",
-        "recovery_options = no-get-wal",
         "pre_backup_script = /x", "hook_timeout = 1min", "primary_conninfo = host=a",
         "backup_schedule = 0 4 * * *",
     ],
