@@ -14,29 +14,40 @@ from backup.checksum import checksum
 from backup.recovery_conf import (
     STAY_INSIDE,
     comment_out,
+    conf_quoted,
     includes,
     recovery_settings,
     settings_block,
 )
+from catalog.errors import UsageError
 from catalog.pitr import RecoveryPlan
 
 AUTO_CONF = "postgresql.auto.conf"
 CONF = "postgresql.conf"
 POINTS_OUTSIDE = ("data_directory", "external_pid_file", *STAY_INSIDE)
 SIGNALS = ("standby.signal", "recovery.signal")
+FORBIDDEN = {
+    "recovery.conf": "PostgreSQL 12 and later does not start where such a file is",
+    CONF: f"what {AUTO_CONF} says counts more",
+}
+_ANOTHER = "give a plain name that ends with .conf; the file will be in the data directory"
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """How the restored server recovers: its restore_command, and whether it goes on as a standby."""
+    """How the restored server recovers: its restore_command, and whether it goes on as a standby.
+
+    ``file`` is the file that the settings are written to; another one than the server's own is included there.
+    """
 
     command: str
     standby: bool = False
+    file: str = AUTO_CONF
 
 
 @dataclass(frozen=True, slots=True)
 class Configured:
-    """What was done: lines for people, the settings in force, and the manifest's entries that changed.
+    """What was done: lines for people, the settings in force, and the manifest's entries that changed or are new.
 
     ``warnings`` tell of configuration that lies elsewhere and was not looked at.
     """
@@ -45,6 +56,7 @@ class Configured:
     warnings: tuple[str, ...]
     settings: tuple[tuple[str, str], ...]
     changed_files: Mapping[str, tuple[int, str]]
+    new_files: Mapping[str, tuple[int, str]]
 
 
 def configure(root: str, plan: RecoveryPlan, recovery: Recovery, own: Callable[[str], None]) -> Configured:
@@ -78,14 +90,28 @@ def configure(root: str, plan: RecoveryPlan, recovery: Recovery, own: Callable[[
     record = plan.backup
     settings = recovery_settings(plan.target, plan.timeline, recovery.command, record.server_version)
     block = settings_block(settings, f"written by walstream restore of backup {record.id}")
-    signal = SIGNALS[0] if recovery.standby else SIGNALS[1]
-    for name, added in ((AUTO_CONF, block), (signal, "")):
+    added = {recovery.file: block.encode("utf-8", "surrogateescape")}
+    new_files = {}
+    if recovery.file != AUTO_CONF:
+        # What is read last counts, and that is the end of this file.
+        added[AUTO_CONF] = f"\ninclude {conf_quoted(recovery.file)}\n".encode("utf-8", "surrogateescape")
+        new_files[recovery.file] = described(added[recovery.file])
+    added[SIGNALS[0] if recovery.standby else SIGNALS[1]] = b""
+    for name, content in added.items():
         path = os.path.join(root, name)
         with open(path, "ab") as file:
-            file.write(added.encode("utf-8", "surrogateescape"))
+            file.write(content)
         os.chmod(path, 0o600)
         own(path)
-    return Configured(tuple(changes), tuple(warnings), tuple(settings), changed_files)
+    return Configured(tuple(changes), tuple(warnings), tuple(settings), changed_files, new_files)
+
+
+def check_conf_name(name: str) -> None:
+    """``UsageError`` unless recovery settings can be written to a file of that name in the data directory."""
+    if name in FORBIDDEN:
+        raise UsageError(f"recovery settings cannot go to {name!r}: {FORBIDDEN[name]}", _ANOTHER)
+    if "/" in name or not name.endswith(".conf") or not name.isprintable() or name.startswith("."):
+        raise UsageError(f"not a file for recovery settings: {name!r}", _ANOTHER)
 
 
 def described(content: bytes) -> tuple[int, str]:

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import NoReturn
 
 from backup import names
@@ -148,15 +148,19 @@ def write(
 
 
 def rewrite(
-    reader: Reader, changes: Mapping[str, tuple[int, str]], dropped: Collection[str] = ()
+    reader: Reader,
+    changes: Mapping[str, tuple[int, str]],
+    dropped: Collection[str] = (),
+    added: Iterable[FileEntry] = (),
 ) -> Iterator[bytes]:
     """A copy of a manifest with other sizes and checksums for some paths and without others, in pieces.
 
-    The sums are of the algorithm that the file's entry names. That the original is unharmed, and
-    lists all of the paths, is known only when the last piece has been taken.
+    The sums are of the algorithm that the file's entry names; ``added`` come last. That the original is
+    unharmed, and lists all of the paths, is known only when the last piece has been taken.
     """
     original = ManifestReader(reader)
-    return write(_changed(original, changes, dropped), _late(original), original.system_identifier)
+    entries = chain(_changed(original, changes, dropped), added)
+    return write(entries, _late(original), original.system_identifier)
 
 
 def _changed(

@@ -16,24 +16,24 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from backup import copied_wal, destination
-from backup.configure import CONF, Recovery, configure, described
+from backup.configure import AUTO_CONF, CONF, Recovery, configure, described
 from backup.copied_wal import WalCopy
 from backup.extract import Extractor
 from backup.fetch import WalSource
 from backup.label import format_tablespace_map, parse_tablespace_map
-from backup.manifest import rewrite
+from backup.manifest import FileEntry, ManifestReader, rewrite
 from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
+from backup.stored_archive import CheckedArchive
 from backup.tar import TarParser
 from backup.tree import Tree, sync_tree
 from catalog import layout
-from catalog.codec import decoder, split_suffix
-from catalog.errors import Absent, Corrupt, DestinationRefused
+from catalog.errors import Corrupt, DestinationRefused
 from catalog.local_storage import failed
 from catalog.pitr import RecoveryPlan
-from catalog.record import Archive
+from catalog.record import Archive, BackupRecord
 from catalog.relay import Relay
 from catalog.repository import Repository
-from catalog.sink import PIECE, MeasuredReader, Reader
+from catalog.sink import PIECE
 
 TABLESPACE_MAP = "tablespace_map"
 PG_CONTROL = "global/pg_control"
@@ -45,7 +45,7 @@ class RestoreOptions:
 
     ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
     where the server's spool is; ``python`` the interpreter for the restore_command. With ``wal`` that is copied
-    beforehand, and there is no such command.
+    beforehand, and there is no such command. ``conf_file`` is where the recovery settings go.
     """
 
     destination: str
@@ -56,6 +56,7 @@ class RestoreOptions:
     partial_wal: bool = True
     standby_mode: bool = False
     wal: WalCopy | None = None
+    conf_file: str = AUTO_CONF
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,15 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
     return room
 
 
+def lists_file(repository: Repository, record: BackupRecord, name: str) -> bool:
+    """Whether a backup holds a file, by its manifest."""
+    with CheckedArchive(repository, record.id, record.manifest) as reader:
+        manifest = ManifestReader(reader)
+        found = name in (entry.path for entry in manifest)
+        manifest.finish()
+        return found
+
+
 class _Restore:
     def __init__(
         self,
@@ -128,6 +138,7 @@ class _Restore:
         self._root = os.path.abspath(options.destination)
         self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)
         self._changed_files: dict[str, tuple[int, str]] = {}
+        self._new_files: list[FileEntry] = []
         self._done = 0
 
     def run(self) -> RestoreReport:
@@ -144,6 +155,10 @@ class _Restore:
                 self._copy_wal()
                 configured = configure(self._root, self._plan, self._recovery(), self._own)
                 self._changed_files |= configured.changed_files
+                self._new_files = [
+                    FileEntry(name, size, "", "CRC32C", total)
+                    for name, (size, total) in configured.new_files.items()
+                ]
                 self._write_manifest()
                 # PostgreSQL refuses to start on a data directory that others can read.
                 os.chmod(self._root, 0o750 if main.group_access else destination.PRIVATE)
@@ -196,7 +211,7 @@ class _Restore:
         return main
 
     def _unpack(self, archive: Archive, extractor: Extractor) -> None:
-        with _Checked(self._repository, self._record.id, archive) as reader:
+        with CheckedArchive(self._repository, self._record.id, archive) as reader:
             # Behind the relay files are written while the next piece is decompressed.
             relay = Relay(TarParser(extractor))
             try:
@@ -268,17 +283,18 @@ class _Restore:
 
     def _write_manifest(self) -> None:
         path = os.path.join(self._root, layout.MANIFEST)
-        with _Checked(self._repository, self._record.id, self._record.manifest) as reader:
+        with CheckedArchive(self._repository, self._record.id, self._record.manifest) as reader:
             with open(path, "wb") as file:
                 os.chmod(path, 0o600)
-                for piece in rewrite(reader, self._changed_files, (destination.MARK,)):
+                for piece in rewrite(reader, self._changed_files, (destination.MARK,), self._new_files):
                     file.write(piece)
         self._own(path)
 
     def _recovery(self) -> Recovery:
         standby = self._options.standby_mode
         copied = self._options.wal is not None
-        return Recovery(no_restore_command(standby) if copied else restore_command(self._call()), standby)
+        command = no_restore_command(standby) if copied else restore_command(self._call())
+        return Recovery(command, standby, self._options.conf_file)
 
     def _call(self) -> RestoreCall:
         return RestoreCall(
@@ -304,34 +320,6 @@ class _Restore:
                 f"put one into {self._root!r} before the start, and pg_hba.conf with it"
             )
         return warnings
-
-
-class _Checked:
-    """The raw bytes of a stored archive; leaving the block without an error checks its size and hash."""
-
-    def __init__(self, repository: Repository, backup_id: str, archive: Archive) -> None:
-        try:
-            stored = repository.backups.stored(backup_id, archive.file)
-        except Absent:
-            raise Corrupt(
-                f"{archive.file!r} of backup {backup_id} is missing", "restore another backup"
-            ) from None
-        self._archive = archive
-        self._backup_id = backup_id
-        self._measured = MeasuredReader(stored)
-        self._reader = decoder(self._measured, split_suffix(archive.file)[1])
-
-    def __enter__(self) -> Reader:
-        return self._reader
-
-    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
-        self._reader.close()
-        if kind is None and self._measured.sha256 != self._archive.sha256:
-            raise Corrupt(
-                f"{self._archive.file!r} of backup {self._backup_id} is not what was stored: "
-                "its SHA-256 differs",
-                "the repository was altered or damaged: restore another backup",
-            )
 
 
 def _directories(root: str, locations: Mapping[int, str]) -> list[str]:

@@ -114,6 +114,7 @@ ROWS = {
     "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
     "backup.fetch": OFFLINE_BACKUP,
     "backup.copied_wal": OFFLINE_BACKUP,
+    "backup.stored_archive": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.remote": OFFLINE_BACKUP,
     "backup.configure": OFFLINE_BACKUP,

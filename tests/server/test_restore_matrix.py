@@ -251,6 +251,19 @@ def test_a_standby_with_its_wal_copied_waits_for_more(story, restored):
         assert timeline_of(cluster) == 2
 
 
+def test_recovery_settings_in_a_file_of_their_own_are_in_force_and_stay_so(story, restored):
+    cluster, _ = restored("zstd", "latest", "--recovery-conf-filename", "it's recovered.conf")
+    verified_by_postgres(cluster)
+    cluster.start()
+    assert cluster.wait_for_recovery() == "ended"
+    assert fingerprint(cluster) == story.content["end"]
+    cluster.sql("ALTER SYSTEM SET work_mem = '5MB'")  # which writes the file anew that includes the other
+    cluster.stop()
+    cluster.start()
+    assert cluster.one("SHOW work_mem") == "5MB"
+    assert_harmless(cluster, story)
+
+
 def test_an_immediate_restore_holds_what_was_written_when_the_backup_ended(story, restored):
     cluster, spaces = restored("zstd", "auto", "--target-immediate")
     verified_by_postgres(cluster)

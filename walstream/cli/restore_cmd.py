@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
+from backup.configure import AUTO_CONF
 from backup.copied_wal import WalCopy
+from backup.destination import holds_cluster
 from backup.restore import RestoreReport, restore
 from catalog import layout
 from catalog.errors import UsageError
@@ -54,6 +56,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also use the newest segment, which is not yet complete (default: do)",
     )  # fmt: skip
     parser.add_argument(
+        "--recovery-conf-filename", metavar="FILE", default=AUTO_CONF,
+        help=f"the file of the data directory for the recovery settings (default: {AUTO_CONF}, which includes it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--if-empty",
+        action="store_true",
+        help="if there is a cluster in DEST already, do nothing, successfully",
+    )
+    parser.add_argument(
         "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and end")
@@ -66,6 +77,10 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     get_wal = arguments.get_wal
     if get_wal is None:
         get_wal = lookup.get(options.RECOVERY_OPTIONS) == "get-wal"
+    if arguments.if_empty and holds_cluster(arguments.destination):
+        context.output.line(f"{arguments.destination} holds a cluster already: nothing was done")
+        context.output.put(places.name, {"restored": False, "destination": arguments.destination})
+        return 0
     request = RestoreRequest(
         backup=arguments.backup,
         destination=arguments.destination,
@@ -75,6 +90,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
         get_wal=get_wal,
+        conf_file=arguments.recovery_conf_filename,
     )
     home = arguments.home or places.home
     if not os.path.isdir(os.path.join(home, layout.STREAMING)):
@@ -84,7 +100,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         )
     planned = plan_restore(repository, home, request)
     _show_plan(context, planned)
-    facts = _plan_facts(planned)
+    facts = _plan_facts(planned) | {"restored": False}
     context.output.put(places.name, facts)
     for warning in planned.plan.warnings:
         context.output.warning(warning)
@@ -175,12 +191,14 @@ def _wal_facts(wal: WalCopy | None) -> dict[str, object]:
 
 def _report_facts(report: RestoreReport) -> dict[str, object]:
     return {
+        "restored": True,
         "changes": list(report.changes),
         "changes_count": len(report.changes),
         "settings": dict(report.settings),
         "restored_bytes": report.nbytes,
         "recovery_elapsed_time_seconds": round(report.seconds, 3),
         "warnings": list(report.warnings),
+        "warnings_count": len(report.warnings),
     }
 
 

@@ -11,9 +11,10 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
+from backup.configure import AUTO_CONF, check_conf_name
 from backup.copied_wal import wal_to_copy
 from backup.fetch import WalSource, is_blank
-from backup.restore import RestoreOptions, check_room
+from backup.restore import RestoreOptions, check_room, lists_file
 from catalog import layout
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
@@ -35,7 +36,7 @@ ROOT_OWNS = (
 class RestoreRequest:
     """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``.
 
-    Without ``get_wal`` the WAL is copied beforehand.
+    Without ``get_wal`` the WAL is copied beforehand; ``conf_file`` is where the recovery settings go.
     """
 
     backup: str
@@ -46,6 +47,7 @@ class RestoreRequest:
     partial_wal: bool = True
     standby_mode: bool = False
     get_wal: bool = True
+    conf_file: str = AUTO_CONF
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
 
     ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
     """
+    check_conf_name(request.conf_file)
     partial = request.partial_wal and not request.standby_mode
     holdings, problems = reachable_holdings(repository, home, partial=partial)
     backup = request.backup
@@ -73,6 +76,11 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
     _refuse_unused(found, holdings, partial)
+    if request.conf_file != AUTO_CONF and lists_file(repository, found.backup, request.conf_file):
+        raise UsageError(
+            f"backup {found.backup.id} holds a file {request.conf_file!r} already",
+            "give the recovery settings another one",
+        )
     source = WalSource(repository.root, os.path.abspath(home), partial=partial, backup_id=found.backup.id)
     owner = _owner(request, repository)
     if owner is not None and owner[0] == 0:
@@ -85,6 +93,7 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         owner=owner,
         partial_wal=partial,
         standby_mode=request.standby_mode,
+        conf_file=request.conf_file,
         wal=None if request.get_wal else wal_to_copy(found, repository, source),
     )
     room = check_room(found, options)

@@ -1,0 +1,37 @@
+"""The raw bytes of a backup's stored archives and manifest, checked against the record while they are read."""
+
+from __future__ import annotations
+
+from catalog.codec import decoder, split_suffix
+from catalog.errors import Absent, Corrupt
+from catalog.record import Archive
+from catalog.repository import Repository
+from catalog.sink import MeasuredReader, Reader
+
+
+class CheckedArchive:
+    """The raw bytes of a stored archive; leaving the block without an error checks its size and hash."""
+
+    def __init__(self, repository: Repository, backup_id: str, archive: Archive) -> None:
+        try:
+            stored = repository.backups.stored(backup_id, archive.file)
+        except Absent:
+            raise Corrupt(
+                f"{archive.file!r} of backup {backup_id} is missing", "restore another backup"
+            ) from None
+        self._archive = archive
+        self._backup_id = backup_id
+        self._measured = MeasuredReader(stored)
+        self._reader = decoder(self._measured, split_suffix(archive.file)[1])
+
+    def __enter__(self) -> Reader:
+        return self._reader
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self._reader.close()
+        if kind is None and self._measured.sha256 != self._archive.sha256:
+            raise Corrupt(
+                f"{self._archive.file!r} of backup {self._backup_id} is not what was stored: "
+                "its SHA-256 differs",
+                "the repository was altered or damaged: restore another backup",
+            )
