@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
@@ -22,8 +22,9 @@ _TARGET_SETTINGS = {
     XID: "recovery_target_xid",
     NAME: "recovery_target_name",
 }
-STAY_INSIDE = ("log_directory", "stats_temp_directory")
-INCLUDES = ("include", "include_if_exists", "include_dir")
+STAY_INSIDE = ("log_directory", "log_filename", "stats_temp_directory")
+INCLUDE_DIR = "include_dir"
+INCLUDES = ("include", "include_if_exists", INCLUDE_DIR)
 
 _LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?\s*(.*)")
 _VALUE = re.compile(r"'((?:[^'\\]|\\.|'')*)'|([^\s#'\"]+)")
@@ -114,6 +115,8 @@ def harmless_settings(version: int) -> list[tuple[str, str]]:
     ]
     if version < 150000:
         settings.append(("stats_temp_directory", "pg_stat_tmp"))
+    if version < 160000:
+        settings.append(("promote_trigger_file", ""))
     if version >= 150000:
         settings.insert(2, ("archive_library", ""))
     return settings
@@ -147,12 +150,37 @@ def comment_out(text: str, names: Sequence[str], note: str) -> tuple[str, list[s
 
 def includes(text: str) -> list[tuple[str, str]]:
     """The include directives of a configuration file: ``include``, ``include_dir``, …, and the path as written."""
+    return values_of(text, INCLUDES)
+
+
+def redirect_includes(
+    text: str, redirected: Callable[[str, str], tuple[str | None, str]], note: str
+) -> tuple[str, list[tuple[str, str]]]:
+    """A configuration file with include directives that lead elsewhere, and each that did with what was done.
+
+    ``redirected`` tells of a kind and path the new path, if there is one, and what that is called: "" keeps
+    the line.
+    """
+    lines, changed = [], []
+    for line in text.split("\n"):
+        for kind, path in includes(line):
+            instead, what = redirected(kind, path)
+            if what:
+                changed.append((line.strip(), what))
+                lines += [f"{kind} {conf_quoted(instead)}"] if instead is not None else []
+                line = f"#{note} {line}"
+        lines.append(line)
+    return "\n".join(lines), changed
+
+
+def values_of(text: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """The settings of these names in a configuration file, each with its value, as they follow each other."""
     found = []
     for line in text.split("\n"):
         match = _LINE.fullmatch(line)
-        path = _conf_unquoted(match[2]) if match and match[1].lower() in INCLUDES else None
-        if match and path:
-            found.append((match[1].lower(), path))
+        value = _conf_unquoted(match[2]) if match and match[1].lower() in names else None
+        if match and value:
+            found.append((match[1].lower(), value))
     return found
 
 

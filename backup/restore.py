@@ -16,12 +16,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from backup import copied_wal, destination
-from backup.configure import AUTO_CONF, CONF, Recovery, configure, described
+from backup.configure import Recovery, configure
 from backup.copied_wal import WalCopy
 from backup.extract import Extractor
 from backup.fetch import WalSource
 from backup.label import format_tablespace_map, parse_tablespace_map
 from backup.manifest import FileEntry, ManifestReader, rewrite
+from backup.neutralise import AUTO_CONF, CONF, described
 from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
 from backup.stored_archive import CheckedArchive
 from backup.tar import TarParser

@@ -117,6 +117,7 @@ ROWS = {
     "backup.stored_archive": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.remote": OFFLINE_BACKUP,
+    "backup.neutralise": "backup.checksum backup.recovery_conf",
     "backup.configure": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from backup.configure import AUTO_CONF
 from backup.copied_wal import WalCopy
 from backup.destination import holds_cluster
+from backup.neutralise import AUTO_CONF
 from backup.restore import RestoreReport, restore
 from catalog import layout
 from catalog.errors import UsageError

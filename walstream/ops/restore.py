@@ -11,9 +11,10 @@ import sys
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 
-from backup.configure import AUTO_CONF, check_conf_name
+from backup.configure import check_conf_name
 from backup.copied_wal import wal_to_copy
 from backup.fetch import WalSource, is_blank
+from backup.neutralise import AUTO_CONF
 from backup.restore import RestoreOptions, check_room, lists_file
 from catalog import layout
 from catalog.coverage import Holdings
