@@ -12,6 +12,7 @@ from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History, Path
 from catalog.walname import Segment
 
+PLAIN = Recovery("exit 1")
 PLAN = RecoveryPlan(
     record(), RecoveryTarget(LATEST), Path.of(History(1, ())), Segment(1, 2), Segment(1, 9), ()
 )
@@ -21,7 +22,7 @@ PLAN = RecoveryPlan(
 def configured(tmp_path):
     """``configured(files)``: write them, configure; what was done."""
 
-    def make(files, recovery=Recovery("exit 1")):
+    def make(files, recovery=PLAIN):
         for name, text in files.items():
             (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
             (tmp_path / name).write_text(text)
