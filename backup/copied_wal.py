@@ -3,19 +3,17 @@
 A cluster restored so needs the repository no more. Only the copies that count on the plan's path are laid
 down, because PostgreSQL would replay another branch's without a word, but the histories of all timelines:
 the number of the one that the recovery begins must be free in the repository. What is copied is marked as
-archived. Nothing is synced here.
+archived.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from backup.fetch import WalSource, copy_wal
-from backup.tree import Tree
-from catalog.durable import write_all
-from catalog.errors import Absent
+from backup.tar import Kind, Member, MemberSink
+from catalog.errors import Absent, Corrupt
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
 from catalog.pitr import RecoveryPlan
@@ -25,7 +23,6 @@ from catalog.walname import HISTORY, Segment, kind_of
 
 PG_WAL = "pg_wal"
 STATUS = f"{PG_WAL}/archive_status"
-_MODE = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +48,7 @@ class WalCopy:
         return self.segments * self.size.nbytes
 
     def names(self) -> Iterator[str]:
-        """The files to copy, histories first."""
-        yield from self.histories
+        """The segments to copy."""
         for run in self.runs:
             for number in range(run.first, run.last + 1):
                 yield Segment(run.timeline, number).name(self.size)
@@ -91,43 +87,66 @@ def _is_there(source: WalSource, name: str) -> bool:
     return True
 
 
-def lay_down(
+def push_wal(
     wal: WalCopy,
     source: WalSource,
-    root: str,
-    *,
-    owner: tuple[int, int] | None,
+    sink: MemberSink,
     system_identifier: int,
     on_progress: Callable[[int], object],
 ) -> None:
-    """Copy into the data directory ``root``; ``on_progress`` gets the number of bytes of each piece.
+    """Push the files as members of the data directory; ``on_progress`` gets the number of bytes of each piece.
 
     ``Corrupt`` for a file that is not what its name says, ``Absent`` for one that was removed meanwhile.
     """
-    tree = Tree(root, owner)
+    _push(sink, Member(STATUS, Kind.DIRECTORY, mode=0o700), b"")
+    for name in wal.histories:
+        content = _content(source, name)
+        _push(sink, Member(f"{PG_WAL}/{name}", size=len(content)), content)
+        on_progress(len(content))
+        _mark(sink, name)
+    for name in wal.names():
+        sink.begin(Member(f"{PG_WAL}/{name}", size=wal.size.nbytes))
+        passed = _Passed(sink, name, wal.size.nbytes, on_progress)
+        copy_wal(source, name, passed.write, system_identifier)
+        sink.end()
+        _mark(sink, name)
+
+
+def _mark(sink: MemberSink, name: str) -> None:
+    """Should the cluster archive some day, it does not offer what came out of an archive."""
+    _push(sink, Member(f"{STATUS}/{name}.done"), b"")
+
+
+def _push(sink: MemberSink, member: Member, content: bytes) -> None:
+    sink.begin(member)
+    if content:
+        sink.data(memoryview(content))
+    sink.end()
+
+
+def _content(source: WalSource, name: str) -> bytes:
+    reader = source.open(name)
     try:
-        tree.make_directory(STATUS, 0o700)
-        for name in wal.names():
-            try:
-                _copy(tree, source, name, system_identifier, on_progress)
-            except OSError as error:
-                raise tree.failure(f"{PG_WAL}/{name}", error) from error
+        return b"".join(iter(lambda: reader.read(1 << 16), b""))
     finally:
-        tree.close()
+        reader.close()
 
 
-def _copy(
-    tree: Tree, source: WalSource, name: str, system_identifier: int, on_progress: Callable[[int], object]
-) -> None:
-    fd = tree.create(f"{PG_WAL}/{name}", _MODE)
+class _Passed:
+    """The content of a segment on its way: no more than the room that was announced for it."""
 
-    def write(piece: bytes) -> None:
-        write_all(fd, piece)
-        on_progress(len(piece))
+    def __init__(self, sink: MemberSink, name: str, size: int, on_progress: Callable[[int], object]) -> None:
+        self._sink = sink
+        self._name = name
+        self._left = size
+        self._on_progress = on_progress
 
-    try:
-        copy_wal(source, name, write, system_identifier)
-    finally:
-        os.close(fd)
-    # Should the cluster archive some day, it does not offer what came out of an archive.
-    os.close(tree.create(f"{STATUS}/{name}.done", _MODE))
+    def write(self, piece: bytes) -> None:
+        self._left -= len(piece)
+        if self._left < 0:
+            raise Corrupt(
+                f"WAL file {self._name!r} in the repository is longer than a segment",
+                "it was damaged on disk: restore the file from a copy of the repository",
+            )
+        self._sink.data(memoryview(piece))
+        self._on_progress(len(piece))

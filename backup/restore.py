@@ -15,29 +15,26 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from backup import copied_wal, destination
+from backup import destination
 from backup.configure import Recovery, configure
-from backup.copied_wal import WalCopy
+from backup.copied_wal import WalCopy, push_wal
 from backup.extract import Extractor
 from backup.fetch import WalSource
 from backup.label import format_tablespace_map, parse_tablespace_map
 from backup.manifest import FileEntry, ManifestReader, rewrite
 from backup.neutralise import AUTO_CONF, CONF, described
 from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
-from backup.stored_archive import CheckedArchive
-from backup.tar import TarParser
-from backup.tree import Tree, sync_tree
+from backup.stored import CheckedFile
+from backup.tree import sync_tree
+from backup.unpack import Places, Unpacker, lay_down
 from catalog import layout
 from catalog.errors import Corrupt, DestinationRefused
 from catalog.local_storage import failed
 from catalog.pitr import RecoveryPlan
-from catalog.record import Archive, BackupRecord
-from catalog.relay import Relay
+from catalog.record import BackupRecord
 from catalog.repository import Repository
-from catalog.sink import PIECE
 
 TABLESPACE_MAP = "tablespace_map"
-PG_CONTROL = "global/pg_control"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +113,7 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
 
 def lists_file(repository: Repository, record: BackupRecord, name: str) -> bool:
     """Whether a backup holds a file, by its manifest."""
-    with CheckedArchive(repository, record.id, record.manifest) as reader:
+    with CheckedFile(repository, record.id, record.manifest) as reader:
         manifest = ManifestReader(reader)
         found = name in (entry.path for entry in manifest)
         manifest.finish()
@@ -135,12 +132,12 @@ class _Restore:
         self._record = plan.backup
         self._repository = repository
         self._options = options
+        self._unpacker = Unpacker(repository, on_progress)
         self._on_progress = on_progress
         self._root = os.path.abspath(options.destination)
         self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)
         self._changed_files: dict[str, tuple[int, str]] = {}
         self._new_files: list[FileEntry] = []
-        self._done = 0
 
     def run(self) -> RestoreReport:
         began = time.monotonic()
@@ -172,7 +169,7 @@ class _Restore:
                 raise failed("restore to", self._root, error) from error
         return RestoreReport(
             tuple(directories),
-            self._done,
+            self._unpacker.done,
             time.monotonic() - began,
             configured.changes,
             configured.settings,
@@ -190,46 +187,11 @@ class _Restore:
                 )
 
     def _unpack_all(self) -> Extractor:
-        """Unpack all archives, the main one last; returns its extractor, which still holds pg_control."""
-        main = None
-        for archive in sorted(self._record.archives, key=lambda archive: archive.oid is None):
-            if archive.oid is None:
-                main = Extractor(
-                    self._root,
-                    owner=self._options.owner,
-                    transform={TABLESPACE_MAP: self._remap},
-                    hold=(PG_CONTROL,),
-                    skip=(destination.MARK,),
-                )
-                self._unpack(archive, main)
-            else:
-                path = self._locations[archive.oid]
-                self._make_below(path)
-                with closing(Extractor(path, owner=self._options.owner)) as extractor:
-                    self._unpack(archive, extractor)
-        if main is None:
-            raise Corrupt(f"backup {self._record.id} has no main archive", "restore another backup")
-        return main
-
-    def _unpack(self, archive: Archive, extractor: Extractor) -> None:
-        with CheckedArchive(self._repository, self._record.id, archive) as reader:
-            # Behind the relay files are written while the next piece is decompressed.
-            relay = Relay(TarParser(extractor))
-            try:
-                while piece := reader.read(PIECE * 4):
-                    relay.write(piece)
-                    self._count(len(piece))
-                relay.finish()
-            except Corrupt as damage:
-                relay.abort()
-                raise Corrupt(
-                    f"{archive.file!r} of backup {self._record.id} is damaged: {damage}",
-                    "restore another backup into the same place: what was laid down so far carries a mark, "
-                    "PostgreSQL does not start on it, and the next restore clears it away",
-                ) from damage
-            except BaseException:
-                relay.abort()
-                raise
+        """Lay everything down; returns the main archive's extractor, which still holds pg_control."""
+        places = Places(self._root, self._locations, self._options.owner)
+        places.make_below()
+        transforms = {TABLESPACE_MAP: self._remap}
+        return lay_down(self._unpacker, self._record, places, transforms)
 
     def _remap(self, content: bytes) -> bytes:
         oids = [oid for oid, _ in parse_tablespace_map(content)]
@@ -244,12 +206,6 @@ class _Restore:
         if changed != content:
             self._changed_files[TABLESPACE_MAP] = described(changed)
         return changed
-
-    def _make_below(self, path: str) -> None:
-        """Make a tablespace's directory if it lies in the data directory; the others are made."""
-        if destination.is_below(path, self._root):
-            with closing(Tree(self._root, self._options.owner)) as tree:
-                tree.make_directory(os.path.relpath(path, self._root), destination.PRIVATE)
 
     def _link_tablespaces(self) -> None:
         """The links that the server would make at its start, so that the result can be verified before."""
@@ -269,22 +225,16 @@ class _Restore:
             partial=self._options.partial_wal,
             backup_id=self._record.id,
         )
-        copied_wal.lay_down(
-            self._options.wal,
-            source,
-            self._root,
-            owner=self._options.owner,
-            system_identifier=self._record.system_identifier,
-            on_progress=self._count,
-        )
+        with closing(Extractor(self._root, owner=self._options.owner)) as extractor:
+            push_wal(self._options.wal, source, extractor, self._record.system_identifier, self._count)
 
     def _count(self, nbytes: int) -> None:
-        self._done += nbytes
-        self._on_progress(self._done)
+        self._unpacker.done += nbytes
+        self._on_progress(self._unpacker.done)
 
     def _write_manifest(self) -> None:
         path = os.path.join(self._root, layout.MANIFEST)
-        with CheckedArchive(self._repository, self._record.id, self._record.manifest) as reader:
+        with CheckedFile(self._repository, self._record.id, self._record.manifest) as reader:
             with open(path, "wb") as file:
                 os.chmod(path, 0o600)
                 for piece in rewrite(reader, self._changed_files, (destination.MARK,), self._new_files):

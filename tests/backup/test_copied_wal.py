@@ -1,9 +1,11 @@
 """WAL laid into ``pg_wal`` beforehand: which files, whole and checked, each marked as archived."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+from support.members import Collected
 from support.repositories import (
     SIZE,
     SYSTEM,
@@ -15,7 +17,8 @@ from support.repositories import (
     store_wal,
 )
 
-from backup.copied_wal import lay_down, wal_to_copy
+from backup.copied_wal import push_wal, wal_to_copy
+from backup.extract import Extractor
 from backup.fetch import WalSource
 from catalog.errors import Absent, Corrupt, DestinationRefused
 from catalog.lsn import LSN
@@ -55,7 +58,8 @@ def copied(repository, tmp_path):
         root = tmp_path / "data"
         root.mkdir()
         sizes = []
-        lay_down(wal, source, str(root), owner=None, system_identifier=SYSTEM, on_progress=sizes.append)
+        with closing(Extractor(str(root))) as extractor:
+            push_wal(wal, source, extractor, SYSTEM, sizes.append)
         files = {path.name: path.read_bytes() for path in (root / "pg_wal").iterdir() if path.is_file()}
         marks = {path.name for path in (root / "pg_wal" / "archive_status").iterdir()}
         assert marks == {f"{each}.done" for each in files}
@@ -141,7 +145,7 @@ def test_a_segment_that_is_removed_between_plan_and_copying_is_told(repository, 
     wal = wal_to_copy(found, repository, source)
     os.unlink(repository.storage.path(f"wals/{name(4)[:16]}/{name(4)}.zst"))
     with pytest.raises(Absent, match=name(4)):
-        lay_down(wal, source, str(tmp_path), owner=None, system_identifier=SYSTEM, on_progress=len_of)
+        push_wal(wal, source, Collected(), SYSTEM, int)
 
 
 def test_nothing_in_pg_wal_is_written_over(repository, tmp_path):
@@ -149,17 +153,17 @@ def test_nothing_in_pg_wal_is_written_over(repository, tmp_path):
     source = WalSource(repository.root, repository.root)
     (tmp_path / "pg_wal").mkdir()
     (tmp_path / "pg_wal" / name(3)).write_bytes(b"mine")
-    with pytest.raises(DestinationRefused, match="in the way"):
-        lay_down(
-            wal_to_copy(found, repository, source),
-            source,
-            str(tmp_path),
-            owner=None,
-            system_identifier=SYSTEM,
-            on_progress=len_of,
-        )
+    with (
+        closing(Extractor(str(tmp_path))) as extractor,
+        pytest.raises(DestinationRefused, match="in the way"),
+    ):
+        push_wal(wal_to_copy(found, repository, source), source, extractor, SYSTEM, int)
     assert (tmp_path / "pg_wal" / name(3)).read_bytes() == b"mine"
 
 
-def len_of(nbytes):
-    return nbytes
+def test_a_segment_that_is_too_long_is_not_copied(repository, copied):
+    path = repository.storage.path(f"wals/{name(4)[:16]}/{name(4)}")
+    os.unlink(f"{path}.zst")
+    Path(path).write_bytes(segment_bytes(Segment(1, 4)) + b"more")
+    with pytest.raises(Corrupt, match="longer than a segment"):
+        copied()

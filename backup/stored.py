@@ -1,4 +1,4 @@
-"""The raw bytes of a backup's stored archives and manifest, checked against the record while they are read."""
+"""One stored file of a backup, read as what it was: decoded, and in the end proven by size and SHA-256."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from catalog.repository import Repository
 from catalog.sink import MeasuredReader, Reader
 
 
-class CheckedArchive:
-    """The raw bytes of a stored archive; leaving the block without an error checks its size and hash."""
+class CheckedFile:
+    """The raw bytes of a stored archive; leaving the block without an error checks its hash.
+
+    Use it in a ``with``, and read to the end.
+    """
 
     def __init__(self, repository: Repository, backup_id: str, archive: Archive) -> None:
         try:
