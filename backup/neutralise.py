@@ -39,8 +39,8 @@ class Neutralised:
 def neutralise(root: str, origin: str, *, look_outside: bool = True) -> Neutralised:
     """Search and change the configuration files below ``root``, as they were in the directory ``origin``.
 
-    Without ``look_outside`` the server will run on another machine, whose files cannot be judged here.
-    ``OSError`` as it comes.
+    Without ``look_outside`` the server will run on another machine, whose files cannot be judged here, and what is
+    not below ``root`` may be there all the same. ``OSError`` as it comes.
     """
     done = Neutralised()
     files = [CONF, AUTO_CONF]
@@ -83,7 +83,9 @@ class _Place:
         """Where an include is to lead instead (None: nowhere), and what that is called; "" to leave it."""
         at = self._absolute(path)
         if _is_in(at, self.root):
-            return None, ""
+            # What was sent on unread may be anything.
+            unread = not self.look_outside and not os.path.exists(at)
+            return None, "commented out (it is no file of settings)" if unread else ""
         if self.origin and os.path.isabs(path) and _is_in(at, self.origin):
             copy = os.path.join(self.root, os.path.relpath(at, self.origin))
             return os.path.relpath(copy, self._directory), "led to the restored copy"

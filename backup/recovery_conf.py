@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 
 ABSENT_CODE = 64
+STDOUT = "-"
 
 _TARGET_SETTINGS = {
     TIME: "recovery_target_time",
@@ -56,6 +57,14 @@ def restore_command(call: RestoreCall) -> str:
     a private code means absent and everything else becomes 255. A serving standby would be shut down
     by that, so there trouble is 1: it asks again.
     """
+    words = _words(call)
+    words.append(call.repository)
+    quoted = " ".join(shlex.quote(word) for word in words).replace("%", "%%")
+    trouble = 1 if call.standby else 255
+    return f"{quoted} %f %p; case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
+
+
+def _words(call: RestoreCall) -> list[str]:
     words = [call.python, "-P", "-m", "walstream", "wal-restore", "--absent-code", str(ABSENT_CODE)]
     words += ["--backup", call.backup_id, "--path", call.path]
     if call.standby:
@@ -66,10 +75,24 @@ def restore_command(call: RestoreCall) -> str:
         words += ["--partial"]
     if call.home != call.repository:
         words += ["--home", call.home]
-    words.append(call.repository)
-    quoted = " ".join(shlex.quote(word) for word in words).replace("%", "%%")
+    return words
+
+
+def remote_restore_command(call: RestoreCall, way_back: Sequence[str]) -> str:
+    """The same for a server on another machine, which reaches this one by ``way_back``: ``ssh user@host``.
+
+    The inner command passes two shells, so it is quoted twice. It writes to its standard output; what came whole
+    gets its name by a rename. The codes mean the same: ssh's own 255 is trouble. A killed call may leave a
+    file, which the next one removes.
+    """
+    inner = " ".join(map(shlex.quote, [*_words(call), call.repository])).replace("%", "%%") + f" %f {STDOUT}"
+    outer = " ".join(map(shlex.quote, way_back)).replace("%", "%%")
     trouble = 1 if call.standby else 255
-    return f"{quoted} %f %p; case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
+    return (
+        f't=%p.walstream-tmp; rm -f "$t".*; t="$t.$$"; {outer} {shlex.quote(inner)} </dev/null >"$t" '
+        '&& mv -f "$t" %p; c=$?; rm -f "$t"; '
+        f"case $c in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
+    )
 
 
 def no_restore_command(standby: bool) -> str:

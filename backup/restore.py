@@ -16,7 +16,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 from backup import destination
-from backup.configure import Recovery, configure
+from backup.configure import Configured, Recovery, configure
 from backup.copied_wal import WalCopy, push_wal
 from backup.extract import Extractor
 from backup.fetch import WalSource
@@ -25,6 +25,7 @@ from backup.manifest import FileEntry, ManifestReader, rewrite
 from backup.neutralise import AUTO_CONF, CONF, described
 from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
 from backup.stored import CheckedFile
+from backup.tar import MemberSink
 from backup.tree import sync_tree
 from backup.unpack import Places, Unpacker, lay_down
 from catalog import layout
@@ -78,7 +79,7 @@ def restore(
     """Restore as planned. Raises ``DestinationRefused`` before anything is written, ``Corrupt`` when the
     stored bytes are not what was stored; then what was written carries the mark of an unfinished restore.
     """
-    return _Restore(plan, repository, options, on_progress).run()
+    return Restore(plan, repository, options, on_progress).run()
 
 
 def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[int, int]]:
@@ -120,7 +121,9 @@ def lists_file(repository: Repository, record: BackupRecord, name: str) -> bool:
         return found
 
 
-class _Restore:
+class Restore:
+    """One restore on this machine; ``backup.remote`` has the one that goes to another."""
+
     def __init__(
         self,
         plan: RecoveryPlan,
@@ -151,13 +154,7 @@ class _Restore:
             try:
                 self._link_tablespaces()
                 self._copy_wal()
-                configured = configure(self._root, self._plan, self._recovery(), self._own)
-                self._changed_files |= configured.changed_files
-                self._new_files = [
-                    FileEntry(name, size, "", "CRC32C", total)
-                    for name, (size, total) in configured.new_files.items()
-                ]
-                self._write_manifest()
+                configured = self._configure()
                 # PostgreSQL refuses to start on a data directory that others can read.
                 os.chmod(self._root, 0o750 if main.group_access else destination.PRIVATE)
                 for directory in directories:
@@ -217,6 +214,10 @@ class _Restore:
                 self._own(link)
 
     def _copy_wal(self) -> None:
+        with closing(Extractor(self._root, owner=self._options.owner)) as extractor:
+            self._push_wal(extractor)
+
+    def _push_wal(self, sink: MemberSink) -> None:
         if self._options.wal is None:
             return
         source = WalSource(
@@ -225,12 +226,21 @@ class _Restore:
             partial=self._options.partial_wal,
             backup_id=self._record.id,
         )
-        with closing(Extractor(self._root, owner=self._options.owner)) as extractor:
-            push_wal(self._options.wal, source, extractor, self._record.system_identifier, self._count)
+        push_wal(self._options.wal, source, sink, self._record.system_identifier, self._count)
 
     def _count(self, nbytes: int) -> None:
         self._unpacker.done += nbytes
         self._on_progress(self._unpacker.done)
+
+    def _configure(self) -> Configured:
+        """Write the recovery settings, and the manifest of what is laid down now."""
+        configured = configure(self._root, self._plan, self._recovery(), self._own)
+        self._changed_files |= configured.changed_files
+        self._new_files = [
+            FileEntry(name, size, "", "CRC32C", total) for name, (size, total) in configured.new_files.items()
+        ]
+        self._write_manifest()
+        return configured
 
     def _write_manifest(self) -> None:
         path = os.path.join(self._root, layout.MANIFEST)
@@ -244,10 +254,11 @@ class _Restore:
     def _recovery(self) -> Recovery:
         standby = self._options.standby_mode
         copied = self._options.wal is not None
-        command = no_restore_command(standby) if copied else restore_command(self._call())
+        command = no_restore_command(standby) if copied else restore_command(self.call())
         return Recovery(command, standby, self._options.conf_file)
 
-    def _call(self) -> RestoreCall:
+    def call(self) -> RestoreCall:
+        """How the restored server is to fetch its WAL."""
         return RestoreCall(
             python=self._options.python,
             repository=self._repository.root,
@@ -268,7 +279,7 @@ class _Restore:
         if not os.path.exists(os.path.join(self._root, CONF)):
             warnings.append(
                 f"the backup holds no {CONF} (the origin keeps it outside its data directory): "
-                f"put one into {self._root!r} before the start, and pg_hba.conf with it"
+                f"put one into {self._options.destination!r} before the start, and pg_hba.conf with it"
             )
         return warnings
 

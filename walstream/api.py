@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Interrupted,
         Malformed,
         ProtocolError,
+        RemoteFailed,
         RepositoryError,
         ServerError,
         ServerRefused,
@@ -83,6 +84,7 @@ __all__ = [
     "Reader",
     "Reception",
     "RecoveryTarget",
+    "RemoteFailed",
     "Repository",
     "RepositoryError",
     "RestoreReport",
@@ -117,7 +119,7 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository Interrupted Malformed ProtocolError RepositoryError
+        DestinationRefused ForeignRepository Interrupted Malformed ProtocolError RemoteFailed RepositoryError
         ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable UsageError WalstreamError
         WrongServer
     """,

@@ -8,16 +8,17 @@ import os
 from backup.copied_wal import WalCopy
 from backup.destination import holds_cluster
 from backup.neutralise import AUTO_CONF
-from backup.restore import RestoreReport, restore
+from backup.restore import RestoreReport
 from catalog import layout
 from catalog.errors import UsageError
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, local_time, size
-from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore
+from walstream.ops.restore import Elsewhere, PlannedRestore, RestoreRequest, plan_restore, restore_planned
 from walstream.ops.stored import repository_at
 from walstream.settings import options
+from walstream.settings.load import Lookup
 
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
 
@@ -65,6 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="if there is a cluster in DEST already, do nothing, successfully",
     )
     parser.add_argument(
+        "--remote-ssh-command", metavar="COMMAND",
+        help="restore to another machine, which has a shell and tar: 'ssh postgres@host'",
+    )  # fmt: skip
+    parser.add_argument(
+        "--staging-path",
+        metavar="DIR",
+        help="build here first what goes to another machine (default: staging_path)",
+    )
+    parser.add_argument(
         "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
     )
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and end")
@@ -74,10 +84,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     places = context.places(arguments.server)
     repository = repository_at(places.repository, places.name)
     lookup = context.lenient(arguments.server)
-    get_wal = arguments.get_wal
-    if get_wal is None:
-        get_wal = lookup.get(options.RECOVERY_OPTIONS) == "get-wal"
-    if arguments.if_empty and holds_cluster(arguments.destination):
+    elsewhere = _elsewhere(arguments, lookup)
+    if arguments.if_empty and elsewhere is None and holds_cluster(arguments.destination):
         context.output.line(f"{arguments.destination} holds a cluster already: nothing was done")
         context.output.put(places.name, {"restored": False, "destination": arguments.destination})
         return 0
@@ -89,7 +97,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
-        get_wal=get_wal,
+        get_wal=_get_wal(arguments, lookup, elsewhere),
+        elsewhere=elsewhere,
         conf_file=arguments.recovery_conf_filename,
     )
     home = arguments.home or places.home
@@ -111,12 +120,34 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     shown = context.output.progress(f"restore of {planned.plan.backup.id}", total)
     with raising():
         try:
-            report = restore(planned.plan, repository, planned.options, shown.update)
+            report = restore_planned(planned, shown.update)
         finally:
             shown.clear()
     context.output.put(places.name, facts | _report_facts(report))
     _show_report(context, planned, report)
     return 0
+
+
+def _elsewhere(arguments: argparse.Namespace, lookup: Lookup) -> Elsewhere | None:
+    if arguments.remote_ssh_command is None:
+        if arguments.staging_path is not None:
+            raise UsageError(
+                "--staging-path is for restores to another machine", "name it with --remote-ssh-command"
+            )
+        return None
+    return Elsewhere(
+        command=arguments.remote_ssh_command,
+        way_back=lookup.get(options.RESTORE_SSH_COMMAND),
+        staging=arguments.staging_path or lookup.get(options.STAGING_PATH),
+    )
+
+
+def _get_wal(arguments: argparse.Namespace, lookup: Lookup, elsewhere: Elsewhere | None) -> bool:
+    """As asked for, else as configured; a machine that cannot reach this one gets the WAL beforehand."""
+    if arguments.get_wal is not None:
+        return bool(arguments.get_wal)
+    reachable = elsewhere is None or elsewhere.way_back is not None
+    return reachable and lookup.get(options.RECOVERY_OPTIONS) == "get-wal"
 
 
 def _target(arguments: argparse.Namespace) -> RecoveryTarget:
@@ -161,6 +192,8 @@ def _show_plan(context: Context, planned: PlannedRestore) -> None:
     copied = planned.options.wal
     if copied is not None:
         line(f"WAL copied   {copied.segments} segments ({size(copied.nbytes)})")
+    if planned.remote is not None:
+        line(f"machine      {planned.remote.command}")
     for path, (needed, free) in planned.room.items():
         line(f"destination  {path}: {size(needed)} needed, {size(free)} free")
 
@@ -176,6 +209,7 @@ def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
         "first_wal": plan.first.name(plan.backup.wal_segment_size),
         "last_needed_wal": plan.until.name(plan.backup.wal_segment_size),
         **_wal_facts(planned.options.wal),
+        "remote": None if planned.remote is None else planned.remote.command,
         "destinations": {
             path: {"needed_bytes": needed, "free_bytes": free}
             for path, (needed, free) in planned.room.items()
@@ -217,6 +251,8 @@ def _show_report(context: Context, planned: PlannedRestore, report: RestoreRepor
     for warning in report.warnings:
         if warning not in planned.plan.warnings:
             output.warning(warning)
-    output.line(f"start it with: pg_ctl -D {planned.options.destination} start")
+    output.line(
+        f"start it {'there ' if planned.remote else ''}with: pg_ctl -D {planned.options.destination} start"
+    )
     if planned.plan.target.kind != "latest" and planned.plan.target.action in (None, "pause"):
         output.line("it pauses at the target, readable; to make it writable: SELECT pg_wal_replay_resume();")

@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from backup import restore as restoring
 from backup.fetch import WalSource
 from backup.restore import RestoreReport
 from catalog.coverage import restorable
@@ -87,4 +86,4 @@ def restore(
     planned: PlannedRestore, on_progress: Callable[[int], None] = lambda nbytes: None
 ) -> RestoreReport:
     """Carry out a planned restore; the cluster recovers when it is started. ``on_progress`` gets bytes."""
-    return restoring.restore(planned.plan, planned.repository, planned.options, on_progress)
+    return planning.restore_planned(planned, on_progress)

@@ -8,14 +8,18 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
 
+from backup import remote
 from backup.configure import check_conf_name
 from backup.copied_wal import wal_to_copy
 from backup.fetch import WalSource, is_blank
 from backup.neutralise import AUTO_CONF
-from backup.restore import RestoreOptions, check_room, lists_file
+from backup.recovery_conf import no_restore_command, remote_restore_command
+from backup.remote import RemoteOptions
+from backup.restore import Restore, RestoreOptions, RestoreReport, check_room, lists_file, restore
+from backup.ssh import split_command
 from catalog import layout
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
@@ -34,6 +38,18 @@ ROOT_OWNS = (
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Another machine to restore to: the command that leads there, and the one that leads back to fetch WAL.
+
+    ``staging`` is a directory here for what cannot be passed on as it is read.
+    """
+
+    command: str
+    way_back: str | None = None
+    staging: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RestoreRequest:
     """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``.
 
@@ -49,6 +65,7 @@ class RestoreRequest:
     standby_mode: bool = False
     get_wal: bool = True
     conf_file: str = AUTO_CONF
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +76,17 @@ class PlannedRestore:
     plan: RecoveryPlan
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
+    remote: RemoteOptions | None = None
+
+
+def restore_planned(
+    planned: PlannedRestore, on_progress: Callable[[int], None] = lambda nbytes: None
+) -> RestoreReport:
+    """Carry it out, here or on another machine."""
+    plan, repository, options = planned.plan, planned.repository, planned.options
+    if planned.remote is not None:
+        return remote.restore(plan, repository, options, planned.remote, on_progress)
+    return restore(plan, repository, options, on_progress)
 
 
 def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> PlannedRestore:
@@ -67,6 +95,8 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
     """
     check_conf_name(request.conf_file)
+    if request.elsewhere is not None:
+        check_elsewhere(request)
     partial = request.partial_wal and not request.standby_mode
     holdings, problems = reachable_holdings(repository, home, partial=partial)
     backup = request.backup
@@ -83,7 +113,8 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
             "give the recovery settings another one",
         )
     source = WalSource(repository.root, os.path.abspath(home), partial=partial, backup_id=found.backup.id)
-    owner = _owner(request, repository)
+    elsewhere = request.elsewhere
+    owner = _owner(request, repository) if elsewhere is None else None
     if owner is not None and owner[0] == 0:
         found = replace(found, warnings=(*found.warnings, ROOT_OWNS))
     options = RestoreOptions(
@@ -97,8 +128,39 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         conf_file=request.conf_file,
         wal=None if request.get_wal else wal_to_copy(found, repository, source),
     )
-    room = check_room(found, options)
-    return PlannedRestore(repository, found, options, room)
+    if elsewhere is None:
+        return PlannedRestore(repository, found, options, check_room(found, options))
+    there = _remote_options(found, repository, options, request, elsewhere)
+    return PlannedRestore(repository, found, options, remote.look(found, options, there)[1], there)
+
+
+def _remote_options(
+    found: RecoveryPlan,
+    repository: Repository,
+    options: RestoreOptions,
+    request: RestoreRequest,
+    elsewhere: Elsewhere,
+) -> RemoteOptions:
+    if options.wal is not None:
+        command = no_restore_command(options.standby_mode)
+    elif elsewhere.way_back is None:
+        raise UsageError(
+            "a cluster on another machine cannot fetch its WAL from here: no way back is known",
+            "set restore_ssh_command for the server, or copy the WAL with --no-get-wal",
+        )
+    else:
+        call = Restore(found, repository, options, lambda nbytes: None).call()
+        command = remote_restore_command(call, split_command(elsewhere.way_back))
+    return RemoteOptions(elsewhere.command, command, request.owner, elsewhere.staging)
+
+
+def check_elsewhere(request: RestoreRequest) -> None:
+    """``UsageError`` for what makes no sense on another machine."""
+    if not os.path.isabs(request.destination) or ":" in request.destination:
+        raise UsageError(
+            f"not an absolute path on the other machine: {request.destination!r}",
+            "write it like /srv/restored",
+        )
 
 
 def _is_failed(repository: Repository, backup_id: str) -> bool:

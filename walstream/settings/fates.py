@@ -61,8 +61,8 @@ _LATER = [
     *_later(SERVER, "model", *OFF),
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
     *_later(BOTH, "archiver", *OFF),
-    *_later(SERVER, "primary_conninfo restore_ssh_command"),
-    *_later(BOTH, "staging_path prefetch_segments"),
+    *_later(SERVER, "primary_conninfo"),
+    *_later(BOTH, "prefetch_segments"),
     *_later(
         BOTH,
         " ".join(

@@ -228,6 +228,8 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         basebackup_retry_times=get(options.BASEBACKUP_RETRY_TIMES),
         basebackup_retry_sleep=get(options.BASEBACKUP_RETRY_SLEEP),
         recovery_options=get(options.RECOVERY_OPTIONS),
+        restore_ssh_command=get(options.RESTORE_SSH_COMMAND),
+        staging_path=get(options.STAGING_PATH),
         check_timeout=get(options.CHECK_TIMEOUT),
         not_needed=_not_needed(lookup.sections),
     )

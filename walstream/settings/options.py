@@ -173,6 +173,18 @@ RECOVERY_OPTIONS = _set(
     "get-wal",
     "a restored cluster fetches its WAL while it recovers; no-get-wal: restore copies it beforehand",
 )
+RESTORE_SSH_COMMAND = _optional(
+    "restore_ssh_command",
+    SERVER,
+    values.TEXT,
+    "how a cluster restored elsewhere reaches this machine for its WAL: ssh walstream@backup-host",
+)
+STAGING_PATH = _optional(
+    "staging_path",
+    BOTH,
+    values.PATH,
+    "where restore builds what it sends to another machine, if it cannot be passed on as it is read",
+)
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
 )

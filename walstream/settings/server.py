@@ -64,6 +64,8 @@ class ServerSettings:
     basebackup_retry_sleep: float
 
     recovery_options: str
+    restore_ssh_command: str | None
+    staging_path: str | None
     check_timeout: float
     not_needed: tuple[str, ...]
 
