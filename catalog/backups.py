@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 from catalog import layout
 from catalog.codec import SUFFIXES, Codec, decoder
-from catalog.errors import Absent, Conflict, Malformed
-from catalog.marks import FailedMark, StartedMark, VerifiedMark
+from catalog.errors import Absent, Conflict, Malformed, RepositoryError
+from catalog.marks import KEEP_STANDALONE, FailedMark, KeepMark, RemovedMark, StartedMark, VerifiedMark
 from catalog.record import BackupRecord, check_backup_id
 from catalog.sink import Reader, Sink
 from catalog.storage import Storage
@@ -59,6 +59,36 @@ class BackupShelf:
             return VerifiedMark.from_json(self._document(backup_id, layout.VERIFIED))
         except Absent:
             return None
+
+    def removed(self, backup_id: str) -> RemovedMark | None:
+        """The mark of a removal that has not come to its end."""
+        try:
+            return RemovedMark.from_json(self._document(backup_id, layout.REMOVED))
+        except Absent:
+            return None
+
+    def kept(self, backup_id: str) -> KeepMark | None:
+        """The mark of who wants the backup kept."""
+        try:
+            return KeepMark.from_json(self._document(backup_id, layout.KEEP))
+        except Absent:
+            return None
+
+    def stands_alone(self, backup_id: str) -> bool:
+        """Whether it is kept with the WAL that it needs itself, so that what follows may be missing."""
+        try:
+            mark = self.kept(backup_id)
+        except (Malformed, RepositoryError):
+            return False
+        return mark is not None and mark.target == KEEP_STANDALONE
+
+    def keep(self, backup_id: str, mark: KeepMark | None) -> None:
+        """Have the backup kept, or with None no longer."""
+        key = layout.backup_key(backup_id, layout.KEEP)
+        if mark is None:
+            self._storage.delete(key)
+        else:
+            self._storage.put(key, mark.to_json())
 
     def mark_started(self, backup_id: str, mark: StartedMark) -> None:
         """Begin a backup, or say more about one that has begun."""
@@ -118,10 +148,20 @@ class BackupShelf:
         self._storage.put(layout.backup_key(backup_id, layout.FAILED), mark.to_json())
         self._storage.delete(layout.backup_key(backup_id, layout.STARTED))
 
-    def remove(self, backup_id: str) -> None:
-        """Remove a backup, its record first."""
+    def remove(self, backup_id: str, mark: RemovedMark) -> None:
+        """Remove a backup, its record first; one that is interrupted leaves the mark to the last."""
+        self._storage.put(layout.backup_key(backup_id, layout.REMOVED), mark.to_json())
         self._storage.delete(layout.backup_key(backup_id, layout.RECORD))
+        self._storage.delete_tree(layout.backup_directory(backup_id), keep=layout.REMOVED)
         self._storage.delete_tree(layout.backup_directory(backup_id))
+
+    def finish_removal(self, backup_id: str) -> None:
+        """End what ``remove`` began and was interrupted in; of a backup that still exists only the mark goes."""
+        if self.find(backup_id) is None:
+            self._storage.delete_tree(layout.backup_directory(backup_id), keep=layout.REMOVED)
+            self._storage.delete_tree(layout.backup_directory(backup_id))
+        else:
+            self._storage.delete(layout.backup_key(backup_id, layout.REMOVED))
 
     def _document(self, backup_id: str, file: str) -> bytes:
         reader = self.stored(backup_id, file)

@@ -91,6 +91,15 @@ class Inventory:
             tuple(sorted({*self.others, *other.others})),
         )
 
+    def without(self, runs: Iterable[Run], partials: Iterable[Segment] = ()) -> Inventory:
+        """What is left when these are gone."""
+        gone = _by_timeline(runs)
+        left = dict(self.runs)
+        for timeline, of_timeline in gone.items():
+            kept = [part for run in self.spans(timeline) for part in _cut(run, of_timeline)]
+            left[timeline] = tuple(kept)
+        return Inventory(left, self.partials - {*partials}, self.histories, self.others)
+
     def spans(self, timeline: int) -> tuple[Run, ...]:
         """The stretches of segments that are there."""
         return self.runs.get(timeline, ())
@@ -134,6 +143,17 @@ class Inventory:
         """The last segment that is there."""
         runs = self.spans(timeline)
         return Segment(timeline, runs[-1].last) if runs else None
+
+
+def _cut(run: Run, gone: Iterable[Run]) -> list[Run]:
+    """The parts of a run that none of ``gone``, in order, holds."""
+    parts, first = [], run.first
+    for each in gone:
+        if each.first > first:
+            parts.append(Run(run.timeline, first, min(run.last, each.first - 1)))
+        first = max(first, each.last + 1)
+    parts.append(Run(run.timeline, first, run.last))
+    return [part for part in parts if part.first <= part.last]
 
 
 def _are_segments(prefix: str, lows: list[str], size: SegmentSize) -> bool:

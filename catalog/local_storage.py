@@ -15,7 +15,7 @@ from catalog.errors import Absent, Conflict, StorageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from catalog.sink import BytesLike, Reader
 
@@ -120,6 +120,20 @@ class LocalStorage:
             pass
         except OSError as error:
             raise failed("remove", self.path(key), error) from error
+
+    def delete_some(self, directory: str, names: Collection[str]) -> None:
+        path = self.path(directory)
+        try:
+            for name in names:
+                durable.remove_if_present(os.path.join(path, name))
+            if not os.listdir(path):
+                os.rmdir(path)
+                path = os.path.dirname(path)
+            durable.sync_directory(path)
+        except FileNotFoundError:
+            pass  # there is no such directory
+        except OSError as error:
+            raise failed("remove", path, error) from error
 
     def delete_tree(self, directory: str, keep: str | None = None) -> None:
         path = self.path(directory)

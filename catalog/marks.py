@@ -13,6 +13,10 @@ from datetime import datetime
 from catalog.document import Document, write_document
 from catalog.record import Point, optional, plain_fields, read_id, read_point, read_time
 
+KEEP_FULL = "full"
+KEEP_STANDALONE = "standalone"
+KEEP_TARGETS = (KEEP_FULL, KEEP_STANDALONE)
+
 
 def _extra() -> Mapping[str, object]:
     return field(default_factory=dict, hash=False)
@@ -92,6 +96,46 @@ class VerifiedMark:
             problems=document.texts("problems") if "problems" in document else (),
             extra=document.rest(),
         )
+
+    def to_json(self) -> bytes:
+        return write_document(plain_fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeepMark:
+    """The backup is kept whatever the policy says. ``keep.json``.
+
+    ``full``: with all WAL behind it; ``standalone``: with the WAL that it needs itself.
+    """
+
+    target: str
+    since: datetime
+    extra: Mapping[str, object] = _extra()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str = "keep.json") -> KeepMark:
+        document = Document.parse(data, where)
+        target = document.text("target")
+        if target not in KEEP_TARGETS:
+            raise document.wrong("target", f"one of {', '.join(KEEP_TARGETS)}")
+        return cls(target=target, since=read_time(document, "since"), extra=document.rest())
+
+    def to_json(self) -> bytes:
+        return write_document(plain_fields(self))
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemovedMark:
+    """Somebody decided that the backup goes; what is left of it has no record any more. ``removed.json``."""
+
+    at: datetime
+    reason: str
+    extra: Mapping[str, object] = _extra()
+
+    @classmethod
+    def from_json(cls, data: bytes, where: str = "removed.json") -> RemovedMark:
+        document = Document.parse(data, where)
+        return cls(at=read_time(document, "at"), reason=document.text("reason"), extra=document.rest())
 
     def to_json(self) -> bytes:
         return write_document(plain_fields(self))

@@ -6,7 +6,7 @@ keeps them as files; whatever implements this protocol passes ``tests/support/st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from catalog.sink import BytesLike, Reader, Sink
@@ -49,6 +49,13 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Remove a key durably; a missing one is no error."""
+        ...
+
+    def delete_some(self, directory: str, names: Collection[str]) -> None:
+        """Remove files directly below a directory, durably, and the directory when nothing is left in it.
+
+        Missing ones are no error. In the order given, so that one that is interrupted leaves the later ones.
+        """
         ...
 
     def delete_tree(self, directory: str, keep: str | None = None) -> None:

@@ -13,7 +13,7 @@ from catalog.walname import HISTORY, SEGMENT, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from catalog.sink import Reader
     from catalog.storage import Storage
@@ -79,6 +79,20 @@ class WalShelf:
         """The name of each stored segment, partial ones and backup histories too, and its stored size."""
         for directory in self.directories():
             yield from self.sizes(directory)
+
+    def remove(self, directory: str, goes: Callable[[str], bool]) -> tuple[int, int]:
+        """Remove the WAL files of one of ``directories()`` whose names, without suffix, are to go, oldest first.
+
+        How many files those were, and their stored bytes.
+        """
+        found = sorted(
+            (stored, size)
+            for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}")
+            if _lies_right(split_suffix(stored)[0], directory) and goes(split_suffix(stored)[0])
+        )
+        if found:
+            self._storage.delete_some(f"{layout.WALS}/{directory}", [stored for stored, _ in found])
+        return len(found), sum(size for _, size in found)
 
     def remove_leftovers(self) -> None:
         """Remove what killed writers left; the caller holds the archive lock."""

@@ -31,10 +31,11 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
     walstream.standing"""
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
-    walstream.continuity walstream.control walstream.elsewhere walstream.facts walstream.gap walstream.intake
-    walstream.leftovers walstream.messages walstream.publisher walstream.receiver walstream.receiving
-    walstream.replication walstream.resume walstream.segment walstream.server walstream.session walstream.slots
-    walstream.spool walstream.standing walstream.streaming walstream.synchronous walstream.wakeup"""
+    walstream.continuity walstream.control walstream.delivered walstream.elsewhere walstream.facts walstream.gap
+    walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
+    walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
+    walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
+    walstream.synchronous walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -46,7 +47,8 @@ LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep"""
-MAINTAINING = "walstream.archiver walstream.ops.local walstream.ops.sweep"
+MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
+    walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
     walstream.ops.keeper"""
 
@@ -72,7 +74,7 @@ ROWS = {
     "catalog.branching": f"{DECISIONS} catalog.coverage",
     "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching",
     "catalog.lookup": RECORDS,
-    "catalog.retention": f"{DECISIONS} catalog.coverage catalog.pitr",
+    "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,
     "catalog.codec": CODECS,
     "catalog.frames": CODECS,
@@ -90,15 +92,14 @@ ROWS = {
     "catalog.backups": SHELVES,
     "catalog.comparison": f"{BYTES} catalog.walpage",
     "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison",
-    "catalog.incoming": f"{SHELVES} catalog.wal catalog.filing",
+    "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
     "catalog.survey": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.statuses catalog.lookup
         catalog.repository catalog.lock""",
     "catalog.reach": f"{DECISIONS} catalog.coverage",
     "catalog.usage": f"{SHELVES} catalog.wal",
-    "catalog.expire": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.pitr catalog.retention
-        catalog.repository catalog.lock""",
+    "catalog.expiry": f"{DECISIONS} catalog.coverage",
     "backup.names": ERRORS,
     "backup.checksum": f"{ERRORS} {BYTES} catalog.crc32c",
     "backup.stream": FORMATS,
@@ -145,6 +146,7 @@ ROWS = {
     "walstream.blanks": f"{STORES} {POSITIONS} walstream.segment",
     "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.blanks walstream.segment",
     "walstream.archiver": "catalog walstream.segment",
+    "walstream.delivered": "catalog",
     "walstream.facts": f"{NETWORK} catalog.walpage",
     "walstream.synchronous": f"{NETWORK} walstream.facts walstream.session",
     "walstream.gap": f"{NETWORK} walstream.session walstream.resume",
@@ -176,8 +178,12 @@ ROWS = {
     "walstream.ops.restore": LIBRARY_ONLY,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
+    "walstream.ops.retain": "catalog",
+    "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local",
+    "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
+    "walstream.ops.expire": "catalog walstream.ops.retain",
     "walstream.ops.stop": "catalog",
-    "walstream.ops.local": OFFLINE_OPS,
+    "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,
     # The supervisor stays small: it talks to no server, and loads no psycopg.

@@ -25,22 +25,30 @@ log = logging.getLogger("walstream.archiver")
 
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+BESIDE_EVERY = 1.0
 
 
 class Archiver:
-    """Files every complete segment of ``directory`` by calling ``put(name, open_raw, path)``."""
+    """Files every complete segment of ``directory`` by calling ``put(name, open_raw, path)``.
+
+    ``beside``, if given, is called on the same thread at the start and every second: whoever files anything else
+    must not do so at the same time.
+    """
 
     def __init__(
         self,
         directory: str,
         put: Callable[[str, Callable[[], Reader], str], bool],
         first_pause: float = FIRST_PAUSE,
+        beside: Callable[[], object] | None = None,
     ) -> None:
         self.last_archived: str | None = None
         self.last_archived_at: float | None = None
         self._directory = directory
         self._put = put
         self._first_pause = first_pause
+        self._beside = beside
+        self._next_beside = 0.0
         self._stored: str | None = None
         self._error: BaseException | None = None
         self._trouble: WalstreamError | None = None
@@ -93,6 +101,9 @@ class Archiver:
         pause = self._first_pause
         while (name := self._next()) is not None:
             try:
+                if not name:
+                    self._do_beside()
+                    continue
                 self._archive(name)
             except StorageError as trouble:
                 self._note_trouble(trouble)
@@ -109,9 +120,21 @@ class Archiver:
             self._note_success(name)
 
     def _next(self) -> str | None:
+        """The next segment, none at all for what is done beside, or None at the end."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or bool(self._waiting))
-            return None if self._closing or not self._waiting else min(self._waiting)
+            left = None if self._beside is None else max(0.0, self._next_beside - time.monotonic())
+            if left != 0:
+                self._changed.wait_for(lambda: self._closing or bool(self._waiting), left)
+            if self._closing:
+                return None
+            if self._beside is not None and time.monotonic() >= self._next_beside:
+                return ""
+            return min(self._waiting, default="")
+
+    def _do_beside(self) -> None:
+        if self._beside is not None:
+            self._beside()
+        self._next_beside = time.monotonic() + BESIDE_EVERY
 
     def _archive(self, name: str) -> None:
         path = os.path.join(self._directory, name)

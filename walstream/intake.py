@@ -7,6 +7,7 @@ old timeline as ``.partial``; publishes the receiver's state for ``status`` and 
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from catalog.coverage import missing, names
 from catalog.errors import Malformed, SpoolFull, StorageError, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
+from catalog.incoming import Incoming
 from catalog.inventory import Inventory
 from catalog.local_storage import failed
 from catalog.lsn import LSN
@@ -26,6 +28,7 @@ from catalog.sink import Reader
 from catalog.timeline import History, Path, contradicts
 from catalog.walname import Segment, history_name, timeline_in
 from walstream.archiver import Archiver, complete_segments, log
+from walstream.delivered import Delivered
 from walstream.facts import ServerFacts
 from walstream.leftovers import Leftovers
 from walstream.publisher import Publisher
@@ -34,6 +37,8 @@ from walstream.segment import partials_in
 from walstream.spool import Spool, SpoolOptions
 from walstream.standing import Standing
 from walstream.streaming import Destination
+
+DELIVERED_PATIENCE = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +70,11 @@ class Intake:
         self._leftovers = Leftovers(self._directory, repository.wal, self._put)
         self._leftovers.sync()
         repository.wal.remove_leftovers()
-        self._archiver = Archiver(self._directory, self._put)
-        size = repository.identity.wal_segment_size
+        size, system_identifier = repository.identity.wal_segment_size, repository.identity.system_identifier
+        self._incoming = Incoming(options.home, size, system_identifier)
+        delivered = Delivered(self._incoming, self._put)
+        delivered()  # before the archiver runs, and before anybody asks what is held
+        self._archiver = Archiver(self._directory, self._put, beside=delivered)
         self._publisher = Publisher(options.home, self._archiver, size.nbytes)
 
     @property
@@ -161,6 +169,7 @@ class Intake:
 
     def accept_gap(self, path: Path, start: LSN, end: LSN) -> None:
         """Record that what is not held between ``start`` and ``end`` cannot be had any more."""
+        self._wait_for_delivered()
         size = self._repository.identity.wal_segment_size
         reason = "the server had removed these segments before they were received"
         lost = missing(path, self._held(), size.number_at(start), size.number_before(end), size)
@@ -168,6 +177,13 @@ class Intake:
             record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
         if lost:
             log.error("a gap: %s, %s. Take a new backup now", names(lost, size), reason)
+
+    def _wait_for_delivered(self) -> None:
+        """Let the archiver file what ``put-wal`` has brought: it may be what is missing."""
+        give_up = time.monotonic() + DELIVERED_PATIENCE
+        while self._incoming.names() and time.monotonic() < give_up:
+            self._archiver.raise_error()
+            time.sleep(0.1)
 
     def has_open_gap(self) -> bool:
         """Whether there is a gap behind which no restorable backup begins yet."""
@@ -212,7 +228,10 @@ class Intake:
     def _backup_begins(self) -> list[Segment]:
         """The first segments of all backups, those that are running included."""
         shelf, size = self._repository.backups, self._repository.identity.wal_segment_size
-        begins = [record.first_segment for record in self._records()]
+        records = self._records()
+        # Behind one that is kept alone WAL was removed on purpose, and is not asked for again.
+        leading = [record for record in records if not shelf.stands_alone(record.id)]
+        begins = [record.first_segment for record in leading or records]
         for backup_id in shelf.ids():
             try:
                 mark = shelf.started(backup_id)

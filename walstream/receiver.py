@@ -46,7 +46,7 @@ from walstream.slots import (
     find_slot,
     renew_slot,
 )
-from walstream.standing import CONNECTING, STREAMING, WAITING, Standing
+from walstream.standing import CONNECTING, ENDED, STREAMING, WAITING, Standing
 from walstream.streaming import Destination, Streaming, Surroundings, begin_stream
 from walstream.synchronous import SynchronousWatch
 
@@ -87,8 +87,16 @@ class Receiver:
 
         Raises what cannot be mended by trying again (``StreamRefused``, ``WrongServer``, ``Conflict``, what
         ended the target), any failure before the first stream has begun unless ``patient``, and after ``stop``
-        that what was received could not be made durable.
+        that what was received could not be made durable. What it raises is published before.
         """
+        try:
+            self._run()
+        except WalstreamError as error:
+            self._standing.enter(ENDED, error.message)
+            self._target.note(self._standing)
+            raise
+
+    def _run(self) -> None:
         pause = self._options.first_pause
         while self._wait_for_room():
             self._standing.enter(CONNECTING, self._standing.trouble)

@@ -14,11 +14,15 @@ STREAMING = "streaming"
 WAITING = "waiting"
 ENDED = "ended"
 
+# A shorter stream than this, in seconds, is one more try.
+BRIEF = 10.0
+
 
 class Standing:
     """One receiver's standing; ``session`` is the newest stream's, None until there was one.
 
-    ``since`` is when it began to stream, or when it last ceased to: trying again and again is one long wait.
+    ``since`` is when it began to stream, or when it last ceased to: trying again and again is one long wait, also
+    when a try streams for a moment.
     ``trouble`` says why the receiver is waiting, or ended. ``names_us``: the server's
     ``synchronous_standby_names`` names this receiver.
     """
@@ -26,6 +30,7 @@ class Standing:
     def __init__(self, slot: str | None) -> None:
         self.phase = CONNECTING
         self.since = time.time()
+        self._without_stream = self.since
         self.trouble: str | None = None
         self.host: str | None = None
         self.slot = slot
@@ -36,7 +41,10 @@ class Standing:
 
     def enter(self, phase: str, trouble: str | None = None) -> None:
         """Begin a phase; ``trouble`` is said as long as it lasts."""
-        if (phase == STREAMING) != (self.phase == STREAMING):
-            self.since = time.time()
+        now = time.time()
+        if phase == STREAMING and self.phase != STREAMING:
+            self._without_stream, self.since = self.since, now
+        elif self.phase == STREAMING and phase != STREAMING:
+            self.since = self._without_stream if now - self.since < BRIEF else now
         self.phase = phase
         self.trouble = trouble

@@ -9,6 +9,7 @@ from support.repositories import (
     PLAIN,
     SIZE,
     SPACE,
+    START,
     ZSTD,
     file_of,
     flip,
@@ -25,6 +26,7 @@ from backup.verify import VerifyReport, note, verify
 from catalog.codec import Codec
 from catalog.coverage import restorable
 from catalog.errors import Absent
+from catalog.marks import RemovedMark
 from catalog.record import BackupRecord
 from catalog.repository import Repository, stored_holdings
 from catalog.walname import Segment
@@ -232,6 +234,6 @@ def test_a_last_segment_stored_with_the_backup_will_do_and_is_checked(repository
 
 def test_a_backup_that_is_removed_meanwhile_is_absent_and_not_damaged(repository: Repository) -> None:
     record = store_backup(repository)
-    repository.backups.remove(record.id)
+    repository.backups.remove(record.id, RemovedMark(at=START, reason="obsolete"))
     with pytest.raises(Absent, match="was removed while it was verified"):
         verify(repository, record, stored_holdings(repository))

@@ -9,12 +9,13 @@ from support.values import record
 from catalog.backups import BackupShelf
 from catalog.codec import NAMES, Codec
 from catalog.errors import Absent, Conflict, Corrupt
-from catalog.marks import FailedMark, StartedMark, VerifiedMark
+from catalog.marks import FailedMark, RemovedMark, StartedMark, VerifiedMark
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 OLD, NEW = record(2), record(9, 10)
 STARTED = StartedMark(pid=4711, name="nightly", started=NOW, parent=None)
 FAILED = FailedMark(started=NOW, ended=NOW, error="the disk is full", hint=None)
+REMOVED = RemovedMark(at=NOW, reason="obsolete")
 NAME = "000000010000000000000003"
 
 
@@ -89,11 +90,13 @@ def test_the_commit_is_one_write_and_the_mark_goes_behind_it(storage):
 
     shelf = BackupShelf(Watched())
     shelf.commit(OLD)
-    shelf.remove(OLD.id)
+    shelf.remove(OLD.id, REMOVED)
     assert order == [
         ("put", "record.json"),
         ("delete", "started.json"),
+        ("put", "removed.json"),
         ("delete", "record.json"),
+        ("delete_tree", "removed.json"),
         ("delete_tree", None),
     ]
 
@@ -113,10 +116,10 @@ def test_a_removed_backup_leaves_nothing_and_its_neighbour_stays(shelf, storage)
     for each in (OLD, NEW):
         shelf.commit(each)
         write(shelf.writer(each.id, "base.tar"), b"data")
-    shelf.remove(OLD.id)
+    shelf.remove(OLD.id, REMOVED)
     assert shelf.ids() == [NEW.id]
     assert not any(OLD.id in key for key in storage.content)
-    shelf.remove(OLD.id)
+    shelf.remove(OLD.id, REMOVED)
 
 
 def test_marks_are_read_as_they_were_written_and_missing_ones_are_none(shelf):

@@ -205,6 +205,25 @@ def test_two_rounds_of_cron_at_once_start_one_receiver(ours):
     assert "streaming timeline" in (ours.home().parent / "receive-wal.log").read_text()
 
 
+def test_cron_says_what_ended_a_receiver_that_had_begun_to_work(ours):
+    ours.configure({"main": {}})
+    ours.run("cron")
+    wait_until(lambda: ours.streams())
+    os.kill(receiver(ours), signal.SIGSTOP)
+    ours.cluster.load(rows=100)
+    partial = max((ours.home() / "streaming").glob("*.partial"))
+    with open(partial, "r+b") as file:  # bytes that the server never sent, where it sends others next
+        offset = len(file.read().rstrip(b"\0"))
+        file.seek(offset)
+        file.write(b"\xff" * 64)
+    os.kill(receiver(ours), signal.SIGKILL)
+    wait_until(lambda: not receiver(ours))
+    ours.run("cron", code=None)  # whether it still sees the end is a matter of time
+    wait_until(lambda: not receiver(ours))
+    said = ours.run("cron", code=1).stderr.splitlines()
+    assert any("receiver ended: " in line and "the server sends other WAL" in line for line in said), said
+
+
 def test_cron_says_in_one_line_why_a_receiver_does_not_start(ours):
     ours.configure({"main": {"conninfo": "host=/nowhere user=nobody"}, "two": {}})
     said = ours.run("cron", code=1).stderr.splitlines()

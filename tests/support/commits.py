@@ -246,7 +246,7 @@ def assert_restored(ours: Protection, place: str, wanted: set[Row], *words: str)
     with Cluster(ours.cluster.version, place) as copy:
         ours.restore(Path(place), backup, place, *options)
         copy.start()
-        assert copy.wait_for_recovery() in ("ended", "paused")
+        assert copy.wait_for_recovery(900) in ("ended", "paused")
         rows = rows_of(copy)
     shutil.rmtree(place)
     lost = wanted - rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from catalog.errors import Absent, Conflict
 from catalog.sink import BytesLike, Reader, Sink
@@ -44,6 +44,10 @@ class MemoryStorage:
 
     def delete(self, key: str) -> None:
         self.content.pop(key, None)
+
+    def delete_some(self, directory: str, names: Collection[str]) -> None:
+        for name in names:
+            self.content.pop(f"{directory}/{name}", None)
 
     def delete_tree(self, directory: str, keep: str | None = None) -> None:
         for rest in self._below(directory):

@@ -173,6 +173,15 @@ class StorageConformance:
         storage.delete_tree("base/x", keep="failed.json")
         storage.remove_leftovers("wals")
 
+    def test_some_files_are_deleted_and_their_neighbours_stay(self, storage):
+        storage.delete_some("wals/0000000100000000", [NEIGHBOUR.rpartition("/")[2]])
+        storage.put(KEY, b"abc")
+        storage.put(NEIGHBOUR, b"def")
+        storage.delete_some("wals/0000000100000000", [NEIGHBOUR.rpartition("/")[2], "missing"])
+        assert [KEY.rpartition("/")[2]] == list(storage.names("wals/0000000100000000"))
+        storage.delete_some("wals/0000000100000000", [KEY.rpartition("/")[2]])
+        assert list(storage.names("wals")) == []
+
     def test_a_tree_is_deleted_with_all_that_is_in_it(self, storage):
         for key in ("base/x/record.json", "base/x/wal/1", "base/y/record.json"):
             storage.put(key, b"abc")

@@ -14,6 +14,7 @@ from walstream.ops.listing import segment_names
 Lines = list[tuple[str, str]]
 Facts = dict[str, object]
 
+CATALOG_GROUP = "Catalog information"
 _HOUR = 3600
 
 
@@ -27,7 +28,7 @@ def groups_of_details(shown: Details) -> list[tuple[str, Lines]]:
         ("Base backup information", _base_lines(shown)),
         ("Archives", [_archive_line(each) for each in (*record.archives, record.manifest)]),
         ("WAL information", _wal_lines(shown)),
-        ("Catalog information", _catalog_lines(shown)),
+        (CATALOG_GROUP, _catalog_lines(shown)),
     ]
     return [(title, lines) for title, lines in groups if lines]
 

@@ -37,6 +37,8 @@ COMMANDS = (
     Command("run", PROTECT, "run and supervise the receivers of all servers"),
     Command("cron", PROTECT, "start missing receivers and tidy up, once, for crontab"),
     Command("backup", PROTECT, "take a base backup"),
+    Command("put-wal", PROTECT, "take in one WAL file, as an archive_command"),
+    Command("archive-wal", PROTECT, "file WAL that waits, while no receiver runs"),
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
@@ -45,6 +47,9 @@ COMMANDS = (
     Command("wal-restore", RECOVER, "deliver one WAL file: the restore_command", light=True),
     Command("list-backups", CATALOG, "list the backups of servers, newest first", "list-backup"),
     Command("show-backup", CATALOG, "show all that is known about one backup", "show-backups"),
+    Command("keep", CATALOG, "keep a backup whatever the retention policy says, or no longer"),
+    Command("delete", CATALOG, "remove a backup, and the WAL that nothing needs any more"),
+    Command("expire", CATALOG, "remove what the retention policy lets go, and say why"),
     Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
 )  # fmt: skip
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 from functools import cached_property
+from typing import TypeVar
 
-from catalog.errors import UsageError
+from catalog.errors import ConfigurationError, UsageError
 from walstream.cli.output import Output
-from walstream.settings.load import Lookup, lenient, load
+from walstream.ops.local import rules_of
+from walstream.ops.retain import Rules
+from walstream.settings.load import load, setting
 from walstream.settings.locate import Places, places
-from walstream.settings.options import LOG_LEVEL
+from walstream.settings.options import LOG_LEVEL, Option
 from walstream.settings.server import Configuration, ServerSettings
+
+T = TypeVar("T")
 
 
 class Context:
@@ -46,12 +51,21 @@ class Context:
             self.output.warning(str(problem), problem.hint)
         return found
 
-    def lenient(self, name: str) -> Lookup:
-        """A server's options for offline commands, to look up; what is wrong with them is only warned of."""
-        found, problems = lenient(name, self.config_file)
-        for problem in problems:
+    def setting(self, name: str, option: Option[T]) -> T:
+        """One setting of a server, for offline commands: the default if its line is wrong, which is warned of."""
+        value, problem = setting(name, option, self.config_file)
+        if problem is not None:
             self.output.warning(str(problem), problem.hint)
-        return found
+        return value
+
+    def rules(self, name: str) -> Rules:
+        """What of a server's backups is to be kept; nothing is known of one given as a path, or a broken one."""
+        if "/" in name:
+            return Rules()
+        try:
+            return rules_of(self.server(name))
+        except ConfigurationError:
+            return Rules()  # ``places`` warns of what is wrong
 
     def server_names(self, given: list[str]) -> list[str]:
         """The names that were given, each once, with ``all`` replaced by all names."""

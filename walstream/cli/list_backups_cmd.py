@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
 
 from catalog.errors import WalstreamError
 from catalog.record import FULL, BackupRecord
+from catalog.retention import OBSOLETE, POTENTIALLY_OBSOLETE, Verdict
 from catalog.statuses import DONE
 from catalog.survey import Surveyed
 from walstream.cli.context import Context
 from walstream.cli.units import local_time, size
 from walstream.ops.listing import Listing, Room, list_backups
+from walstream.ops.retain import judge_all
 from walstream.ops.stored import repository_at
 
 EXAMPLE = "walstream list-backups main"
@@ -38,21 +41,25 @@ def _list(context: Context, given: str, minimal: bool) -> None:
     places, output = context.places(given), context.output
     repository = repository_at(places.repository, places.name)
     found = list_backups(repository, places.home, time.time())
+    verdicts = judge_all(found.survey, repository, places.home, context.rules(given)).verdicts
     newest_first = list(reversed(found.backups))
-    output.put(places.name, [_facts(each, found) for each in newest_first])
+    output.put(places.name, [_facts(each, found, verdicts) for each in newest_first])
     for each in newest_first:
-        output.line(each.id if minimal else _line(places.name, each, found))
+        output.line(each.id if minimal else _line(places.name, each, found, verdicts))
         if each.traces.unreadable is not None:
             output.warning(f"backup {each.id} of {places.name!r}: {each.status.error}", each.status.hint)
 
 
-def _line(server: str, each: Surveyed, found: Listing) -> str:
+def _line(server: str, each: Surveyed, found: Listing, verdicts: Mapping[str, Verdict]) -> str:
     record = each.record
     if record is None:
         return f"{server} {each.id} - F - {each.status.word}"
     room = found.rooms[each.id]
     name = f" '{record.name}'" if record.name is not None else ""
     mark = f" - {each.status.word}" if each.status.word != DONE else ""
+    verdict = verdicts[each.id]
+    if verdict.kept is not None or verdict.word in (OBSOLETE, POTENTIALLY_OBSOLETE):
+        mark += f" - {verdict.shown}"
     return (
         f"{server} {each.id}{name} - {_letter(record)} - {local_time(record.end.time)}"
         f" - Size: {size(room.with_span)} - WAL Size: {size(room.behind.nbytes)}{mark}"
@@ -63,7 +70,7 @@ def _letter(record: BackupRecord) -> str:
     return "F" if record.type == FULL else "I"
 
 
-def _facts(each: Surveyed, found: Listing) -> dict[str, object]:
+def _facts(each: Surveyed, found: Listing, verdicts: Mapping[str, Verdict]) -> dict[str, object]:
     record = each.record
     if record is None:
         return {"backup_id": each.id, "backup_type": FULL, "status": each.status.word}
@@ -72,7 +79,7 @@ def _facts(each: Surveyed, found: Listing) -> dict[str, object]:
         "backup_type": record.type,
         "end_time": record.end.time.astimezone().ctime(),
         "end_time_timestamp": str(int(record.end.time.timestamp())),
-        "retention_status": "-",
+        "retention_status": verdicts[each.id].shown,
         "status": each.status.word,
     }
     if record.name is not None:

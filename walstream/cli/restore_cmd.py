@@ -18,7 +18,6 @@ from walstream.cli.units import duration, local_time, size
 from walstream.ops.restore import Elsewhere, PlannedRestore, RestoreRequest, plan_restore, restore_planned
 from walstream.ops.stored import repository_at
 from walstream.settings import options
-from walstream.settings.load import Lookup
 
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
 
@@ -83,8 +82,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, arguments: argparse.Namespace) -> int:
     places = context.places(arguments.server)
     repository = repository_at(places.repository, places.name)
-    lookup = context.lenient(arguments.server)
-    elsewhere = _elsewhere(arguments, lookup)
+    elsewhere = _elsewhere(context, arguments)
     if arguments.if_empty and elsewhere is None and holds_cluster(arguments.destination):
         context.output.line(f"{arguments.destination} holds a cluster already: nothing was done")
         context.output.put(places.name, {"restored": False, "destination": arguments.destination})
@@ -97,7 +95,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
-        get_wal=_get_wal(arguments, lookup, elsewhere),
+        get_wal=_get_wal(context, arguments, elsewhere),
         elsewhere=elsewhere,
         conf_file=arguments.recovery_conf_filename,
     )
@@ -128,7 +126,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _elsewhere(arguments: argparse.Namespace, lookup: Lookup) -> Elsewhere | None:
+def _elsewhere(context: Context, arguments: argparse.Namespace) -> Elsewhere | None:
     if arguments.remote_ssh_command is None:
         if arguments.staging_path is not None:
             raise UsageError(
@@ -137,17 +135,17 @@ def _elsewhere(arguments: argparse.Namespace, lookup: Lookup) -> Elsewhere | Non
         return None
     return Elsewhere(
         command=arguments.remote_ssh_command,
-        way_back=lookup.get(options.RESTORE_SSH_COMMAND),
-        staging=arguments.staging_path or lookup.get(options.STAGING_PATH),
+        way_back=context.setting(arguments.server, options.RESTORE_SSH_COMMAND),
+        staging=arguments.staging_path or context.setting(arguments.server, options.STAGING_PATH),
     )
 
 
-def _get_wal(arguments: argparse.Namespace, lookup: Lookup, elsewhere: Elsewhere | None) -> bool:
+def _get_wal(context: Context, arguments: argparse.Namespace, elsewhere: Elsewhere | None) -> bool:
     """As asked for, else as configured; a machine that cannot reach this one gets the WAL beforehand."""
     if arguments.get_wal is not None:
         return bool(arguments.get_wal)
     reachable = elsewhere is None or elsewhere.way_back is not None
-    return reachable and lookup.get(options.RECOVERY_OPTIONS) == "get-wal"
+    return reachable and context.setting(arguments.server, options.RECOVERY_OPTIONS) == "get-wal"
 
 
 def _target(arguments: argparse.Namespace) -> RecoveryTarget:

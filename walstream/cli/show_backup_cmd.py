@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import time
 
+from catalog.retention import UNJUDGED, Verdict
 from catalog.survey import Surveyed
-from walstream.cli.backup_facts import facts_of_details, groups_of_details
+from walstream.cli.backup_facts import CATALOG_GROUP, facts_of_details, groups_of_details
 from walstream.cli.context import Context
 from walstream.cli.units import local_time
 from walstream.ops.details import Details, details
 from walstream.ops.listing import list_backups
+from walstream.ops.retain import judge_all
 from walstream.ops.stored import repository_at
 
 EXAMPLE = "walstream show-backup main latest"
@@ -36,6 +38,9 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         shown = details(found.record, listing, repository)
         facts, groups = facts_of_details(shown), groups_of_details(shown)
         _warn_of_timelines(context, shown)
+        rules = context.rules(arguments.server)
+        verdict = judge_all(listing.survey, repository, places.home, rules).verdicts[found.id]
+        facts, groups = _with_retention(facts, groups, verdict)
     facts |= {"backup_id": found.id, "status": found.status.word, "server_name": places.name}
     output.put(places.name, facts)
     output.line(f"Backup {found.id}:")
@@ -67,6 +72,20 @@ def _unfinished(found: Surveyed) -> tuple[dict[str, object], list[Group]]:
         lines.append(("Error", found.status.error))
         lines += [("Hint", found.status.hint)] if found.status.hint else []
     return facts, [("", lines)]
+
+
+def _with_retention(
+    facts: dict[str, object], groups: list[Group], verdict: Verdict
+) -> tuple[dict[str, object], list[Group]]:
+    """Add what the policy says of the backup to the group in which Barman has it."""
+    of_catalog = facts["catalog_information"]
+    assert isinstance(of_catalog, dict)
+    judged_so = verdict.word != UNJUDGED or verdict.kept is not None
+    line = ("Retention Policy", f"{verdict.shown} ({verdict.reason})" if judged_so else "not enforced")
+    return (
+        facts | {"catalog_information": {"retention_policy": verdict.shown} | of_catalog},
+        [(title, [line, *lines] if title == CATALOG_GROUP else lines) for title, lines in groups],
+    )
 
 
 def _warn_of_timelines(context: Context, shown: Details) -> None:

@@ -83,7 +83,10 @@ def _reason(found: ReceiverFacts) -> str:
         return "; it was stopped by 'walstream receive-wal --stop'"
     supervisor = found.supervisor
     if supervisor is None or supervisor.child is not None or supervisor.last_error is None:
-        return ""
+        ended = found.ended_with
+        return (
+            f"; the last one ended at {at_local_time(ended.at)}: {ended.trouble}" if ended is not None else ""
+        )
     when = f" at {at_local_time(supervisor.next_try)}" if supervisor.next_try is not None else ""
     return f"; 'walstream run' tries again{when}, the last one said: {supervisor.last_error}"
 

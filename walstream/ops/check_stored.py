@@ -15,7 +15,9 @@ from catalog.local_storage import LocalStorage, failed
 from catalog.lock import is_held
 from catalog.repository import Repository, refuse_foreign
 from catalog.repository_identity import read_identity
+from catalog.retention import satisfies
 from catalog.state import read_receiver_state, receiver_lock_path
+from catalog.survey import survey
 from walstream.ops import wiring
 from walstream.ops.check_receiver import RUNNING, SPOOL, running_item, spool_item
 from walstream.ops.check_wal import (
@@ -29,10 +31,13 @@ from walstream.ops.check_wal import (
 from walstream.ops.held_wal import HeldWal, held_wal
 from walstream.ops.items import Item, failure, fine, in_units, judged
 from walstream.ops.left_branches import left_branches
+from walstream.ops.local import rules_of
 from walstream.ops.receiver_facts import receiver_facts
 from walstream.ops.requirements import Lack
+from walstream.ops.retain import judge_all
 from walstream.settings.server import ServerSettings
 
+REDUNDANCY = "minimum redundancy requirements"
 DISK = "disk space"
 SPOOL_DISK = "disk space of walstream_home"
 LEAST_SEGMENTS = 4
@@ -48,6 +53,7 @@ def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repo
         stored = repository
         items.append(_guarded("failed backups", lambda label: _failed_backups(label, stored)))
         items.append(_guarded("suspect backups", lambda label: _suspect_backups(label, stored)))
+        items.append(_guarded(REDUNDANCY, lambda label: _redundancy(label, settings, stored)))
     if settings.streaming_archiver and settings.active:
         items.append(_guarded(RUNNING, lambda _: running_item(settings, receiver_facts(home), now)))
     items.append(_guarded(SPOOL, lambda _: spool_item(settings, receiver_facts(home), now)))
@@ -135,6 +141,16 @@ def _suspect_backups(label: str, repository: Repository) -> Item:
         f"the server found bad page checksums during {len(suspect)}, the last of them {suspect[-1]}",
         "check the server's disks (its log names the files), and take a new backup",
     )
+
+
+def _redundancy(label: str, settings: ServerSettings, repository: Repository) -> Item:
+    """Restorable full backups on the path that counts must be as many as the operator wants at least."""
+    found = judge_all(survey(repository), repository, settings.home, rules_of(settings))
+    there, wanted = satisfies(found.candidates, found.current), settings.minimum_redundancy
+    hint = f"have {there} restorable full backups, expected at least {wanted}"
+    if there < wanted:
+        return failure(label, hint, f"take a backup: walstream backup {settings.name}")
+    return fine(label, hint)
 
 
 def _refused_files(label: str, errors: str) -> Item:

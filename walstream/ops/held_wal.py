@@ -20,13 +20,15 @@ from catalog.walname import kind_of
 class HeldWal:
     """``stored`` is what the repository alone has, ``all`` with the spool; ``gaps`` are recorded and not filled.
 
-    ``problems`` say which documents could not be read, and so do not count.
+    ``problems`` say which documents could not be read, and so do not count; ``alone`` are the ids of backups that
+    are kept with their own WAL.
     """
 
     stored: Holdings
     all: Holdings
     gaps: tuple[Gap, ...]
     problems: tuple[str, ...] = ()
+    alone: frozenset[str] = frozenset()
 
     def open_gaps(self, path: Path | None = None) -> tuple[Gap, ...]:
         """The gaps behind which no restorable backup begins yet, on the server's path if that is known."""
@@ -46,6 +48,7 @@ class HeldWal:
             if not holds_wal_of(timeline, holdings.inventory):
                 records = [record for record in records if record.end.timeline == timeline]
             records = [record for record in records if record.id not in followed]
+            records = [record for record in records if record.id not in self.alone] or records
             if not records:
                 continue
             followed |= {record.id for record in records}
@@ -78,7 +81,8 @@ def held_wal(repository: Repository, home: str) -> HeldWal:
     stored, problems = readable_holdings(repository)
     everything = replace(stored, inventory=spooled | stored.inventory)
     gaps = tuple(gap for gap in read_gaps(home, size) if not _is_filled(gap, everything.inventory))
-    return HeldWal(stored, everything, gaps, tuple(problems))
+    alone = frozenset(each.id for each in stored.records if repository.backups.stands_alone(each.id))
+    return HeldWal(stored, everything, gaps, tuple(problems), alone)
 
 
 def _is_filled(gap: Gap, inventory: Inventory) -> bool:

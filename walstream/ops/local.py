@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from catalog.codec import Codec
 from catalog.repository import Repository
+from walstream.ops.retain import Rules
 from walstream.ops.stored import repository_at
 from walstream.settings.server import ServerSettings
 
@@ -11,6 +12,11 @@ from walstream.settings.server import ServerSettings
 def stored_repository(settings: ServerSettings) -> Repository:
     """The server's repository as it is; ``RepositoryError`` when none was ever made."""
     return repository_at(settings.repository, settings.name, settings.home)
+
+
+def rules_of(settings: ServerSettings) -> Rules:
+    """What of this server's backups is to be kept."""
+    return Rules(settings.retention_policy, settings.minimum_redundancy)
 
 
 def wal_codec(settings: ServerSettings) -> Codec:

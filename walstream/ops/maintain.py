@@ -1,4 +1,4 @@
-"""What is due for one server each minute, beside receiving: the spool's leftovers archived, killed backups swept.
+"""What is due for one server each minute, beside receiving: leftovers archived and swept, retention applied.
 
 Needs no server and no psycopg. Each part is done only while its lock is free: the receiver archives its own
 segments, and a backup that runs is not swept.
@@ -6,23 +6,24 @@ segments, and a backup that runs is not swept.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 
 from catalog import layout
 from catalog.errors import Busy, WalstreamError, one_line
-from catalog.filing import Filing
-from catalog.frames import Workers
 from catalog.repository import Repository
 from catalog.state import receiver_holder
-from walstream.archiver import Archiver, complete_segments
-from walstream.ops.local import stored_repository, wal_codec
-from walstream.ops.stored import archive_lock, backup_lock
+from catalog.survey import survey
+from walstream.ops.archive import archive_waiting, is_waiting
+from walstream.ops.expire import carry_out, plan_expiry
+from walstream.ops.local import rules_of, stored_repository
+from walstream.ops.retain import judge_all
+from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 from walstream.settings.server import ServerSettings
 
-CODEC_THREADS = 2
-POLL = 0.05
+log = logging.getLogger("walstream.maintain")
 
 
 def maintain(settings: ServerSettings, until: float) -> list[str]:
@@ -34,7 +35,7 @@ def maintain(settings: ServerSettings, until: float) -> list[str]:
         repository = stored_repository(settings)
     except WalstreamError as error:
         return [one_line(error)]
-    for work in (_archive_leftovers, _sweep):
+    for work in (_archive, _sweep, _expire):
         try:
             work(settings, repository, until)
         except Busy:
@@ -44,35 +45,30 @@ def maintain(settings: ServerSettings, until: float) -> list[str]:
     return problems
 
 
-def _archive_leftovers(settings: ServerSettings, repository: Repository, until: float) -> None:
-    directory = os.path.join(settings.home, layout.STREAMING)
-    if not os.path.isdir(directory) or not complete_segments(directory) or receiver_holder(settings.home):
-        return
-    identity = repository.identity
-    with archive_lock(repository, settings.name), Workers(CODEC_THREADS) as workers:
-        filing = Filing(
-            repository.storage,
-            identity.wal_segment_size,
-            identity.system_identifier,
-            wal_codec(settings),
-            workers,
-        )
-        archiver = Archiver(directory, filing.put)
-        try:
-            # A receiver that starts meanwhile waits for the lock: it is not kept waiting.
-            while archiver.waiting and not archiver.trouble and time.monotonic() < until:
-                archiver.raise_error()
-                if receiver_holder(settings.home):
-                    break
-                time.sleep(POLL)
-        finally:
-            archiver.close(patience=0)
-        if archiver.trouble is not None:
-            raise archiver.trouble
+def _archive(settings: ServerSettings, repository: Repository, until: float) -> None:
+    if is_waiting(settings) and not receiver_holder(settings.home):
+        archive_waiting(settings, repository, until)
 
 
 def _sweep(settings: ServerSettings, repository: Repository, until: float) -> None:
     shelf = repository.backups
-    if any(layout.STARTED in shelf.sizes(each) for each in shelf.ids()):
+    if any({layout.STARTED, layout.REMOVED} & shelf.sizes(each).keys() for each in shelf.ids()):
         with backup_lock(repository, settings.name):
             sweep(repository)
+
+
+def _expire(settings: ServerSettings, repository: Repository, until: float) -> None:
+    """Apply the policy when a backup is to go; a glance at the backups' own WAL tells that."""
+    rules = rules_of(settings)
+    if rules.policy is None or time.monotonic() > until:
+        return
+    verdicts = judge_all(survey(repository), repository, settings.home, rules).verdicts
+    if not any(verdict.goes for verdict in verdicts.values()):
+        return
+    with backup_lock(repository, settings.name):
+        removed = carry_out(
+            plan_expiry(repository, settings.home, rules),
+            repository,
+            lambda backup, reason: log.info("backup %s goes: %s", backup, reason),
+        )
+    log.info("%d WAL files went (%d bytes)", removed.wal_files, removed.wal_bytes)

@@ -19,7 +19,7 @@ from catalog.state import (
 )
 from catalog.supervisor_state import SupervisorState, live_supervisor_state
 from walstream.archiver import complete_segments
-from walstream.standing import STREAMING
+from walstream.standing import ENDED, STREAMING
 
 # One that streams publishes at least every half minute, when it asks the server for a sign of life, unless it hangs
 # or cannot write.
@@ -55,6 +55,14 @@ class ReceiverFacts:
     def live(self) -> ReceiverState | None:
         """The state of a receiver that runs."""
         return self.state if self.running else None
+
+    @property
+    def ended_with(self) -> ReceiverState | None:
+        """The state of one that runs no more, if it said what ended it."""
+        state = self.state
+        if self.running or state is None or state.phase != ENDED or state.trouble is None:
+            return None
+        return state
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ LIMIT = 110.0
 STARTING = 20.0
 POLL = 0.05
 LARGEST_LOG = 10 << 20
+# What ended a receiver so long ago, in seconds, may have ended the one of the last round.
+RECENT = 90.0
 
 Starter = Callable[[ServerSettings], str | None]
 
@@ -96,11 +98,23 @@ def round_lock_path(home: str, name: str) -> str:
 
 
 def _start(settings: ServerSettings, start: Starter | None) -> list[str]:
+    if start is None:
+        return []
     try:
-        problem = start(settings) if start is not None else None
+        last_words = _last_words(settings)
+        problem = start(settings) or last_words
     except WalstreamError as error:
         problem = one_line(error)
     return [problem] if problem else []
+
+
+def _last_words(settings: ServerSettings) -> str | None:
+    """What ended a receiver that had begun to work, and that a round is about to start again."""
+    found = receiver_facts(settings.home)
+    ended = found.ended_with
+    if found.running or found.stopped or ended is None or time.time() - ended.at > RECENT:
+        return None
+    return f"the last receiver ended: {ended.trouble}"
 
 
 def _of_receiver(settings: ServerSettings) -> list[str]:

@@ -1,4 +1,4 @@
-"""What killed backups left, turned into failed ones: their data goes, a mark stays. No network."""
+"""What killed backups left, turned into failed ones, and interrupted removals ended. No network."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from catalog.repository import Repository
 
 
 def sweep(repository: Repository) -> None:
-    """Turn what killed backups left into failed ones; the caller holds the backup lock."""
+    """Turn what killed backups left into failed ones: their data goes, a mark stays. Under the backup lock."""
     for each in repository.backups.ids():
         try:
+            if repository.backups.removed(each) is not None:
+                repository.backups.finish_removal(each)
+                continue
             started = repository.backups.started(each)
             record = repository.backups.find(each) if started is not None else None
         except (Malformed, RepositoryError):

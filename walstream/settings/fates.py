@@ -51,8 +51,6 @@ def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]
 
 _LATER = [
     *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
-    *_later(BOTH, "retention_policy"),
-    *_later(BOTH, "minimum_redundancy", "0"),
     *_later(
         BOTH, "last_backup_maximum_age last_backup_minimum_size last_wal_maximum_age max_incoming_wals_queue"
     ),
@@ -60,7 +58,6 @@ _LATER = [
     *_later(GLOBAL, "metrics_listen"),
     *_later(SERVER, "model", *OFF),
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
-    *_later(BOTH, "archiver", *OFF),
     *_later(SERVER, "primary_conninfo"),
     *_later(BOTH, "prefetch_segments"),
     *_later(

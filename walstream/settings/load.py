@@ -37,6 +37,26 @@ def load(config: str | None = None, environ: Mapping[str, str] = os.environ) -> 
     return configured(read_document(file), file)
 
 
+def setting(
+    server: str, option: Option[T], config: str | None = None, environ: Mapping[str, str] = os.environ
+) -> tuple[T, ConfigurationError | None]:
+    """One value, for a command that no mistake in the configuration is to stop; and what is wrong with its line.
+
+    With a wrong line, or none, it is the default. A server with ``/`` in it is the path of its repository
+    directory; then nothing is read.
+    """
+    if "/" in server:
+        return option.default, None
+    document = read_document(find_file(config, environ))
+    names = [name for name in (server, *GLOBAL_SECTIONS) if name in document.sections]
+    lookup = Lookup([document.sections[name] for name in names])
+    line = lookup.line(option)
+    if line is None:
+        return option.default, None
+    where = next(name for name in names if line in document.sections[name].lines)
+    return lookup.get(option), _line_problem(line, where, option.scope)
+
+
 def configured(document: Document, file: str) -> Configuration:
     """What a document says; never raises."""
     shared = [document.sections[name] for name in GLOBAL_SECTIONS if name in document.sections]
@@ -70,25 +90,6 @@ def configured(document: Document, file: str) -> Configuration:
         else:
             servers[name] = server
     return Configuration(file, settings, servers, broken, problems, descriptions)
-
-
-def lenient(server: str, config: str | None = None) -> tuple[Lookup, list[ConfigurationError]]:
-    """The values for a server, and what is wrong with its lines: for commands that no slip may stop.
-
-    A wrong line counts as absent. For a server given by its path nothing is read.
-    """
-    if "/" in server:
-        return Lookup([]), []
-    document = read_document(find_file(config))
-    scopes = {server: SERVER, **dict.fromkeys(GLOBAL_SECTIONS, GLOBAL)}
-    sections = {document.sections[name]: scope for name, scope in scopes.items() if name in document.sections}
-    problems = [
-        problem
-        for section, scope in sections.items()
-        for problem in checked(section, scope)
-        if problem not in section.problems
-    ]
-    return Lookup([*sections]), problems
 
 
 class Lookup:
@@ -206,6 +207,7 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         streaming_conninfo=streaming,
         wal_streaming_conninfo=get(options.WAL_STREAMING_CONNINFO) or streaming,
         streaming_archiver=get(options.STREAMING_ARCHIVER),
+        archiver=get(options.ARCHIVER),
         slot_name=get(options.SLOT_NAME),
         create_slot=get(options.CREATE_SLOT),
         report_applied=get(options.REPORT_APPLIED),
@@ -227,6 +229,8 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         bandwidth_limit=get(options.BANDWIDTH_LIMIT),
         basebackup_retry_times=get(options.BASEBACKUP_RETRY_TIMES),
         basebackup_retry_sleep=get(options.BASEBACKUP_RETRY_SLEEP),
+        retention_policy=get(options.RETENTION_POLICY),
+        minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),
         restore_ssh_command=get(options.RESTORE_SSH_COMMAND),
         staging_path=get(options.STAGING_PATH),

@@ -93,6 +93,7 @@ WAL_STREAMING_CONNINFO = _optional(
 )
 
 STREAMING_ARCHIVER = _set("streaming_archiver", BOTH, SWITCH, "on", "receive WAL by streaming")
+ARCHIVER = _set("archiver", BOTH, SWITCH, "off", "also accept WAL that an archive_command brings: put-wal")
 SLOT_NAME = _optional(
     "slot_name", BOTH, values.SLOT_NAME, "replication slot; without one the server may drop WAL"
 )
@@ -165,6 +166,20 @@ BASEBACKUP_RETRY_TIMES = _set(
 )
 BASEBACKUP_RETRY_SLEEP = _set(
     "basebackup_retry_sleep", BOTH, duration(0), "30s", "wait so long before each repetition"
+)
+RETENTION_POLICY = _optional(
+    "retention_policy",
+    BOTH,
+    values.POLICY,
+    "which backups to keep, with the WAL that they need; all others are removed by run, cron and expire",
+    "none",
+)
+MINIMUM_REDUNDANCY = _set(
+    "minimum_redundancy",
+    BOTH,
+    whole(0, 999999),
+    "0",
+    "so many restorable full backups are kept in any case; check fails while there are fewer",
 )
 RECOVERY_OPTIONS = _set(
     "recovery_options",

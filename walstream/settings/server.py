@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from catalog.errors import ConfigurationError
+from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo
 from walstream.settings.locate import unknown_server
 
@@ -42,6 +43,7 @@ class ServerSettings:
     wal_streaming_conninfo: Conninfo
 
     streaming_archiver: bool
+    archiver: bool
     slot_name: str | None
     create_slot: str
     report_applied: bool
@@ -62,6 +64,9 @@ class ServerSettings:
     bandwidth_limit: int | None
     basebackup_retry_times: int
     basebackup_retry_sleep: float
+
+    retention_policy: RetentionPolicy | None
+    minimum_redundancy: int
 
     recovery_options: str
     restore_ssh_command: str | None

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from catalog.codec import LEVELS
+from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo, is_uri
 from walstream.settings.locate import absolute_path
 
@@ -136,6 +137,10 @@ def _level(text: str) -> int | str:
     return text.lower() if text.lower() in LEVEL_WORDS else whole(-22, 22).parse(text)
 
 
+def _policy(text: str) -> RetentionPolicy | None:
+    return None if text.lower() == "none" else RetentionPolicy.parse(text)
+
+
 SWITCH = Kind("on, off", _on_off)
 TEXT = Kind("any text", _text)
 PATH = Kind("an absolute path", _path)
@@ -144,6 +149,7 @@ CONNINFO = Kind("a libpq connection string, key=value or URI", _conninfo, secret
 SLOT_NAME = Kind("1 to 63 of the characters a-z, 0-9 and _", _slot_name)
 APPLICATION_NAME = Kind("1 to 63 printable ASCII characters", _application_name)
 _RANGES = ", ".join(f"{codec} {least} to {most}" for codec, (least, most, _) in LEVELS.items())
+POLICY = Kind("none, REDUNDANCY n, or RECOVERY WINDOW OF n HOURS, DAYS, WEEKS or MONTHS", _policy)
 LEVEL = Kind(f"{_RANGES}; or low, medium, high", _level)
 
 N = TypeVar("N", int, float)

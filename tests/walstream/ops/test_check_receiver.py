@@ -33,6 +33,12 @@ def test_no_receiver_is_a_failure(settings):
     )
 
 
+def test_what_ended_the_last_receiver_is_said(settings):
+    ended = replace(running(phase="ended", trouble="another cluster"), running=False)
+    found = running_item(settings, ended, NOW)
+    assert not found.ok and found.hint.endswith(": another cluster")
+
+
 def test_one_that_was_stopped_or_cannot_be_started_says_so(settings):
     stopped = replace(running(), running=False, stopped=True)
     found = running_item(settings, stopped, NOW)

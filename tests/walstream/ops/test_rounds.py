@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from support import repositories
 from support.configurations import loaded
 from support.published import published
 from support.repositories import SIZE, new_repository, segment_bytes, store_wal
@@ -72,6 +73,20 @@ def test_a_killed_backup_is_swept(one):
     shelf = leave_backup(one)
     assert run_rounds([one], None) == ([], True)
     assert shelf.started(KILLED) is None and shelf.failed(KILLED) is not None
+
+
+def test_the_retention_policy_is_applied(tmp_path):
+    text = f"[walstream]\nwalstream_home = {tmp_path}/home\nretention_policy = REDUNDANCY 1\n"
+    settings = loaded(tmp_path, text + "[one]\nconninfo = host=x\n").server("one")
+    repository = repositories.new_repository(tmp_path / "home" / "one")
+    for day, first in enumerate((3, 7)):
+        repositories.store_backup(repository, after=timedelta(days=day), first=first, last=first)
+    repositories.store_wal(repository, range(1, 9))
+    with backup_lock(repository, "one"):
+        assert run_rounds([settings], None) == ([], True)
+    assert len(repository.backups.ids()) == 2
+    assert run_rounds([settings], None) == ([], True)
+    assert len(repository.backups.ids()) == 1 and len(list(repository.wal.names())) == 2
 
 
 def test_what_somebody_else_has_locked_is_left_to_them(one):
@@ -185,6 +200,21 @@ def test_a_receiver_that_cannot_archive_is_a_problem(one):
         (problem,), _ = run_rounds([one], leave_receivers_alone)
     assert "cannot write: read-only" in problem[1] and "make the repository writable" in problem[1]
     assert "\n" not in problem[1]
+
+
+def test_what_ended_the_receiver_of_the_last_round_is_a_problem(one):
+    publish(one, phase="ended", trouble="another cluster")
+    assert run_rounds([one], leave_receivers_alone) == (
+        [("one", "the last receiver ended: another cluster")],
+        True,
+    )
+    assert run_rounds([one], None) == ([], True)
+    publish(one, phase="ended", trouble=None)
+    assert run_rounds([one], leave_receivers_alone) == ([], True)
+    write_receiver_state(
+        one.home, published(pid=os.getpid(), at=time.time() - 120, phase="ended", trouble="another cluster")
+    )
+    assert run_rounds([one], leave_receivers_alone) == ([], True)
 
 
 def test_a_receiver_that_was_stopped_is_no_problem(one):

@@ -75,7 +75,7 @@ def test_a_wrong_conninfo_is_not_repeated_in_the_message(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "encryption = age", "retention_policy = REDUNDANCY 2", "minimum_redundancy = 1", "archiver = on",
+        "encryption = age",
         "model = true", "cluster = other", "repository = s3://bucket",
         "pre_backup_script = /x", "hook_timeout = 1min", "primary_conninfo = host=a",
         "backup_schedule = 0 4 * * *",

@@ -1,0 +1,40 @@
+"""``put-wal``: one WAL file from an archive_command, durable here before it is said to be. Offline."""
+
+from __future__ import annotations
+
+from catalog.comparison import same_bytes
+from catalog.errors import Absent, Conflict, StorageError
+from catalog.repository import Repository
+from catalog.sink import Reader
+from walstream.ops.archive import incoming_of
+from walstream.settings.server import ServerSettings
+
+
+def deliver(settings: ServerSettings, repository: Repository, name: str, content: Reader) -> bool:
+    """Take in one file; False when it is held already, with the same bytes.
+
+    ``Malformed`` when it is not what its name says, ``Conflict`` when other bytes are held under its name: nothing
+    is overwritten, and the server keeps its copy.
+    """
+    stored = _stored(repository, name)
+    if stored is None:
+        return incoming_of(settings, repository).receive(name, content)
+    key, held = stored
+    try:
+        same = same_bytes(held, content)
+    finally:
+        held.close()
+    if not same:
+        raise Conflict(
+            f"the repository holds other bytes under the name {name!r}",
+            "two servers archive under the same name: find out which is yours; nothing was overwritten",
+        )
+    repository.storage.sync(key)
+    return False
+
+
+def _stored(repository: Repository, name: str) -> tuple[str, Reader] | None:
+    try:
+        return repository.wal.find(name)
+    except (Absent, StorageError):
+        return None  # what cannot be looked at now is compared when the file is filed

@@ -1,0 +1,169 @@
+"""Backups and WAL that are to go: planned, shown with reasons, and removed in an order that survives a crash.
+
+A plan is made and carried out under the backup lock. Backups go first, each by its record, an incremental one
+before those that it rests on; then the WAL that nothing needs any more, oldest first. What is interrupted is
+ended by the next sweep, or is found to be unneeded again. Offline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from catalog.errors import UsageError
+from catalog.expiry import Staying, Unneeded, unneeded
+from catalog.inventory import Run
+from catalog.lsn import SegmentSize
+from catalog.marks import RemovedMark
+from catalog.reach import Window, windows
+from catalog.repository import Repository, stored_holdings
+from catalog.retention import Candidate, satisfies
+from catalog.survey import Survey, Surveyed, survey
+from catalog.walname import PARTIAL, Segment, kind_of
+from walstream.ops.retain import Judged, Rules, judge_all
+
+
+@dataclass(frozen=True)
+class Plan:
+    """``going`` are the ids of the backups to remove, in that order, each with the reason.
+
+    ``before`` and ``after`` are what can be recovered on the path that counts.
+    """
+
+    survey: Survey
+    judged: Judged
+    going: Mapping[str, str]
+    wal: Unneeded
+    before: tuple[Window, ...]
+    after: tuple[Window, ...]
+    size: SegmentSize
+
+    def names_of(self, run: Run) -> tuple[str, str]:
+        """The names of a run's first and last segment."""
+        return (
+            Segment(run.timeline, run.first).name(self.size),
+            Segment(run.timeline, run.last).name(self.size),
+        )
+
+
+@dataclass(frozen=True)
+class Removed:
+    """What was removed; bytes as they were stored, of the WAL."""
+
+    backups: tuple[str, ...]
+    wal_files: int
+    wal_bytes: int
+
+
+def plan_expiry(repository: Repository, home: str, rules: Rules) -> Plan:
+    """What the policy lets go; without a policy, nothing but WAL that no backup needs."""
+    found = survey(repository)
+    verdicts = judge_all(found, repository, home, rules)
+    going = {each: verdict.reason for each, verdict in verdicts.verdicts.items() if verdict.goes}
+    return _plan(repository, found, verdicts, going)
+
+
+def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> Plan:
+    """What goes with one backup, those that rest on it included; ``UsageError`` when it is to stay."""
+    found = survey(repository)
+    verdicts = judge_all(found, repository, home, rules)
+    wanted = found.find(word)
+    going = {wanted.id: "it was named"}
+    for each in verdicts.candidates:  # oldest first, so that parents come before those that rest on them
+        if each.record.parent in going:
+            going[each.record.id] = f"it rests on {each.record.parent}"
+    _refuse(going, verdicts, rules)
+    return _plan(repository, found, verdicts, going)
+
+
+def carry_out(
+    plan: Plan, repository: Repository, on_backup: Callable[[str, str], None] = lambda backup, reason: None
+) -> Removed:
+    """Remove what the plan says; the caller holds the backup lock since before it was made."""
+    for each, reason in plan.going.items():
+        repository.backups.remove(each, RemovedMark(at=datetime.now(UTC), reason=reason))
+        on_backup(each, reason)
+    size = repository.identity.wal_segment_size
+    files = nbytes = 0
+    for directory in sorted(_directories(plan.wal, size), key=lambda name: name[8:]):
+        removed = repository.wal.remove(directory, lambda name: _goes(name, plan.wal, size))
+        files, nbytes = files + removed[0], nbytes + removed[1]
+    return Removed(tuple(plan.going), files, nbytes)
+
+
+def _plan(repository: Repository, found: Survey, verdicts: Judged, going: Mapping[str, str]) -> Plan:
+    records = [each.record for each in verdicts.candidates]
+    holdings, current = stored_holdings(repository, records), verdicts.current
+    staying = [
+        Staying(each.record, verdicts.verdicts[each.record.id].stands_alone)
+        for each in verdicts.candidates
+        if each.record.id not in going
+    ]
+    # Of one that has lost its record nobody knows which WAL it needs; one that is STARTED holds the backup lock.
+    unknown = [each for each in found.backups if each.id not in going and _is_unknown(each)]
+    wal = Unneeded() if unknown else unneeded(staying, holdings, current)
+    after = replace(
+        holdings,
+        records=tuple(each.record for each in staying),
+        inventory=holdings.inventory.without(wal.runs, wal.partials),
+    )
+    order = _in_order(going, verdicts.candidates)
+    return Plan(
+        found,
+        verdicts,
+        {each: going[each] for each in order},
+        wal,
+        windows(current, holdings),
+        windows(current, after),
+        repository.identity.wal_segment_size,
+    )
+
+
+def _is_unknown(each: Surveyed) -> bool:
+    traces = each.traces
+    return traces.unreadable is not None or not (traces.record or traces.failed or traces.started)
+
+
+def _in_order(going: Collection[str], candidates: Sequence[Candidate]) -> list[str]:
+    """Oldest first, but for incremental ones, which go before what they rest on."""
+    parents = {each.record.id: each.record.parent for each in candidates}
+
+    def root(backup_id: str) -> str:
+        parent = parents.get(backup_id)
+        return root(parent) if parent in parents and parent is not None and parent < backup_id else backup_id
+
+    newest_first = sorted(going, reverse=True)
+    return sorted(newest_first, key=root)
+
+
+def _refuse(going: Mapping[str, str], verdicts: Judged, rules: Rules) -> None:
+    leaving = [each for each in verdicts.candidates if each.record.id in going]
+    for each in leaving:
+        if each.kept is not None:
+            raise UsageError(
+                f"backup {each.record.id} is kept ({each.kept})",
+                f"release it first: walstream keep SERVER {each.record.id} --release",
+            )
+    there = satisfies(verdicts.candidates, verdicts.current)
+    left = there - satisfies(leaving, verdicts.current)
+    if left < min(there, rules.minimum):
+        raise UsageError(
+            f"{left} restorable full backups would be left, and minimum_redundancy is {rules.minimum}",
+            "take a new backup first, or lower minimum_redundancy",
+        )
+
+
+def _directories(wal: Unneeded, size: SegmentSize) -> set[str]:
+    """The directories in which something goes."""
+    found = {segment.name(size)[:16] for segment in wal.partials}
+    for run in wal.runs:
+        numbers = {*range(run.first, run.last + 1, size.per_log), run.last}
+        found |= {Segment(run.timeline, number).name(size)[:16] for number in numbers}
+    return found
+
+
+def _goes(name: str, wal: Unneeded, size: SegmentSize) -> bool:
+    """A segment, a partial one, or what an archive_command noted about a backup that began in it."""
+    segment = Segment.parse(name[:24], size)
+    return segment in wal.partials if kind_of(name) == PARTIAL else wal.has(segment)
