@@ -30,6 +30,9 @@ case ${f##*/} in "$m".walstream-tmp.*) continue;; esac; s=full; done;
 [ -f "$d/$m" ] && s=marked; elif [ -e "$d" ] || [ -L "$d" ]; then s=file; fi;
 """.replace("\n", " ")
 
+# flush: make durable what lies on the file systems of these directories.
+_FLUSH = 'flush() { for x in "$@"; do sync -f "$x" 2>/dev/null || sync; done; };'
+
 _LOOK = f"""
 unset CDPATH; m=$1; shift; printf 'uid %s\\n' "$(id -u)"; command -v tar >/dev/null && echo tar yes;
 for d in "$@"; do {_STATE} printf 'state %s\\n' "$s";
@@ -42,7 +45,7 @@ kill -0 "$p" 2>/dev/null && printf 'server %s\\n' "$p"; fi; fi; done; echo end
 """.replace("\n", " ")
 
 _CLAIM = f"""
-m=$1; c=$2; l=$3/{_LOCK}; shift 2;
+{_FLUSH} m=$1; c=$2; l=$3/{_LOCK}; shift 2;
 for d in "$@"; do umask 022; mkdir -p "$(dirname "$d")" || exit 70; umask 077; mkdir -p "$d" || exit 70; done;
 printf '%s\\n' $$ >"$l.$$" || exit 70;
 if ln "$l.$$" "$l" 2>/dev/null; then :; else read p <"$l";
@@ -51,19 +54,19 @@ mv -f "$l.$$" "$l" || exit 70; fi; rm -f "$l.$$";
 for d in "$@"; do {_STATE} if [ "$s" = marked ]; then [ "$(head -n 1 "$d/$m")" = "$c" ] || s=full; fi;
 case $s in empty|marked) ;; *) rm -f "$l"; printf 'changed %s\\n' "$d"; exit 0;; esac; done;
 for d in "$@"; do [ -f "$d/$m" ] || {{ printf '%s\\n' "$c" >"$d/$m.walstream-tmp.$$" &&
-mv "$d/$m.walstream-tmp.$$" "$d/$m"; }} || exit 70; done; sync;
+mv "$d/$m.walstream-tmp.$$" "$d/$m"; }} || exit 70; done; flush "$@";
 for d in "$@"; do for f in "$d"/* "$d"/.[!.]* "$d"/..?*; do
 [ "$f" = "$d/$m" ] || [ "$f" = "$l" ] || rm -rf "$f" || exit 70; done; done;
 echo claimed; cat >/dev/null; if [ -f "$l" ]; then read p <"$l"; [ "$p" != $$ ] || rm -f "$l"; fi
 """.replace("\n", " ")
 
 _FINISH = f"""
-m=$1; root=$2; o=$3; n=$4; dm=$5; fm=$6; shift 6; t=$root/global/pg_control.walstream-tmp.$$; umask 077;
+{_FLUSH} m=$1; root=$2; o=$3; n=$4; dm=$5; fm=$6; shift 6; t=$root/global/pg_control.walstream-tmp.$$; umask 077;
 cat >"$t" || exit 70; if [ "$(wc -c <"$t")" -ne "$n" ]; then rm -f "$t"; echo cut >&2; exit 71; fi;
 chmod "$fm" "$t" && chmod "$dm" "$root" || exit 70;
-if [ -n "$o" ]; then chown -R -h "$o" "$root" "$@" || exit 70; fi; sync;
-for d in "$@" "$root"; do rm -f "$d/$m" || exit 70; done; rm -f "$root/{_LOCK}"; sync;
-mv "$t" "$root/global/pg_control" && sync && echo finished
+if [ -n "$o" ]; then chown -R -h "$o" "$root" "$@" || exit 70; fi; flush "$@" "$root";
+for d in "$@" "$root"; do rm -f "$d/$m" || exit 70; done; rm -f "$root/{_LOCK}"; flush "$@" "$root";
+mv "$t" "$root/global/pg_control" && flush "$root" && echo finished
 """.replace("\n", " ")
 
 

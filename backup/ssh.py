@@ -171,9 +171,12 @@ class Channel:
     def _failure(self) -> RemoteFailed:
         self._complaints.seek(0)
         said = self._complaints.read().decode("utf-8", "replace")[-_TAIL:].strip()
-        reason = said.split("\n")[-1] or (_CUT if self._process.returncode == 255 else "it said nothing")
-        hint = next(
-            (hint for words, hint in _HINTS if any(word in (said or reason).lower() for word in words)),
-            "try it by hand, with the word 'true' behind the command",
-        )
+        lines = said.split("\n") if said else [_CUT if self._process.returncode == 255 else "it said nothing"]
+        for words, hint in _HINTS:
+            for line in lines:
+                if any(word in line.lower() for word in words):
+                    return self._failed(line, hint)
+        return self._failed(lines[-1], "try it by hand, with the word 'true' behind the command")
+
+    def _failed(self, reason: str, hint: str) -> RemoteFailed:
         return RemoteFailed(f"{self._name!r} failed ({self._process.returncode}): {reason}", hint)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 import time
 
@@ -261,7 +262,7 @@ def test_a_machine_without_tar_is_told(restored, dest, tmp_path, sshd):
 def test_a_connection_that_is_cut_leaves_the_mark_and_no_cluster(restored, dest, sshd, home, tmp_path):
     repository = new_repository(tmp_path / "main")
     (record,) = repository.backups.records()
-    repository.backups.remove(record.id)
+    shutil.rmtree(repository.storage.path(f"base/{record.id}"))
     large = file("base/huge", os.urandom(64 << 20))
     store_backup(repository, first=2, last=3, main=[*CLUSTER, large])
 

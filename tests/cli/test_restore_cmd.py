@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 from support.members import file
@@ -117,7 +118,7 @@ def test_a_file_that_cannot_hold_recovery_settings_is_refused(restored, dest, na
 def test_a_file_that_the_backup_holds_is_not_taken_for_recovery_settings(tmp_path, home, restored, dest):
     repository = new_repository(tmp_path / "main")
     (record,) = repository.backups.records()
-    repository.backups.remove(record.id)
+    shutil.rmtree(repository.storage.path(f"base/{record.id}"))
     store_backup(repository, first=2, last=3, main=[file("extra.conf", b"x = y\n"), *CLUSTER])
     assert "holds a file 'extra.conf'" in restored("--recovery-conf-filename", "extra.conf", code=2)[1]
     assert not dest.exists()
