@@ -44,7 +44,8 @@ class RestoreOptions:
 
     ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
     where the server's spool is; ``python`` the interpreter for the restore_command. With ``wal`` that is copied
-    beforehand, and there is no such command. ``conf_file`` is where the recovery settings go.
+    beforehand, and there is no such command. ``conf_file`` is where the recovery settings go;
+    ``jobs`` is how many threads decompress.
     """
 
     destination: str
@@ -56,6 +57,7 @@ class RestoreOptions:
     standby_mode: bool = False
     wal: WalCopy | None = None
     conf_file: str = AUTO_CONF
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ class Restore:
         self._record = plan.backup
         self._repository = repository
         self._options = options
-        self._unpacker = Unpacker(repository, on_progress)
+        self._unpacker = Unpacker(repository, on_progress, options.jobs)
         self._on_progress = on_progress
         self._root = os.path.abspath(options.destination)
         self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)

@@ -79,6 +79,7 @@ ROWS = {
     "catalog.codec": CODECS,
     "catalog.frames": CODECS,
     "catalog.relay": CODECS,
+    "catalog.parallel": CODECS,
     "catalog.age": f"{ERRORS} {BYTES}",
     "catalog.identity": f"{ERRORS} {BYTES} catalog.age",
     "catalog.storage": STORES,

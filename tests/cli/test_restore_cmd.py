@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 from support.members import file
-from support.repositories import MAIN, new_repository, store_backup, store_wal
+from support.repositories import MAIN, file_of, flip, new_repository, store_backup, store_wal
 
 from backup.destination import MARK, Claim
 from walstream.cli import main
@@ -122,3 +122,26 @@ def test_a_file_that_the_backup_holds_is_not_taken_for_recovery_settings(tmp_pat
     store_backup(repository, first=2, last=3, main=[file("extra.conf", b"x = y\n"), *CLUSTER])
     assert "holds a file 'extra.conf'" in restored("--recovery-conf-filename", "extra.conf", code=2)[1]
     assert not dest.exists()
+
+
+def test_several_threads_restore_the_same(restored, dest, tmp_path):
+    restored()
+    restored("--jobs", "3", to=tmp_path / "other")
+    for path in dest.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "other" / path.relative_to(dest)).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("jobs", ["1", "3"])
+def test_what_is_damaged_is_refused_by_any_number_of_threads(tmp_path, restored, dest, jobs):
+    repository = new_repository(tmp_path / "main")
+    (record,) = repository.backups.records()
+    flip(file_of(repository, record, record.archives[0]), -9)
+    assert "base.tar.zst" in restored("--jobs", jobs, code=1)[1]
+    assert not (dest / "global" / "pg_control").exists()
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "x", "65", "1.5"])
+def test_a_senseless_number_of_threads_is_refused(home, jobs, capsys):
+    assert main(["restore", str(home / "main"), "latest", "/x", f"--jobs={jobs}"]) == 2
+    assert "threads" in capsys.readouterr().err

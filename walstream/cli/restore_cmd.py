@@ -20,6 +20,7 @@ from walstream.ops.stored import repository_at
 from walstream.settings import options
 
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
+JOBS, MOST_JOBS = 1, 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="if there is a cluster in DEST already, do nothing, successfully",
     )
     parser.add_argument(
+        "-j", "--jobs", metavar="N", type=_jobs, default=JOBS,
+        help=f"decompress with so many threads (default: {JOBS})",
+    )  # fmt: skip
+    parser.add_argument(
         "--remote-ssh-command", metavar="COMMAND",
         help="restore to another machine, which has a shell and tar: 'ssh postgres@host'",
     )  # fmt: skip
@@ -98,6 +103,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         get_wal=_get_wal(context, arguments, elsewhere),
         elsewhere=elsewhere,
         conf_file=arguments.recovery_conf_filename,
+        jobs=arguments.jobs,
     )
     home = arguments.home or places.home
     if not os.path.isdir(os.path.join(home, layout.STREAMING)):
@@ -124,6 +130,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     context.output.put(places.name, facts | _report_facts(report))
     _show_report(context, planned, report)
     return 0
+
+
+def _jobs(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"not a number of threads from 1 to {MOST_JOBS}: {text!r}")
+    return int(text)
 
 
 def _elsewhere(context: Context, arguments: argparse.Namespace) -> Elsewhere | None:

@@ -65,6 +65,7 @@ class RestoreRequest:
     standby_mode: bool = False
     get_wal: bool = True
     conf_file: str = AUTO_CONF
+    jobs: int = 1
     elsewhere: Elsewhere | None = None
 
 
@@ -126,6 +127,7 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         partial_wal=partial,
         standby_mode=request.standby_mode,
         conf_file=request.conf_file,
+        jobs=request.jobs,
         wal=None if request.get_wal else wal_to_copy(found, repository, source),
     )
     if elsewhere is None:
