@@ -63,6 +63,12 @@ def neutralise(root: str, origin: str, *, look_outside: bool = True) -> Neutrali
     return done
 
 
+def is_data(name: str) -> bool:
+    """Whether a file of a data directory lies where no settings are, but data."""
+    first, slash, _ = name.partition("/")
+    return bool(slash) and (first in ("base", "global") or first.startswith("pg_"))
+
+
 def described(content: bytes) -> tuple[int, str]:
     """A file's size and checksum, as a manifest lists them."""
     total = checksum("CRC32C")
@@ -83,8 +89,9 @@ class _Place:
         """Where an include is to lead instead (None: nowhere), and what that is called; "" to leave it."""
         at = self._absolute(path)
         if _is_in(at, self.root):
-            # What was sent on unread may be anything.
-            unread = not self.look_outside and not os.path.exists(at)
+            # What is sent on unread may be anything.
+            name = os.path.relpath(at, self.root)
+            unread = not self.look_outside and (is_data(f"{name}/") or not os.path.exists(at))
             return None, "commented out (it is no file of settings)" if unread else ""
         if self.origin and os.path.isabs(path) and _is_in(at, self.origin):
             copy = os.path.join(self.root, os.path.relpath(at, self.origin))

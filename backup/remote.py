@@ -18,7 +18,8 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from backup import destination, remote_place
-from backup.configure import Recovery
+from backup.configure import SIGNALS, Recovery
+from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
 from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport
 from backup.ssh import Channel, Remote
@@ -165,7 +166,7 @@ class _RemoteRestore(Restore):
             self._root,
             passed,
             transform={TABLESPACE_MAP: self._remap},
-            kept=(PG_CONTROL,),
+            kept=(PG_CONTROL, CONF, AUTO_CONF, *SIGNALS),
             skip=(destination.MARK,),
         )
 

@@ -44,6 +44,10 @@ if [ -f "$d/postmaster.pid" ]; then read p <"$d/postmaster.pid"; p=${{p#-}};
 kill -0 "$p" 2>/dev/null && printf 'server %s\\n' "$p"; fi; fi; done; echo end
 """.replace("\n", " ")
 
+_HOLDS = """
+if [ -f "$2/PG_VERSION" ] && [ -f "$2/global/pg_control" ] && [ ! -e "$2/$1" ]; then echo yes; fi
+""".replace("\n", " ")
+
 _CLAIM = f"""
 {_FLUSH} m=$1; c=$2; l=$3/{_LOCK}; shift 2;
 for d in "$@"; do umask 022; mkdir -p "$(dirname "$d")" || exit 70; umask 077; mkdir -p "$d" || exit 70; done;
@@ -92,6 +96,11 @@ class Seen:
 
     uid: int
     directories: Mapping[str, Directory]
+
+
+def holds_cluster(remote: Remote, path: str) -> bool:
+    """Whether a whole cluster is there: neither what a broken-off restore left, nor anything else."""
+    return remote.run(_HOLDS, MARK, path) == ["yes"]
 
 
 def look(remote: Remote, directories: Sequence[str]) -> Seen:

@@ -13,15 +13,16 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
 from backup.extract import Extractor
+from backup.neutralise import is_data
 from backup.tar import END, Kind, Member, MemberSink, format_header, padding
 from catalog.errors import Corrupt
 from catalog.sink import BytesLike, Sink
 
 _PIECE = 1 << 20
-# Where no file is a server's configuration, and the most that is taken for such elsewhere.
-_DATA = ("base", "global")  # and all that begin with pg_
-LARGEST_SETTINGS = 1 << 20
-MOST_SETTINGS = 64 << 20
+# The most that one file may be that is kept here, those that are settings by their name, and all of them.
+LARGEST = 1 << 20
+LARGEST_SETTINGS = 16 << 20
+MOST = 256 << 20
 
 
 class TarStream:
@@ -57,12 +58,11 @@ def _sane(member: Member) -> int:
 
 
 class Divider:
-    """A member sink that keeps what may be a configuration file here, and passes the rest on.
+    """A member sink that keeps here what may be a file of settings, and passes the rest on.
 
-    ``kept`` names what is kept in any case, below ``directory``, ``transform`` what is kept and changed; ``skip``
-    what goes nowhere. The files in data directories are passed on, and those that
-    are too large or too many to be settings: what they hold is not read by walstream, and is not to be read as
-    settings by the server.
+    ``kept`` names what is kept in any case, below ``directory``, ``transform`` what is kept and changed, ``skip``
+    what goes nowhere. Passed on is what is data by its place, and what is large and not called ``.conf``; so
+    nothing that an ``include_dir`` brings in is sent on unread.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Divider:
         self._passed = passed
         self._here = Extractor(directory, transform=transform, skip=skip)
         self._alone = {*kept, *transform, *skip}
-        self._room = MOST_SETTINGS
+        self._room = MOST
         self._sink: MemberSink = passed
 
     def begin(self, member: Member, /) -> None:
@@ -104,10 +104,15 @@ class Divider:
     def _stays(self, member: Member) -> bool:
         if member.name in self._alone:
             return True
-        first, slash, _ = member.name.partition("/")
-        if member.kind is not Kind.FILE or (slash and (first in _DATA or first.startswith("pg_"))):
+        if member.kind is not Kind.FILE or is_data(member.name):
             return False
-        if member.size > min(self._room, LARGEST_SETTINGS):
+        settings = member.name.endswith(".conf")
+        if settings and member.size > min(self._room, LARGEST_SETTINGS):
+            raise Corrupt(
+                f"member {member.name!r} has {member.size} bytes, which is far too much for settings",
+                "restore on this machine, or leave such files out of the data directory",
+            )
+        if member.size > min(self._room // 2, LARGEST) and not settings:
             return False
         self._room -= member.size
         return True

@@ -115,6 +115,17 @@ def test_nothing_outside_is_trusted_when_the_server_runs_elsewhere(configured, t
     assert "leads out" in change and lines_of(tmp_path) == ["port = 1"]
 
 
+@pytest.mark.parametrize(
+    "directive",
+    ["include 'global/x.conf'", "include_dir 'base'", "include_dir 'pg_wal'", "include 'nothing.conf'"],
+)
+def test_what_is_not_read_here_is_not_included_there(configured, tmp_path, directive):
+    recovery = Recovery("exit 1", look_outside=False)
+    files = {"postgresql.conf": f"{directive}\ninclude_dir '.'\n", "global/x.conf": "", "base/x.conf": ""}
+    assert len(configured(files, recovery).changes) == 1
+    assert lines_of(tmp_path) == ["include_dir '.'"]
+
+
 def test_an_include_in_the_origin_s_data_directory_leads_to_the_restored_copy(configured, tmp_path):
     files = {
         "postgresql.conf": "include_dir '/srv/pg/conf.d'\n",

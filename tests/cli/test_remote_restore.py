@@ -191,6 +191,13 @@ def test_what_broke_off_is_not_cleared_for_another_destination(restored, broken_
     assert (dest.with_name("moved") / "base/1").exists()
 
 
+def test_with_if_empty_a_second_restore_does_nothing_and_succeeds(restored, broken_off, dest):
+    assert restored("--if-empty")[0]["restored"] is True
+    before = contents(dest)
+    assert restored("--if-empty")[0] == {"restored": False, "destination": str(dest)}
+    assert contents(dest) == before
+
+
 def test_two_restores_to_one_place_do_not_meet(restored, dest, monkeypatch):
     refusals = []
 

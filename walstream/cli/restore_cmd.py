@@ -6,7 +6,6 @@ import argparse
 import os
 
 from backup.copied_wal import WalCopy
-from backup.destination import holds_cluster
 from backup.neutralise import AUTO_CONF
 from backup.restore import RestoreReport
 from catalog import layout
@@ -15,7 +14,8 @@ from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, local_time, size
-from walstream.ops.restore import Elsewhere, PlannedRestore, RestoreRequest, plan_restore, restore_planned
+from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore, restore_planned
+from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
 from walstream.ops.stored import repository_at
 from walstream.settings import options
 
@@ -88,7 +88,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     places = context.places(arguments.server)
     repository = repository_at(places.repository, places.name)
     elsewhere = _elsewhere(context, arguments)
-    if arguments.if_empty and elsewhere is None and holds_cluster(arguments.destination):
+    if arguments.if_empty and is_there_already(arguments.destination, elsewhere):
         context.output.line(f"{arguments.destination} holds a cluster already: nothing was done")
         context.output.put(places.name, {"restored": False, "destination": arguments.destination})
         return 0

@@ -16,10 +16,8 @@ from backup.configure import check_conf_name
 from backup.copied_wal import wal_to_copy
 from backup.fetch import WalSource, is_blank
 from backup.neutralise import AUTO_CONF
-from backup.recovery_conf import no_restore_command, remote_restore_command
 from backup.remote import RemoteOptions
-from backup.restore import Restore, RestoreOptions, RestoreReport, check_room, lists_file, restore
-from backup.ssh import split_command
+from backup.restore import RestoreOptions, RestoreReport, check_room, lists_file, restore
 from catalog import layout
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
@@ -30,23 +28,12 @@ from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
+from walstream.ops.restore_elsewhere import Elsewhere, check_path_there, remote_options
 
 ROOT_OWNS = (
     "the restored files will belong to root, as whom PostgreSQL refuses to run: "
     "unless a user namespace changes that, say whom they belong to with --owner"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Another machine to restore to: the command that leads there, and the one that leads back to fetch WAL.
-
-    ``staging`` is a directory here for what cannot be passed on as it is read.
-    """
-
-    command: str
-    way_back: str | None = None
-    staging: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +84,7 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     """
     check_conf_name(request.conf_file)
     if request.elsewhere is not None:
-        check_elsewhere(request)
+        check_path_there(request.destination)
     partial = request.partial_wal and not request.standby_mode
     holdings, problems = reachable_holdings(repository, home, partial=partial)
     backup = request.backup
@@ -132,37 +119,8 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     )
     if elsewhere is None:
         return PlannedRestore(repository, found, options, check_room(found, options))
-    there = _remote_options(found, repository, options, request, elsewhere)
+    there = remote_options(found, repository, options, request.owner, elsewhere)
     return PlannedRestore(repository, found, options, remote.look(found, options, there)[1], there)
-
-
-def _remote_options(
-    found: RecoveryPlan,
-    repository: Repository,
-    options: RestoreOptions,
-    request: RestoreRequest,
-    elsewhere: Elsewhere,
-) -> RemoteOptions:
-    if options.wal is not None:
-        command = no_restore_command(options.standby_mode)
-    elif elsewhere.way_back is None:
-        raise UsageError(
-            "a cluster on another machine cannot fetch its WAL from here: no way back is known",
-            "set restore_ssh_command for the server, or copy the WAL with --no-get-wal",
-        )
-    else:
-        call = Restore(found, repository, options, lambda nbytes: None).call()
-        command = remote_restore_command(call, split_command(elsewhere.way_back))
-    return RemoteOptions(elsewhere.command, command, request.owner, elsewhere.staging)
-
-
-def check_elsewhere(request: RestoreRequest) -> None:
-    """``UsageError`` for what makes no sense on another machine."""
-    if not os.path.isabs(request.destination) or ":" in request.destination:
-        raise UsageError(
-            f"not an absolute path on the other machine: {request.destination!r}",
-            "write it like /srv/restored",
-        )
 
 
 def _is_failed(repository: Repository, backup_id: str) -> bool:
