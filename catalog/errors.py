@@ -23,6 +23,7 @@
     ├── TargetUnreachable                    no restore can reach the recovery target
     ├── DestinationRefused                   the place to restore to cannot be used
     ├── RemoteFailed                         the other machine to restore to, or the way to it
+    ├── HookFailed                           a script before the work failed, so the work was not done
     └── Interrupted                      130 asked to stop by a signal
 
 A message follows PostgreSQL's manner: lower case, no final stop, values quoted. ``hint`` tells
@@ -140,6 +141,10 @@ class DestinationRefused(WalstreamError):
 
 class RemoteFailed(WalstreamError):
     """The other machine to restore to, or the way to it; what was said there is in the message."""
+
+
+class HookFailed(WalstreamError):
+    """A script of the operator failed, so the work before which it runs was not done."""
 
 
 class Interrupted(WalstreamError):

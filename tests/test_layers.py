@@ -46,11 +46,12 @@ OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstre
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
-    walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep"""
+    walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
+    walstream.ops.hooks"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
     walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper"""
+    walstream.ops.keeper walstream.ops.timetable walstream.ops.backups_due"""
 
 ROWS = {
     "catalog.errors": "",
@@ -181,11 +182,12 @@ ROWS = {
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
     "walstream.ops.retain": "catalog",
-    "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local",
+    "walstream.ops.hooks": "catalog",
+    "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
-    "walstream.ops.expire": "catalog walstream.ops.retain",
+    "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.stop": "catalog",
-    "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain",
+    "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,
     # The supervisor stays small: it talks to no server, and loads no psycopg.
@@ -214,7 +216,7 @@ DOORS = {
     "google_crc32c": "catalog.crc32c",
     "rich": "walstream.cli.output",
     "prometheus_client": "walstream.ops.metrics",
-    "cronsim": "walstream.ops.schedule",
+    "cronsim": "walstream.settings.schedule",
 }
 
 IMPORTS = all_imports()

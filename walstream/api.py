@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Corrupt,
         DestinationRefused,
         ForeignRepository,
+        HookFailed,
         Interrupted,
         Malformed,
         ProtocolError,
@@ -75,6 +76,7 @@ __all__ = [
     "Corrupt",
     "DestinationRefused",
     "ForeignRepository",
+    "HookFailed",
     "Interrupted",
     "ListedBackup",
     "Malformed",
@@ -119,7 +121,8 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository Interrupted Malformed ProtocolError RemoteFailed RepositoryError
+        DestinationRefused ForeignRepository HookFailed Interrupted Malformed ProtocolError RemoteFailed
+        RepositoryError
         ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable UsageError WalstreamError
         WrongServer
     """,

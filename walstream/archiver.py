@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from catalog import durable
-from catalog.errors import Malformed, StorageError, StreamRefused, WalstreamError
+from catalog.errors import HookFailed, Malformed, StorageError, StreamRefused, WalstreamError
 from catalog.local_storage import LocalReader, failed
 from catalog.sink import Reader
 from catalog.walname import SEGMENT, kind_of
@@ -105,7 +105,7 @@ class Archiver:
                     self._do_beside()
                     continue
                 self._archive(name)
-            except StorageError as trouble:
+            except (StorageError, HookFailed) as trouble:
                 self._note_trouble(trouble)
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing, pause)

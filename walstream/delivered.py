@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from catalog.errors import StorageError
+from catalog.errors import HookFailed, StorageError
 from catalog.incoming import Incoming, Put
 
 log = logging.getLogger("walstream.archiver")
@@ -22,7 +22,7 @@ class Delivered:
         """File what there is; what cannot be stored now waits for the next call."""
         try:
             self._incoming.file_all(self._put)
-        except StorageError as trouble:
+        except (StorageError, HookFailed) as trouble:
             if not self._in_trouble:
                 log.error("what was delivered has to wait: %s", trouble)
             self._in_trouble = True

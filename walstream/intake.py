@@ -18,7 +18,7 @@ from catalog.coverage import missing, names
 from catalog.errors import Malformed, SpoolFull, StorageError, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
-from catalog.incoming import Incoming
+from catalog.incoming import Incoming, Put
 from catalog.inventory import Inventory
 from catalog.local_storage import failed
 from catalog.lsn import LSN
@@ -43,11 +43,15 @@ DELIVERED_PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class IntakeOptions:
-    """``home`` holds the spool and the state; limits in bytes, ``spool_limit`` None for none."""
+    """``home`` holds the spool and the state; limits in bytes, ``spool_limit`` None for none.
+
+    ``hook`` is put around what files segments, for scripts before and after.
+    """
 
     home: str
     unsynced_limit: int = 64 << 20
     spool_limit: int | None = None
+    hook: Callable[[Put], Put] = lambda put: put
 
 
 class Intake:
@@ -72,9 +76,10 @@ class Intake:
         repository.wal.remove_leftovers()
         size, system_identifier = repository.identity.wal_segment_size, repository.identity.system_identifier
         self._incoming = Incoming(options.home, size, system_identifier)
-        delivered = Delivered(self._incoming, self._put)
+        put = options.hook(self._put)
+        delivered = Delivered(self._incoming, put)
         delivered()  # before the archiver runs, and before anybody asks what is held
-        self._archiver = Archiver(self._directory, self._put, beside=delivered)
+        self._archiver = Archiver(self._directory, put, beside=delivered)
         self._publisher = Publisher(options.home, self._archiver, size.nbytes)
 
     @property

@@ -330,6 +330,22 @@ def test_a_receiver_of_a_known_repository_starts_while_its_server_is_away(ours):
     assert stop(supervisor) == 0
 
 
+def test_a_scheduled_backup_is_taken_and_ended_in_order(ours):
+    ours.configure({"main": {"backup_schedule": "* * * * *"}})
+    with supervising(ours, "main"):
+        wait_until(lambda: (ours.home() / "state" / "schedule.json").exists())
+    (ours.home() / "state" / "schedule.json").write_text('{"schedule": "* * * * *", "since": 1e9}')
+    with supervising(ours, "main"):
+        wait_until(lambda: list((ours.home() / "base").glob("*/record.json")))
+        wait_until(lambda: says(ours, "the scheduled backup is done"))
+    ours.configure({"main": {"backup_schedule": "* * * * *", "bandwidth_limit": "64"}})
+    (ours.home() / "state" / "schedule.json").write_text('{"schedule": "* * * * *", "since": 1e9}')
+    with supervising(ours, "main"):
+        wait_until(lambda: list((ours.home() / "base").glob("*/started.json")))
+    assert list((ours.home() / "base").glob("*/failed.json"))
+    assert not list((ours.home() / "base").glob("*/started.json"))
+
+
 def test_systemd_is_told_how_it_goes(ours, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(ours.place / "notify"))

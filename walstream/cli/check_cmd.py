@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from catalog.errors import WalstreamError, one_line
+from walstream.cli import nagios
 from walstream.cli.context import Context
 from walstream.cli.output import Output
-from walstream.ops.check import Report, broken, check
+from walstream.ops.check import Report, broken, check_all
 from walstream.ops.items import Item
 
 EXAMPLE = "walstream check all"
@@ -14,24 +16,43 @@ EXAMPLE = "walstream check all"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", metavar="SERVER", nargs="+", help="names of servers, or all")
+    parser.add_argument(
+        "--nagios", action="store_true",
+        help="one line with performance data; 0 OK, 1 warning, 2 critical, 3 unknown",
+    )  # fmt: skip
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     """Check the servers; 1 if anything failed, 2 if a section of the configuration is wrong."""
+    if arguments.nagios:
+        return _for_nagios(context, arguments.servers)
+    reports, broken_ones = _check(context, arguments.servers)
+    for report in reports:
+        show(context.output, report)
+    return 2 if broken_ones else int(not all(report.ok for report in reports))
+
+
+def _for_nagios(context: Context, servers: list[str]) -> int:
+    try:
+        reports, broken_ones = _check(context, servers)
+    except WalstreamError as error:
+        context.output.line(nagios.unknown(one_line(error)))
+        return nagios.UNKNOWN
+    context.output.line(nagios.line(reports))
+    return nagios.UNKNOWN if broken_ones else nagios.state_of(reports)
+
+
+def _check(context: Context, servers: list[str]) -> tuple[list[Report], bool]:
+    """The reports in order, and whether a section of the configuration is wrong."""
     configuration = context.configuration
-    names = context.server_names(arguments.servers)
+    names = context.server_names(servers)
     for name in names:
         if name not in configuration.broken:
             configuration.server(name)
-    code = 0
-    for name in names:
-        if name in configuration.broken:
-            report, code = broken(name, configuration.broken[name]), 2
-        else:
-            report = check(configuration.server(name))
-            code = code or int(not report.ok)
-        show(context.output, report)
-    return code
+    sound = [configuration.server(name) for name in names if name not in configuration.broken]
+    reports = {report.server: report for report in check_all(sound)}
+    wrong = {name: broken(name, configuration.broken[name]) for name in names if name in configuration.broken}
+    return [(reports | wrong)[name] for name in names], bool(wrong)
 
 
 def show(output: Output, report: Report) -> None:

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from catalog.errors import ConfigurationError, UsageError
 from walstream.cli.output import Output
-from walstream.ops.local import rules_of
+from walstream.ops.hooks import NO_HOOKS, Hooks
+from walstream.ops.local import hooks_of, rules_of
 from walstream.ops.retain import Rules
 from walstream.settings.load import load, setting
 from walstream.settings.locate import Places, places
@@ -66,6 +67,15 @@ class Context:
             return rules_of(self.server(name))
         except ConfigurationError:
             return Rules()  # ``places`` warns of what is wrong
+
+    def hooks(self, name: str) -> Hooks:
+        """The operator's scripts for a server; none for one given as a path, or a broken one."""
+        if "/" in name:
+            return NO_HOOKS
+        try:
+            return hooks_of(self.server(name))
+        except ConfigurationError:
+            return NO_HOOKS
 
     def server_names(self, given: list[str]) -> list[str]:
         """The names that were given, each once, with ``all`` replaced by all names."""

@@ -7,7 +7,7 @@ import argparse
 from walstream.cli.context import Context
 from walstream.cli.units import size
 from walstream.ops.expire import carry_out, plan_removal
-from walstream.ops.local import rules_of, stored_repository
+from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 
@@ -37,7 +37,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             output.line(f"WAL goes     {len(plan.wal)} segments")
             output.put(settings.name, facts)
             return 0
-        removed = carry_out(plan, repository)
+        removed = carry_out(plan, repository, hooks=hooks_of(settings))
     output.put(
         settings.name,
         facts | {"removed_wal_files": removed.wal_files, "removed_wal_bytes": removed.wal_bytes},

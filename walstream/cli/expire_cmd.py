@@ -11,7 +11,7 @@ from catalog.reach import Window
 from walstream.cli.context import Context
 from walstream.cli.units import local_time, size
 from walstream.ops.expire import Plan, carry_out, plan_expiry
-from walstream.ops.local import rules_of, stored_repository
+from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 from walstream.settings.server import ServerSettings
@@ -58,7 +58,7 @@ def _expire(context: Context, settings: ServerSettings, *, dry_run: bool) -> Non
         sweep(repository)
         plan = plan_expiry(repository, settings.home, rules)
         _show(context, settings, plan)
-        removed = carry_out(plan, repository)
+        removed = carry_out(plan, repository, hooks=hooks_of(settings))
     context.output.put(
         settings.name,
         _facts(plan) | {"removed_wal_files": removed.wal_files, "removed_wal_bytes": removed.wal_bytes},

@@ -14,6 +14,7 @@ from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, local_time, size
+from walstream.ops.hooks import RECOVERY
 from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore, restore_planned
 from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
 from walstream.ops.stored import repository_at
@@ -122,7 +123,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     wal = planned.options.wal
     total = planned.plan.backup.cluster_size + (wal.nbytes if wal is not None else 0)
     shown = context.output.progress(f"restore of {planned.plan.backup.id}", total)
-    with raising():
+    hook_facts = {
+        "backup_id": planned.plan.backup.id,
+        "destination_directory": planned.options.destination,
+        "tablespaces": planned.options.tablespaces,
+        "remote_command": None if planned.remote is None else planned.remote.command,
+    }
+    with raising(), context.hooks(arguments.server).around(RECOVERY, hook_facts):
         try:
             report = restore_planned(planned, shown.update)
         finally:

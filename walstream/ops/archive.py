@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from catalog import layout
 from catalog.filing import Filing
 from catalog.frames import Workers
-from catalog.incoming import Incoming
+from catalog.incoming import Incoming, Put
 from catalog.repository import Repository
 from catalog.state import receiver_holder
 from walstream.archiver import Archiver, complete_segments
-from walstream.ops.local import wal_codec
+from walstream.ops.hooks import hooked
+from walstream.ops.local import hooks_of, wal_codec
 from walstream.ops.stored import archive_lock
 from walstream.settings.server import ServerSettings
 
@@ -55,15 +56,16 @@ def archive_waiting(settings: ServerSettings, repository: Repository, until: flo
             wal_codec(settings),
             workers,
         )
-        delivered = incoming_of(settings, repository).file_all(filing.put)
+        put = hooked(filing.put, hooks_of(settings))
+        delivered = incoming_of(settings, repository).file_all(put)
         before = len(_streamed(settings))
         if before:
-            _empty_spool(settings, filing, until)
+            _empty_spool(settings, put, until)
         return Archived(before - len(_streamed(settings)), delivered)
 
 
-def _empty_spool(settings: ServerSettings, filing: Filing, until: float) -> None:
-    archiver = Archiver(os.path.join(settings.home, layout.STREAMING), filing.put)
+def _empty_spool(settings: ServerSettings, put: Put, until: float) -> None:
+    archiver = Archiver(os.path.join(settings.home, layout.STREAMING), put)
     try:
         # A receiver that starts meanwhile waits for the lock: it is not kept waiting.
         while archiver.waiting and not archiver.trouble and time.monotonic() < until:

@@ -16,17 +16,20 @@ from datetime import UTC, datetime
 
 from backup.incoming import Progress
 from backup.take import TakeOptions, take
+from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import BackupFailed, Interrupted, StorageError, WalstreamError
+from catalog.errors import BackupFailed, HookFailed, Interrupted, StorageError, WalstreamError
 from catalog.frames import Workers
 from catalog.lock import is_held
 from catalog.marks import FailedMark, StartedMark
 from catalog.record import BackupRecord, Point, backup_id
 from catalog.repository import Repository
 from catalog.state import receiver_lock_path
+from catalog.statuses import DONE, WAITING_FOR_WALS
 from catalog.walname import Segment
 from walstream.connection import Connection
 from walstream.ops.backup_wal import GRACE, POLL, BackupWal
+from walstream.ops.hooks import BACKUP
 from walstream.ops.place import CODEC_THREADS, Place, connected_repository, running_receiver
 from walstream.ops.reception import Reception
 from walstream.ops.requirements import lack_of_tablespace_content
@@ -112,7 +115,7 @@ def take_backup(
             attempt = _Attempt(options, repository, facts, on_progress)
             try:
                 return attempt.run()
-            except Interrupted:
+            except (Interrupted, HookFailed):
                 raise
             except WalstreamError as error:
                 if not left or attempt.exists:
@@ -143,6 +146,19 @@ class _Attempt:
         self.exists = False
 
     def run(self) -> BackupOutcome:
+        """Take the backup, between the operator's scripts."""
+        directory = self._repository.storage.path(layout.backup_directory(self._id))
+        facts = {"backup_id": self._id, "backup_dir": directory, "backup_name": self._options.name}
+        with self._options.place.hooks.around(BACKUP, facts) as later:
+            outcome = self._run()
+            later |= {
+                "status": DONE if outcome.restorable else WAITING_FOR_WALS,
+                "size": outcome.stored_bytes,
+                "begin_wal": outcome.record.first_segment.name(outcome.record.wal_segment_size),
+            }
+        return outcome
+
+    def _run(self) -> BackupOutcome:
         began = time.monotonic()
         shelf = self._repository.backups
         shelf.mark_started(self._id, self._mark(None))

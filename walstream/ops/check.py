@@ -7,8 +7,9 @@ can be answered without it is.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 
 from catalog.errors import ConfigurationError, StorageError
 from catalog.repository import Repository
@@ -16,13 +17,14 @@ from catalog.state import live_receiver_state
 from walstream.ops.check_receiver import lag_items
 from walstream.ops.check_server import server_items
 from walstream.ops.check_slots import left_behind_items, slot_items
-from walstream.ops.check_stored import is_receiving, stored_items
+from walstream.ops.check_stored import figures, is_receiving, stored_items
 from walstream.ops.items import Item, failure, fine
 from walstream.ops.other_hosts import OtherHosts
 from walstream.ops.survey import Survey, survey, wal_node
 from walstream.settings.server import ServerSettings
 
 _ELSEWHERE = " (WAL streaming)"
+AT_ONCE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class Report:
     server: str
     active: bool
     items: tuple[Item, ...]
+    figures: Mapping[str, tuple[float, str]] = field(default_factory=dict)
+    """Names and values for monitoring, each with its unit: ``s`` or ``B``."""
 
     @property
     def ok(self) -> bool:
@@ -41,11 +45,20 @@ class Report:
 
 def check(settings: ServerSettings) -> Report:
     """Check one server; an inactive one is not connected to."""
-    stored, repository = stored_items(settings, time.time())
+    now = time.time()
+    stored, repository = stored_items(settings, now)
     online: list[Item] = []
     if settings.active:
         online = _online(settings, repository)
-    return Report(settings.name, settings.active, (*online, *stored))
+    return Report(settings.name, settings.active, (*online, *stored), figures(settings, repository, now))
+
+
+def check_all(servers: Sequence[ServerSettings]) -> list[Report]:
+    """Check servers side by side, so that one that does not answer holds up no other; reports in their order."""
+    if len(servers) < 2:
+        return [check(settings) for settings in servers]
+    with ThreadPoolExecutor(min(len(servers), AT_ONCE), "walstream-check") as threads:
+        return list(threads.map(check, servers))
 
 
 def broken(name: str, errors: Sequence[ConfigurationError]) -> Report:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
-from catalog import layout
+from catalog import durable, layout
 from catalog.errors import Absent, WalstreamError
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import is_held
 from catalog.repository import Repository, refuse_foreign
 from catalog.repository_identity import read_identity
 from catalog.retention import satisfies
-from catalog.state import read_receiver_state, receiver_lock_path
+from catalog.state import live_receiver_state, read_receiver_state, receiver_lock_path
 from catalog.survey import survey
 from walstream.ops import wiring
+from walstream.ops.archive import incoming_of
+from walstream.ops.check_limits import BACKUP_AGE, Newest, limit_items, newest_of
 from walstream.ops.check_receiver import RUNNING, SPOOL, running_item, spool_item
 from walstream.ops.check_wal import (
     OLD_BRANCHES,
@@ -66,8 +69,55 @@ def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repo
         timeline = last.timeline if last is not None else None
         items.append(_guarded(WAL_GAPS, lambda _: gaps_item(settings, held(), timeline)))
         items.append(_guarded(OLD_BRANCHES, lambda _: _old_branches(stored, home, held(), timeline)))
+        items += _limit_items(settings, repository, now)
     items += _disk_items(settings, repository)
     return items, repository
+
+
+def figures(
+    settings: ServerSettings, repository: Repository | None, now: float
+) -> dict[str, tuple[float, str]]:
+    """What monitoring draws, each with its unit; what cannot be read is left out."""
+    found: dict[str, tuple[float, str]] = {}
+    with suppress(WalstreamError, OSError):
+        newest = newest_of(repository.backups.records()) if repository is not None else None
+        if newest is not None:
+            found["backup_age"] = (max(0.0, now - newest.end.time.timestamp()), "s")
+            found["backup_size"] = (newest.cluster_size, "B")
+        state = live_receiver_state(settings.home)
+        if state is not None:
+            found["receiver_lag"] = (max(0, state.server - state.flushed), "B")
+    return found
+
+
+def _limit_items(settings: ServerSettings, repository: Repository, now: float) -> list[Item]:
+    try:
+        newest = Newest(
+            newest_of(repository.backups.records()),
+            _newest_wal_at(settings, repository),
+            len(incoming_of(settings, repository).names()),
+        )
+    except WalstreamError as error:
+        # The archive's item says which record that is.
+        return [judged(BACKUP_AGE, Lack(error.message, error.hint or "see what the message names"))]
+    return limit_items(settings, newest, now)
+
+
+def _newest_wal_at(settings: ServerSettings, repository: Repository) -> float | None:
+    """When the newest WAL came: as the live receiver says, or as the newest file's time tells."""
+    directories = [os.path.join(settings.home, layout.STREAMING)]
+    directories += [
+        os.path.join(repository.root, layout.WALS, name) for name in repository.wal.directories()[-1:]
+    ]
+    times = [os.stat(os.path.join(path, name)).st_mtime for path in directories for name in _listed(path)]
+    return max(times, default=None)
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return [name for name in os.listdir(directory) if not durable.is_temporary(name)]
+    except FileNotFoundError:
+        return []
 
 
 def is_receiving(settings: ServerSettings) -> bool:

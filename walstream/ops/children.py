@@ -77,6 +77,11 @@ def receiver_words(config: str, log_level: str | None, server: str) -> list[str]
     return ["-c", config, *level, "-f", "json", "receive-wal", server, "--supervised"]
 
 
+def backup_words(config: str, server: str) -> list[str]:
+    """The command line of a scheduled backup."""
+    return ["-c", config, "-f", "json", "backup", server]
+
+
 def round_words(config: str) -> list[str]:
     """The command line of one maintenance round."""
     return ["-c", config, "cron", "--supervised"]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from catalog import layout
 from catalog.errors import UsageError
 from catalog.expiry import Staying, Unneeded, unneeded
 from catalog.inventory import Run
@@ -21,6 +22,7 @@ from catalog.repository import Repository, stored_holdings
 from catalog.retention import Candidate, satisfies
 from catalog.survey import Survey, Surveyed, survey
 from catalog.walname import PARTIAL, Segment, kind_of
+from walstream.ops.hooks import DELETE, NO_HOOKS, WAL_DELETE, Hooks
 from walstream.ops.retain import Judged, Rules, judge_all
 
 
@@ -78,18 +80,34 @@ def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> 
 
 
 def carry_out(
-    plan: Plan, repository: Repository, on_backup: Callable[[str, str], None] = lambda backup, reason: None
+    plan: Plan,
+    repository: Repository,
+    on_backup: Callable[[str, str], None] = lambda backup, reason: None,
+    hooks: Hooks = NO_HOOKS,
 ) -> Removed:
-    """Remove what the plan says; the caller holds the backup lock since before it was made."""
+    """Remove what the plan says, between the operator's scripts; under the backup lock since before it was made."""
+    statuses = {each.id: each.status.word for each in plan.survey.backups}
     for each, reason in plan.going.items():
-        repository.backups.remove(each, RemovedMark(at=datetime.now(UTC), reason=reason))
+        directory = repository.storage.path(layout.backup_directory(each))
+        facts = {"backup_id": each, "backup_dir": directory, "status": statuses[each], "reason": reason}
+        with hooks.around(DELETE, facts):
+            repository.backups.remove(each, RemovedMark(at=datetime.now(UTC), reason=reason))
         on_backup(each, reason)
-    size = repository.identity.wal_segment_size
-    files = nbytes = 0
-    for directory in sorted(_directories(plan.wal, size), key=lambda name: name[8:]):
-        removed = repository.wal.remove(directory, lambda name: _goes(name, plan.wal, size))
-        files, nbytes = files + removed[0], nbytes + removed[1]
+    if not len(plan.wal):
+        return Removed(tuple(plan.going), 0, 0)
+    runs = [plan.names_of(run) for run in plan.wal.runs]
+    with hooks.around(WAL_DELETE, {"segments": len(plan.wal), "runs": runs}) as later:
+        files, nbytes = _remove_wal(plan, repository)
+        later |= {"files": files, "size": nbytes}
     return Removed(tuple(plan.going), files, nbytes)
+
+
+def _remove_wal(plan: Plan, repository: Repository) -> tuple[int, int]:
+    files = nbytes = 0
+    for directory in sorted(_directories(plan.wal, plan.size), key=lambda name: name[8:]):
+        removed = repository.wal.remove(directory, lambda name: _goes(name, plan.wal, plan.size))
+        files, nbytes = files + removed[0], nbytes + removed[1]
+    return files, nbytes
 
 
 def _plan(repository: Repository, found: Survey, verdicts: Judged, going: Mapping[str, str]) -> Plan:

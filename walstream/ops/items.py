@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from walstream.ops.requirements import Lack
 
 WARNING = "WARNING: "
+# What may have failed without keeping a backup from being taken, or WAL from coming.
+MINOR = frozenset(
+    {
+        "failed backups", "suspect backups", "minimum redundancy requirements", "archiver errors",
+        "incoming WALs directory", "streaming WALs directory", "backup maximum age", "backup minimum size",
+        "wal maximum age",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +39,11 @@ class Item:
     def status(self) -> str:
         """``OK`` or ``FAILED``, as Barman has it."""
         return "OK" if self.ok else "FAILED"
+
+    @property
+    def minor(self) -> bool:
+        """Whether backups can be taken, and WAL comes, although it has failed."""
+        return self.label in MINOR
 
     @property
     def is_warning(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from catalog.codec import Codec
 from catalog.repository import Repository
+from walstream.ops.hooks import Hooks
 from walstream.ops.retain import Rules
 from walstream.ops.stored import repository_at
 from walstream.settings.server import ServerSettings
@@ -17,6 +18,11 @@ def stored_repository(settings: ServerSettings) -> Repository:
 def rules_of(settings: ServerSettings) -> Rules:
     """What of this server's backups is to be kept."""
     return Rules(settings.retention_policy, settings.minimum_redundancy)
+
+
+def hooks_of(settings: ServerSettings) -> Hooks:
+    """The operator's scripts for this server."""
+    return Hooks(settings.name, settings.scripts, settings.hook_timeout, settings.source_file)
 
 
 def wal_codec(settings: ServerSettings) -> Codec:

@@ -17,7 +17,7 @@ from catalog.state import receiver_holder
 from catalog.survey import survey
 from walstream.ops.archive import archive_waiting, is_waiting
 from walstream.ops.expire import carry_out, plan_expiry
-from walstream.ops.local import rules_of, stored_repository
+from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.retain import judge_all
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
@@ -70,5 +70,6 @@ def _expire(settings: ServerSettings, repository: Repository, until: float) -> N
             plan_expiry(repository, settings.home, rules),
             repository,
             lambda backup, reason: log.info("backup %s goes: %s", backup, reason),
+            hooks_of(settings),
         )
     log.info("%d WAL files went (%d bytes)", removed.wal_files, removed.wal_bytes)

@@ -30,6 +30,7 @@ from catalog.state import receiver_lock_path
 from walstream.connection import Connection
 from walstream.facts import ServerFacts, server_facts
 from walstream.intake import Intake, IntakeOptions
+from walstream.ops.hooks import NO_HOOKS, Hooks, hooked
 from walstream.ops.stored import archive_lock
 from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
@@ -45,7 +46,7 @@ class Place:
     """``repository`` and ``home`` are the server's own directories, ``name`` is what people call it.
 
     ``codec`` is how WAL is stored, ``unsynced_limit`` how many received bytes may wait for a sync,
-    ``spool_limit`` how many to be archived (None: no limit).
+    ``spool_limit`` how many to be archived (None: no limit), ``hooks`` the operator's scripts.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Place:
     codec: Codec
     unsynced_limit: int = 64 << 20
     spool_limit: int | None = None
+    hooks: Hooks = NO_HOOKS
 
 
 def ready_repository(repository: str, home: str, facts: ServerFacts) -> Repository:
@@ -131,7 +133,11 @@ def receiver_into(
             repository.storage, identity.wal_segment_size, identity.system_identifier, place.codec, workers
         )
         intake = Intake(
-            repository, filing, IntakeOptions(place.home, place.unsynced_limit, place.spool_limit)
+            repository,
+            filing,
+            IntakeOptions(
+                place.home, place.unsynced_limit, place.spool_limit, lambda put: hooked(put, place.hooks)
+            ),
         )
         try:
             yield Receiver(options, intake), intake

@@ -1,4 +1,4 @@
-"""``walstream run``: a receiver process per server, restarted when it ends; a maintenance round each minute.
+"""``walstream run``: a receiver process per server, restarted when it ends; scheduled backups; a round each minute.
 
 One thread, no psycopg, and nothing that could wait for a server or for a repository's disk: rounds are processes
 of their own, and so are receivers. These survive a supervisor that is killed, because going on to receive loses
@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from catalog.errors import ConfigurationError, WalstreamError, one_line
+from walstream.ops.backups_due import BackupsDue
 from walstream.ops.children import Child, round_words
 from walstream.ops.keeper import Keeper
 from walstream.ops.notify import Notifier
@@ -50,6 +51,7 @@ class Supervisor:
         self._log_level = log_level
         self._keepers: dict[str, Keeper] = {}
         self._rounds: dict[Child, float] = {}
+        self._backups = BackupsDue()
         self._next_round = time.monotonic() + FIRST_ROUND
         self._wakeup = Wakeup()
         self._stopping = False
@@ -78,6 +80,7 @@ class Supervisor:
                 self._renew()
             self._look_after_servers()
             self._look_after_rounds()
+            self._look_after_backups()
         self._end()
 
     def _sleep(self) -> None:
@@ -124,6 +127,9 @@ class Supervisor:
             except OSError as error:
                 log.error("no maintenance round: %s", error)
 
+    def _look_after_backups(self) -> None:
+        self._backups.look_after(self._configuration.file, time.time(), time.monotonic())
+
     def _renew(self) -> None:
         self._notifier.reloading()
         try:
@@ -142,6 +148,7 @@ class Supervisor:
     def _take_over(self, fresh: Configuration) -> None:
         """Let a configuration hold; a broken section keeps the server's receiver as it is."""
         self._configuration = fresh
+        self._backups.renew(fresh.servers)
         for name, errors in fresh.broken.items():
             self._say_broken(name, errors)
         wanted = {
@@ -175,13 +182,15 @@ class Supervisor:
         self._next_round = float("inf")
         for child in self._rounds:
             child.signal(signal.SIGTERM)
+        self._backups.end()
         for keeper in self._keepers.values():
             keeper.dismiss()
         self._look_after_servers()
         give_up = time.monotonic() + PATIENCE + AFTERMATH
-        while self._keepers and time.monotonic() < give_up:
+        while (self._keepers or self._backups.children) and time.monotonic() < give_up:
             self._sleep()
             self._look_after_rounds()
+            self._look_after_backups()
             self._look_after_servers()
         if self._keepers:
             log.error("not even a signal 9 has ended the receivers of: %s", ", ".join(self._keepers))
@@ -199,7 +208,11 @@ class Supervisor:
         self._notifier.status(text)
 
     def _children(self) -> list[Child]:
-        return [*self._rounds, *(each.child for each in self._keepers.values() if each.child is not None)]
+        return [
+            *self._rounds,
+            *self._backups.children,
+            *(each.child for each in self._keepers.values() if each.child is not None),
+        ]
 
 
 def _reap_strangers(ours: set[int]) -> None:

@@ -12,7 +12,7 @@ from walstream.facts import ServerFacts
 from walstream.intake import Intake
 from walstream.ops import place
 from walstream.ops.backup import BackupOptions, BackupRequest
-from walstream.ops.local import codec_of, stored_repository, wal_codec
+from walstream.ops.local import codec_of, hooks_of, stored_repository, wal_codec
 from walstream.ops.place import Place
 from walstream.ops.stored import archive_lock, backup_lock
 from walstream.receiver import Receiver
@@ -76,6 +76,7 @@ def place_of(settings: ServerSettings) -> Place:
         codec=wal_codec(settings),
         unsynced_limit=settings.unsynced_limit,
         spool_limit=settings.spool_limit,
+        hooks=hooks_of(settings),
     )
 
 

@@ -51,28 +51,16 @@ def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]
 
 _LATER = [
     *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
-    *_later(
-        BOTH, "last_backup_maximum_age last_backup_minimum_size last_wal_maximum_age max_incoming_wals_queue"
-    ),
-    *_later(SERVER, "backup_schedule"),
     *_later(GLOBAL, "metrics_listen"),
     *_later(SERVER, "model", *OFF),
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
     *_later(SERVER, "primary_conninfo"),
     *_later(BOTH, "prefetch_segments"),
-    *_later(
-        BOTH,
-        " ".join(
-            f"{when}_{what}_{kind}"
-            for what in ("backup", "archive", "delete", "wal_delete", "recovery")
-            for when in ("pre", "post")
-            for kind in ("script", "retry_script")
-        ),
-    ),
-    *_later(BOTH, "hook_timeout"),
 ]
 
 _STREAMED = "backups and WAL come over replication connections, without programs of PostgreSQL, ssh or rsync"
+_HOOKS = ("backup", "archive", "delete", "wal_delete", "recovery")
+_ONCE = "a script runs once: use the option without 'retry', and let the script itself try again"
 _REPOSITORY = "set 'repository': where things are inside of it is fixed"
 _CLOUD = "object storage is not supported yet; set 'repository' to a local path"
 _SNAPSHOTS = "snapshots are not taken; use backup_method = postgres"
@@ -99,6 +87,7 @@ _BARMAN = [
     *_fate("streaming_archiver_batch_size archiver_batch_size", "segments are stored as they complete", *ANY),
     *_fate("autogenerate_manifest", "every backup has a manifest", *ANY),
     *_fate("backup_options", "it is always so", *_OPTIONS_OF_BACKUPS),
+    *_fate(" ".join(f"{when}_{what}_retry_script" for what in _HOOKS for when in ("pre", "post")), _ONCE),
     *_fate("retention_policy_mode", "it is always so", "auto"),
     *_fate("wal_retention_policy", "WAL is kept as long as a backup needs it", "main"),
     *_fate("backup_compression_format", "backups are stored as tar", "tar"),

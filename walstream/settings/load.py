@@ -229,11 +229,22 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         bandwidth_limit=get(options.BANDWIDTH_LIMIT),
         basebackup_retry_times=get(options.BASEBACKUP_RETRY_TIMES),
         basebackup_retry_sleep=get(options.BASEBACKUP_RETRY_SLEEP),
+        backup_schedule=get(options.BACKUP_SCHEDULE),
         retention_policy=get(options.RETENTION_POLICY),
         minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),
         restore_ssh_command=get(options.RESTORE_SSH_COMMAND),
         staging_path=get(options.STAGING_PATH),
+        last_backup_maximum_age=get(options.LAST_BACKUP_MAXIMUM_AGE),
+        last_backup_minimum_size=get(options.LAST_BACKUP_MINIMUM_SIZE),
+        last_wal_maximum_age=get(options.LAST_WAL_MAXIMUM_AGE),
+        max_incoming_wals_queue=get(options.MAX_INCOMING_WALS_QUEUE),
+        scripts={
+            option.name.removesuffix("_script"): command
+            for option in options.SCRIPTS
+            if (command := lookup.get(option))
+        },
+        hook_timeout=get(options.HOOK_TIMEOUT),
         check_timeout=get(options.CHECK_TIMEOUT),
         not_needed=_not_needed(lookup.sections),
     )

@@ -155,6 +155,12 @@ STREAMING_BACKUP_NAME = _set(
 )
 BACKUP_COMPRESSION = _set("backup_compression", BOTH, choice(*CODECS), "zstd", "codec of base backups")
 BACKUP_COMPRESSION_LEVEL = _optional("backup_compression_level", BOTH, values.LEVEL, "its level", _FAST)
+BACKUP_SCHEDULE = _optional(
+    "backup_schedule",
+    SERVER,
+    values.SCHEDULE,
+    "when 'walstream run' takes a backup: five fields as in a crontab",
+)
 IMMEDIATE_CHECKPOINT = _set(
     "immediate_checkpoint", BOTH, SWITCH, "off", "begin backups with a fast checkpoint"
 )
@@ -200,6 +206,64 @@ STAGING_PATH = _optional(
     values.PATH,
     "where restore builds what it sends to another machine, if it cannot be passed on as it is read",
 )
+LAST_BACKUP_MAXIMUM_AGE = _optional(
+    "last_backup_maximum_age", BOTH, values.AGE, "check fails when the newest backup is older"
+)
+LAST_BACKUP_MINIMUM_SIZE = _optional(
+    "last_backup_minimum_size",
+    BOTH,
+    size(1, 1 << 60),
+    "check fails when the newest backup is smaller",
+)
+LAST_WAL_MAXIMUM_AGE = _optional(
+    "last_wal_maximum_age", BOTH, values.AGE, "check fails when no WAL has come for so long"
+)
+MAX_INCOMING_WALS_QUEUE = _optional(
+    "max_incoming_wals_queue",
+    BOTH,
+    whole(0, 999999),
+    "check fails when more files of put-wal wait to be filed",
+)
+PRE_BACKUP_SCRIPT = _optional(
+    "pre_backup_script",
+    BOTH,
+    values.TEXT,
+    "shell command before a backup, which is not done if it fails",
+)
+POST_BACKUP_SCRIPT = _optional("post_backup_script", BOTH, values.TEXT, "shell command after a backup")
+PRE_ARCHIVE_SCRIPT = _optional(
+    "pre_archive_script",
+    BOTH,
+    values.TEXT,
+    "shell command before WAL is stored, which is not done if it fails",
+)
+POST_ARCHIVE_SCRIPT = _optional("post_archive_script", BOTH, values.TEXT, "shell command after WAL is stored")
+PRE_DELETE_SCRIPT = _optional(
+    "pre_delete_script",
+    BOTH,
+    values.TEXT,
+    "shell command before a backup is removed, which is not done if it fails",
+)
+POST_DELETE_SCRIPT = _optional(
+    "post_delete_script", BOTH, values.TEXT, "shell command after a backup is removed"
+)
+PRE_WAL_DELETE_SCRIPT = _optional(
+    "pre_wal_delete_script",
+    BOTH,
+    values.TEXT,
+    "shell command before WAL is removed, which is not done if it fails",
+)
+POST_WAL_DELETE_SCRIPT = _optional(
+    "post_wal_delete_script", BOTH, values.TEXT, "shell command after WAL is removed"
+)
+PRE_RECOVERY_SCRIPT = _optional(
+    "pre_recovery_script",
+    BOTH,
+    values.TEXT,
+    "shell command before a restore, which is not done if it fails",
+)
+POST_RECOVERY_SCRIPT = _optional("post_recovery_script", BOTH, values.TEXT, "shell command after a restore")
+HOOK_TIMEOUT = _set("hook_timeout", BOTH, duration(1), "10min", "a script that takes longer is killed")
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
 )
@@ -208,3 +272,9 @@ CHECK_TIMEOUT = _set(
 OPTIONS: dict[str, Option[object]] = {
     option.name: option for option in tuple(globals().values()) if isinstance(option, Option)
 }
+
+SCRIPTS = tuple(
+    Option(option.name, option.scope, values.TEXT, None, option.shown, option.meaning)
+    for option in OPTIONS.values()
+    if option.name.endswith("_script")
+)

@@ -9,6 +9,7 @@ from catalog.errors import ConfigurationError
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo
 from walstream.settings.locate import unknown_server
+from walstream.settings.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +29,7 @@ class ServerSettings:
     """What holds for one server. Times are seconds, sizes bytes, ``bandwidth_limit`` kB/s.
 
     ``repository`` and ``home`` are the server's own directories. ``not_needed`` names the options
-    that are accepted because they change nothing.
+    that are accepted because they change nothing. ``scripts`` has shell commands by name: ``pre_backup``.
     """
 
     name: str
@@ -65,12 +66,19 @@ class ServerSettings:
     basebackup_retry_times: int
     basebackup_retry_sleep: float
 
+    backup_schedule: Schedule | None
     retention_policy: RetentionPolicy | None
     minimum_redundancy: int
 
     recovery_options: str
     restore_ssh_command: str | None
     staging_path: str | None
+    last_backup_maximum_age: float | None
+    last_backup_minimum_size: int | None
+    last_wal_maximum_age: float | None
+    max_incoming_wals_queue: int | None
+    scripts: Mapping[str, str]
+    hook_timeout: float
     check_timeout: float
     not_needed: tuple[str, ...]
 

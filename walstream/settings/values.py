@@ -14,6 +14,7 @@ from catalog.codec import LEVELS
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo, is_uri
 from walstream.settings.locate import absolute_path
+from walstream.settings.schedule import Schedule
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -61,6 +62,7 @@ def whole(least: int, most: int, unit: str = "") -> Kind[int]:
 
 
 _SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_AGES = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86400, "WEEK": 7 * 86400, "MONTH": 31 * 86400}
 
 
 def duration(least: float, most: float = 86400.0) -> Kind[float]:
@@ -76,6 +78,15 @@ def duration(least: float, most: float = 86400.0) -> Kind[float]:
 
     bounds = f"from {least:g} to {most:g} seconds"
     return Kind(f"a time such as 500ms, 10s, 2min or 1h; a bare number is seconds; {bounds}", _known(parse))
+
+
+def _age(text: str) -> float:
+    """As Barman has it, in words; or as all other lengths of time."""
+    number, unit = _split(text)
+    word = unit.upper().removesuffix("S")
+    if word in _AGES:
+        return within(float(_digits(number) * _AGES[word]), 1, 1e10)
+    return duration(1, 1e10).parse(text)
 
 
 _BYTES = {"": 1, "B": 1} | {
@@ -137,6 +148,10 @@ def _level(text: str) -> int | str:
     return text.lower() if text.lower() in LEVEL_WORDS else whole(-22, 22).parse(text)
 
 
+def _schedule(text: str) -> Schedule | None:
+    return None if text.lower() == "none" else Schedule.parse(text)
+
+
 def _policy(text: str) -> RetentionPolicy | None:
     return None if text.lower() == "none" else RetentionPolicy.parse(text)
 
@@ -149,6 +164,10 @@ CONNINFO = Kind("a libpq connection string, key=value or URI", _conninfo, secret
 SLOT_NAME = Kind("1 to 63 of the characters a-z, 0-9 and _", _slot_name)
 APPLICATION_NAME = Kind("1 to 63 printable ASCII characters", _application_name)
 _RANGES = ", ".join(f"{codec} {least} to {most}" for codec, (least, most, _) in LEVELS.items())
+SCHEDULE = Kind(
+    "none, or five fields such as 0 4 * * * (minute, hour, day, month, day of the week)", _schedule
+)
+AGE = Kind("an age such as 7 DAYS, 36 HOURS, 2 WEEKS or 1 MONTH; or 90min, 12h, 7d", _age)
 POLICY = Kind("none, REDUNDANCY n, or RECOVERY WINDOW OF n HOURS, DAYS, WEEKS or MONTHS", _policy)
 LEVEL = Kind(f"{_RANGES}; or low, medium, high", _level)
 

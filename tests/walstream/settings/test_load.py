@@ -77,8 +77,7 @@ def test_a_wrong_conninfo_is_not_repeated_in_the_message(tmp_path):
     [
         "encryption = age",
         "model = true", "cluster = other", "repository = s3://bucket",
-        "pre_backup_script = /x", "hook_timeout = 1min", "primary_conninfo = host=a",
-        "backup_schedule = 0 4 * * *",
+        "primary_conninfo = host=a",
     ],
 )  # fmt: skip
 def test_what_is_designed_and_not_made_yet_is_refused_as_such(tmp_path, line):

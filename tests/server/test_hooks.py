@@ -1,0 +1,75 @@
+"""The operator's scripts around real work."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.protection import wait_until
+
+from catalog.errors import HookFailed
+
+KINDS = ("backup", "archive", "delete", "wal_delete", "recovery")
+
+
+def test_each_kind_of_work_has_its_scripts(cluster_factory, protect, cluster_directory):
+    cluster = cluster_factory(segment_megabytes=1)
+    ours = protect(cluster)
+    scripts = {
+        f"{phase}_{kind}_script": f"cat >> '{ours.place}/told'; echo >> '{ours.place}/told'"
+        for kind in KINDS
+        for phase in ("pre", "post")
+    }
+    ours.configure({"main": scripts})
+    with ours.receiving():
+        first = ours.backup()
+        for _ in range(2):
+            cluster.load(rows=300)
+            cluster.switch_wal()
+        second = ours.backup()
+        ours.catch_up()
+    restored = Path(cluster_directory) / "restored"
+    ours.restore(restored, second, str(restored), server="main")
+    ours.run("delete", "main", first)
+    told = [json.loads(line) for line in (ours.place / "told").read_text().splitlines() if line]
+    seen = {(each["hook"], each["phase"]) for each in told}
+    assert seen == {(kind, phase) for kind in KINDS for phase in ("pre", "post")}
+    done = [each for each in told if each["hook"] == "backup" and each["phase"] == "post"]
+    assert [each["backup_id"] for each in done] == [first, second] and {each["status"] for each in done} == {
+        "DONE"
+    }
+    (gone,) = [each for each in told if each["hook"] == "wal_delete" and each["phase"] == "post"]
+    assert gone["files"] > 0 and not any("error" in each for each in told)
+
+
+@pytest.mark.parametrize("kind", ["backup", "recovery", "delete"])
+def test_a_script_that_fails_before_leaves_everything_as_it_was(
+    cluster_factory, protect, cluster_directory, kind
+):
+    ours = protect(cluster_factory())
+    done = ours.backup()
+    ours.configure({"main": {f"pre_{kind}_script": "echo not today; exit 1", "basebackup_retry_times": "3"}})
+    dest = Path(cluster_directory) / "restored"
+    words = {"backup": ("main",), "recovery": ("main", done, str(dest)), "delete": ("main", done)}[kind]
+    command = "restore" if kind == "recovery" else kind
+    dest.mkdir()
+    said = ours.refusal(command, *words)
+    assert "not today" in said and HookFailed.__name__ not in said
+    assert not any(dest.iterdir())
+    assert [path.parent.name for path in (ours.home() / "base").glob("*/record.json")] == [done]
+    assert len(list((ours.home() / "base").iterdir())) == 1
+
+
+def test_while_the_archive_script_fails_receiving_goes_on_and_archiving_recovers(cluster_factory, protect):
+    cluster = cluster_factory(segment_megabytes=1)
+    ours = protect(cluster)
+    ours.configure({"main": {"pre_archive_script": f"test -e '{ours.place}/mounted'"}})
+    with ours.receiving():
+        for _ in range(3):
+            cluster.load(rows=300)
+            cluster.switch_wal()
+        wait_until(lambda: len(list((ours.home() / "streaming").glob("????????????????????????"))) >= 3)
+        assert not ours.stored()
+        (ours.place / "mounted").touch()
+        ours.catch_up()
+        wait_until(lambda: not list((ours.home() / "streaming").glob("????????????????????????")))
+    assert "archiving goes on" in ours.log.read_text()
