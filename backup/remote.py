@@ -21,14 +21,15 @@ from backup import destination, remote_place
 from backup.configure import SIGNALS, Recovery
 from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
-from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport
+from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport, sizes_by_directory
 from backup.ssh import Channel, Remote
 from backup.tar import MemberSink
 from backup.tar_stream import Divider, TarStream, send_tree
-from backup.unpack import PG_CONTROL, Places, archives_of, lay_down
-from catalog.errors import Corrupt, DestinationRefused
+from backup.unpack import PG_CONTROL, Places, archives_of
+from catalog.errors import Corrupt, DestinationRefused, UsageError
 from catalog.local_storage import failed
 from catalog.pitr import RecoveryPlan
+from catalog.record import INCREMENTAL
 from catalog.repository import Repository
 
 _EXTRACT = 'umask 077; mkdir -p "$1" && exec tar -xpof - -C "$1"'
@@ -58,11 +59,12 @@ def look(
 ) -> tuple[Seen, dict[str, tuple[int, int]]]:
     """What is there, and for each directory to be written bytes needed and free; refuses what cannot be used."""
     locations = destination.tablespace_locations(plan.backup, options.tablespaces, options.destination)
-    sizes = {
-        options.destination if archive.oid is None else locations[archive.oid]: archive.raw_size
-        for archive in plan.backup.archives
-    }
-    sizes[options.destination] += options.wal.nbytes if options.wal is not None else 0
+    if plan.backup.type == INCREMENTAL and remote.staging is None:
+        raise UsageError(
+            f"backup {plan.backup.id} is incremental: it must be put together here before it is sent",
+            "name a directory for that with --staging-path, or set staging_path",
+        )
+    sizes = sizes_by_directory(plan, options, options.destination, locations)
     for path in [each for each in sizes if destination.is_below(each, options.destination)]:
         sizes[options.destination] += sizes.pop(path)
     _check_staging(remote.staging, sum(sizes.values()))
@@ -173,8 +175,7 @@ class _RemoteRestore(Restore):
     def _stage(self) -> tuple[int, int]:
         """Lay all down here, and send the tablespaces; the modes of the data directory and of pg_control."""
         places = Places(self._root, dict(self._staged_places()), None)
-        places.make_below()
-        with closing(lay_down(self._unpacker, self._record, places, {TABLESPACE_MAP: self._remap})) as main:
+        with closing(self._unpack_all(places)) as main:
             main.release()
         for oid, path in places.locations.items():
             if not destination.is_below(path, self._root):

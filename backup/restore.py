@@ -94,11 +94,7 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
     locations = destination.tablespace_locations(record, options.tablespaces, root)
     for path in _directories(root, locations):
         destination.check(path, root)
-    sizes = {
-        root if archive.oid is None else locations[archive.oid]: archive.raw_size
-        for archive in record.archives
-    }
-    sizes[root] += options.wal.nbytes if options.wal is not None else 0
+    sizes = sizes_by_directory(plan, options, root, locations)
     devices = {path: os.stat(_nearest_existing(path)).st_dev for path in sizes}
     room: dict[str, tuple[int, int]] = {}
     for path, size in sizes.items():
@@ -112,6 +108,18 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
             )
         room[path] = (size, free)
     return room
+
+
+def sizes_by_directory(
+    plan: RecoveryPlan, options: RestoreOptions, root: str, locations: Mapping[int, str]
+) -> dict[str, int]:
+    """How many bytes go to the data directory, and to each tablespace."""
+    sizes = {
+        root if archive.oid is None else locations[archive.oid]: archive.raw_size
+        for archive in plan.backup.archives
+    }
+    sizes[root] += options.wal.nbytes if options.wal is not None else 0
+    return sizes
 
 
 def lists_file(repository: Repository, record: BackupRecord, name: str) -> bool:
@@ -151,7 +159,7 @@ class Restore:
         directories = _directories(self._root, self._locations)
         with (
             destination.Claim(directories, self._options.owner) as claim,
-            closing(self._unpack_all()) as main,
+            closing(self._unpack_all(self._places())) as main,
         ):
             try:
                 self._link_tablespaces()
@@ -185,9 +193,11 @@ class Restore:
                     "the repository was altered or damaged: restore another backup; nothing was written",
                 )
 
-    def _unpack_all(self) -> Extractor:
+    def _places(self) -> Places:
+        return Places(self._root, self._locations, self._options.owner)
+
+    def _unpack_all(self, places: Places) -> Extractor:
         """Lay everything down; returns the main archive's extractor, which still holds pg_control."""
-        places = Places(self._root, self._locations, self._options.owner)
         places.make_below()
         transforms = {TABLESPACE_MAP: self._remap}
         return lay_down(self._unpacker, self._record, places, transforms)

@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--staging-path",
         metavar="DIR",
-        help="build here first what goes to another machine (default: staging_path)",
+        help="build here first what goes to another machine (incremental backups must be: default staging_path)",
     )
     parser.add_argument(
         "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
@@ -155,7 +155,8 @@ def _elsewhere(context: Context, arguments: argparse.Namespace) -> Elsewhere | N
     return Elsewhere(
         command=arguments.remote_ssh_command,
         way_back=context.setting(arguments.server, options.RESTORE_SSH_COMMAND),
-        staging=arguments.staging_path or context.setting(arguments.server, options.STAGING_PATH),
+        staging=arguments.staging_path,
+        staging_path=context.setting(arguments.server, options.STAGING_PATH),
     )
 
 

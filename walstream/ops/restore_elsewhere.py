@@ -13,6 +13,7 @@ from backup.restore import Restore, RestoreOptions
 from backup.ssh import Remote, split_command
 from catalog.errors import UsageError
 from catalog.pitr import RecoveryPlan
+from catalog.record import INCREMENTAL
 from catalog.repository import Repository
 
 
@@ -20,12 +21,13 @@ from catalog.repository import Repository
 class Elsewhere:
     """Another machine to restore to: the command that leads there, and the one that leads back to fetch WAL.
 
-    ``staging`` is a directory here for what cannot be passed on as it is read.
+    ``staging`` is a directory here to build the cluster in first, ``staging_path`` one for what must be built so.
     """
 
     command: str
     way_back: str | None = None
     staging: str | None = None
+    staging_path: str | None = None
 
 
 def check_path_there(path: str) -> None:
@@ -62,4 +64,5 @@ def remote_options(
     else:
         call = Restore(found, repository, options, lambda nbytes: None).call()
         command = remote_restore_command(call, split_command(elsewhere.way_back))
-    return RemoteOptions(elsewhere.command, command, owner, elsewhere.staging)
+    needed = elsewhere.staging_path if found.backup.type == INCREMENTAL else None
+    return RemoteOptions(elsewhere.command, command, owner, elsewhere.staging or needed)

@@ -204,7 +204,7 @@ STAGING_PATH = _optional(
     "staging_path",
     BOTH,
     values.PATH,
-    "where restore builds what it sends to another machine, if it cannot be passed on as it is read",
+    "where restore puts an incremental backup together that goes to another machine",
 )
 LAST_BACKUP_MAXIMUM_AGE = _optional(
     "last_backup_maximum_age", BOTH, values.AGE, "check fails when the newest backup is older"
