@@ -27,6 +27,7 @@ class Extractor:
     temporary name until ``release``, one in ``skip`` is not written at all. After any failure only
     ``close`` may be called; what was written stays. ``group_access`` tells whether a directory of the
     archive was open to the group: then the data directory itself, which no archive contains, must be too.
+    ``tree`` is another one than such as refuses what is there; ``mtime`` is given to every file.
     """
 
     def __init__(
@@ -37,15 +38,18 @@ class Extractor:
         transform: Mapping[str, Callable[[bytes], bytes]] | None = None,
         hold: Collection[str] = (),
         skip: Collection[str] = (),
+        tree: Tree | None = None,
+        mtime: float | None = None,
     ) -> None:
         self.group_access = False
         try:
-            self._tree = Tree(directory, owner)
+            self._tree = tree or Tree(directory, owner)
         except OSError as error:
             raise StorageError(f"could not open directory {directory!r}: {error.strerror}") from error
         self._transform = transform or {}
         self._hold = hold
         self._skip = skip
+        self._mtime = mtime
         self._skips = False
         self._held: list[tuple[str, str]] = []
         self._member = Member("")
@@ -88,6 +92,8 @@ class Extractor:
             if self._content is not None:
                 content, self._content = bytes(self._content), None
                 write_all(self._fd, self._transform[self._member.name](content))
+            if self._mtime is not None and self._fd >= 0:
+                os.utime(self._fd, (self._mtime, self._mtime))
             self._close_file()
         except OSError as error:
             raise self._tree.failure(self._member.name, error) from error

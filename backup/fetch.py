@@ -152,8 +152,10 @@ def deliver_wal(
     destination: str,
     system_identifier: int | None = None,
     may_place: Callable[[], bool] = lambda: True,
+    *,
+    synced: bool = False,
 ) -> None:
-    """Put a WAL file at ``destination``, whole or not at all; not synced, as PostgreSQL does that itself.
+    """Put a WAL file at ``destination``, whole or not at all; unsynced for PostgreSQL, which does that itself.
 
     ``may_place`` is asked right before the file gets its name.
     """
@@ -162,6 +164,8 @@ def deliver_wal(
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             copy_wal(source, name, lambda piece: durable.write_all(fd, piece), system_identifier)
+            if synced:
+                os.fsync(fd)
         finally:
             os.close(fd)
         if not may_place():

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from backup import stream
+from backup.growth import Growth
 from backup.label import BackupLabel, parse_label
 from backup.manifest import ManifestReader
 from backup.observed import Observed
@@ -60,6 +61,8 @@ class IncomingCopy:
         workers: Workers,
         spaces: Sequence[Space],
         on_progress: Callable[[Progress], None],
+        incremental: bool = False,
+        block_size: int = 8192,
     ) -> None:
         self._id = backup_id
         self._codec = codec
@@ -70,6 +73,9 @@ class IncomingCopy:
         self._on_progress = on_progress
         self._observed = Observed("CRC32C", repository.root)
         self._label = _Captured("backup_label")
+        self._incremental = incremental
+        self._block_size = block_size
+        self._growths: list[Growth] = []
         self._current: _StoredFile | None = None
         self._archives: list[Archive] = []
         self._in_manifest = False
@@ -113,6 +119,11 @@ class IncomingCopy:
         """The backup's label, as it was seen in the main archive."""
         return parse_label(self._label.content())
 
+    @property
+    def grows_by(self) -> int:
+        """By how many bytes the cluster is larger than the archives: INCREMENTAL files stand for whole ones."""
+        return sum(each.nbytes for each in self._growths)
+
     def abort(self) -> None:
         """Let go of a file that is half written; harmless when there is none."""
         self._observed.close()
@@ -131,6 +142,9 @@ class IncomingCopy:
             observers: tuple[MemberSink, ...] = (self._observed.sink(""), self._label)
         else:
             observers = (self._observed.sink(f"pg_tblspc/{oid}/"),)
+        if self._incremental:
+            self._growths.append(Growth(self._block_size))
+            observers = (*observers, self._growths[-1])
         return self._open(layout.archive_name(oid), oid, observers)
 
     def _open(self, file: str, oid: int | None, observers: tuple[MemberSink, ...]) -> _StoredFile:

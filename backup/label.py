@@ -31,6 +31,7 @@ _LABEL = re.compile(
     rb"INCREMENTAL FROM TLI: ([0-9]{1,10})\n)?"
     rb"(?:[^\n]*\n)*"
 )
+_INCREMENTAL_LINES = (b"INCREMENTAL FROM LSN: ", b"INCREMENTAL FROM TLI: ")
 _LABEL_HINT = "a backup whose backup_label is not intact cannot be started safely: take or use another one"
 
 _MAP_LINE = re.compile(rb"([0-9]{1,10}) ((?:[^\\\r\n\0]|\\[^\0])+)\n")
@@ -100,6 +101,12 @@ def format_label(label: BackupLabel) -> bytes:
     if parse_label(content) != label:
         raise Malformed(f"a backup_label cannot hold {label!r}")
     return content
+
+
+def as_full(content: bytes) -> bytes:
+    """The label of an incremental backup once it has been laid over its parents: that of a full one."""
+    lines = content.split(b"\n")
+    return b"\n".join(line for line in lines if not line.startswith(_INCREMENTAL_LINES))
 
 
 def parse_tablespace_map(content: bytes) -> list[tuple[int, str]]:

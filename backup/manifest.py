@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import NoReturn
@@ -152,19 +152,21 @@ def rewrite(
     changes: Mapping[str, tuple[int, str]],
     dropped: Collection[str] = (),
     added: Iterable[FileEntry] = (),
+    resolve: Callable[[Iterable[FileEntry]], Iterable[FileEntry]] = iter,
 ) -> Iterator[bytes]:
     """A copy of a manifest with other sizes and checksums for some paths and without others, in pieces.
 
-    The sums are of the algorithm that the file's entry names; ``added`` come last. That the original is
-    unharmed, and lists all of the paths, is known only when the last piece has been taken.
+    ``resolve`` may put other entries in the place of those that were read; ``added`` come last. The sums are of the
+    algorithm that the file's entry names. That the original is unharmed, and lists all of the paths, is known
+    only when the last piece has been taken.
     """
     original = ManifestReader(reader)
-    entries = chain(_changed(original, changes, dropped), added)
+    entries = chain(_changed(resolve(original), changes, dropped), added)
     return write(entries, _late(original), original.system_identifier)
 
 
 def _changed(
-    original: ManifestReader, changes: Mapping[str, tuple[int, str]], dropped: Collection[str]
+    original: Iterable[FileEntry], changes: Mapping[str, tuple[int, str]], dropped: Collection[str]
 ) -> Iterator[FileEntry]:
     missing = set(changes)
     for entry in original:

@@ -10,8 +10,9 @@ import os
 import re
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from backup import lookahead
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 
 ABSENT_CODE = 64
@@ -37,7 +38,8 @@ class RestoreCall:
     """How PostgreSQL gets WAL back: what the restore_command needs to know.
 
     ``python`` is the interpreter, ``repository`` and ``home`` the server's directories, ``path`` the
-    timelines of the plan as ``Path`` writes them, ``until`` the last segment that the plan surely needs.
+    timelines of the plan as ``Path`` writes them, ``until`` the last segment that the plan surely needs,
+    ``prefetch`` how many segments are to be decoded ahead.
     """
 
     python: str
@@ -48,20 +50,25 @@ class RestoreCall:
     backup_id: str
     partial: bool = True
     standby: bool = False
+    prefetch: int = 0
 
 
 def restore_command(call: RestoreCall) -> str:
     """The shell command for ``restore_command``, percent signs doubled where they are not PostgreSQL's.
 
-    PostgreSQL takes any code from 1 to 125 as the end of WAL, and Python itself fails with 1 or 2, so only
-    a private code means absent and everything else becomes 255. A serving standby would be shut down
-    by that, so there trouble is 1: it asks again.
+    PostgreSQL takes any code from 1 to 125 as the end of WAL, and Python itself fails with 1 or 2, a shell that
+    cannot fork with 2. So only a private code means absent, and however the shell ends its trap turns everything
+    else into 255. A serving standby would be shut down by that, so there trouble is 1: it asks again. What waits in
+    the lookahead needs no Python at all.
     """
-    words = _words(call)
-    words.append(call.repository)
-    quoted = " ".join(shlex.quote(word) for word in words).replace("%", "%%")
+    quoted = " ".join(map(shlex.quote, [*_words(call), call.repository])).replace("%", "%%")
+    ahead = f"mv -f {lookahead.DIRECTORY}/%f %p 2>/dev/null || " if call.prefetch else ""
+    return f"{_codes(call)}; {ahead}{quoted} %f %p"
+
+
+def _codes(call: RestoreCall) -> str:
     trouble = 1 if call.standby else 255
-    return f"{quoted} %f %p; case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
+    return f"trap 'case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac' EXIT"
 
 
 def _words(call: RestoreCall) -> list[str]:
@@ -73,6 +80,8 @@ def _words(call: RestoreCall) -> list[str]:
         words += ["--until", call.until]
     if call.partial:
         words += ["--partial"]
+    if call.prefetch:
+        words += ["--prefetch", str(call.prefetch)]
     if call.home != call.repository:
         words += ["--home", call.home]
     return words
@@ -83,15 +92,14 @@ def remote_restore_command(call: RestoreCall, way_back: Sequence[str]) -> str:
 
     The inner command passes two shells, so it is quoted twice. It writes to its standard output; what came whole
     gets its name by a rename. The codes mean the same: ssh's own 255 is trouble. A killed call may leave a
-    file, which the next one removes.
+    file, which the next one removes. There is no lookahead.
     """
-    inner = " ".join(map(shlex.quote, [*_words(call), call.repository])).replace("%", "%%") + f" %f {STDOUT}"
+    words = [*_words(replace(call, prefetch=0)), call.repository]
+    inner = " ".join(map(shlex.quote, words)).replace("%", "%%") + f" %f {STDOUT}"
     outer = " ".join(map(shlex.quote, way_back)).replace("%", "%%")
-    trouble = 1 if call.standby else 255
     return (
-        f't=%p.walstream-tmp; rm -f "$t".*; t="$t.$$"; {outer} {shlex.quote(inner)} </dev/null >"$t" '
-        '&& mv -f "$t" %p; c=$?; rm -f "$t"; '
-        f"case $c in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac"
+        f'{_codes(call)}; t=%p.walstream-tmp; rm -f "$t".*; t="$t.$$"; '
+        f'{outer} {shlex.quote(inner)} </dev/null >"$t" && mv -f "$t" %p; c=$?; rm -f "$t"; exit $c'
     )
 
 

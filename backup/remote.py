@@ -18,6 +18,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from backup import destination, remote_place
+from backup.chain import needed_at_once
 from backup.configure import SIGNALS, Recovery
 from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
@@ -67,7 +68,7 @@ def look(
     sizes = sizes_by_directory(plan, options, options.destination, locations)
     for path in [each for each in sizes if destination.is_below(each, options.destination)]:
         sizes[options.destination] += sizes.pop(path)
-    _check_staging(remote.staging, sum(sizes.values()))
+    _check_staging(remote.staging, needed_at_once(plan.chain))
     seen = remote_place.look(Remote(remote.command), [options.destination, *_others(sizes, options)])
     remote_place.owner_there(seen, options.destination, remote.owner)
     return seen, remote_place.room_there(seen, sizes)
@@ -178,10 +179,19 @@ class _RemoteRestore(Restore):
         with closing(self._unpack_all(places)) as main:
             main.release()
         for oid, path in places.locations.items():
+            self._link_here(oid, path)
+        for oid, path in places.locations.items():
             if not destination.is_below(path, self._root):
                 self._send_tree(path, self._locations[oid])
         mode = os.stat(os.path.join(self._root, PG_CONTROL)).st_mode & 0o777
         return 0o750 if main.group_access else 0o700, mode
+
+    def _link_here(self, oid: int, path: str) -> None:
+        """So that the manifest's paths lead to what is staged; links are not sent."""
+        link = os.path.join(self._root, "pg_tblspc", str(oid))
+        if link != path:
+            os.makedirs(os.path.dirname(link), destination.PRIVATE, exist_ok=True)
+            os.symlink(path, link)
 
     def _staged_places(self) -> Iterator[tuple[int, str]]:
         for oid, path in self._locations.items():

@@ -11,16 +11,17 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
 from backup import destination
+from backup.chain import BACKUP_LABEL, lay_down_chain, needed_at_once, needed_by_archive, resolved
 from backup.configure import Configured, Recovery, configure
 from backup.copied_wal import WalCopy, push_wal
 from backup.extract import Extractor
 from backup.fetch import WalSource
-from backup.label import format_tablespace_map, parse_tablespace_map
+from backup.label import as_full, format_tablespace_map, parse_tablespace_map
 from backup.manifest import FileEntry, ManifestReader, rewrite
 from backup.neutralise import AUTO_CONF, CONF, described
 from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
@@ -43,9 +44,9 @@ class RestoreOptions:
     """Where to restore to and how WAL is fetched.
 
     ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
-    where the server's spool is; ``python`` the interpreter for the restore_command. With ``wal`` that is copied
-    beforehand, and there is no such command. ``conf_file`` is where the recovery settings go;
-    ``jobs`` is how many threads decompress.
+    where the server's spool is; ``python`` the interpreter for the restore_command, which
+    keeps ``prefetch_segments`` decoded ahead. With ``wal`` that is copied beforehand, and there is no such
+    command. ``conf_file`` is where the recovery settings go; ``jobs`` is how many threads decompress.
     """
 
     destination: str
@@ -55,6 +56,7 @@ class RestoreOptions:
     owner: tuple[int, int] | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    prefetch_segments: int = 0
     wal: WalCopy | None = None
     conf_file: str = AUTO_CONF
     jobs: int = 1
@@ -95,12 +97,13 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
     for path in _directories(root, locations):
         destination.check(path, root)
     sizes = sizes_by_directory(plan, options, root, locations)
+    at_once = needed_at_once(plan.chain) + (options.wal.nbytes if options.wal is not None else 0)
     devices = {path: os.stat(_nearest_existing(path)).st_dev for path in sizes}
     room: dict[str, tuple[int, int]] = {}
     for path, size in sizes.items():
         beside = [each for each in sizes if devices[each] == devices[path]]
         free = shutil.disk_usage(_nearest_existing(path)).free + sum(map(destination.reclaimable, beside))
-        needed = sum(sizes[each] for each in beside)
+        needed = min(sum(sizes[each] for each in beside), at_once)
         if needed > free:
             raise DestinationRefused(
                 f"{path!r} has room for {free} bytes, {needed} are needed on its file system",
@@ -114,9 +117,10 @@ def sizes_by_directory(
     plan: RecoveryPlan, options: RestoreOptions, root: str, locations: Mapping[int, str]
 ) -> dict[str, int]:
     """How many bytes go to the data directory, and to each tablespace."""
+    at_once = needed_at_once(plan.chain)
     sizes = {
-        root if archive.oid is None else locations[archive.oid]: archive.raw_size
-        for archive in plan.backup.archives
+        root if oid is None else locations[oid]: min(size, at_once)
+        for oid, size in needed_by_archive(plan.chain).items()
     }
     sizes[root] += options.wal.nbytes if options.wal is not None else 0
     return sizes
@@ -184,14 +188,15 @@ class Restore:
         )
 
     def _check_archives(self) -> None:
-        stored = self._repository.backups.sizes(self._record.id)
-        for archive in (*self._record.archives, self._record.manifest):
-            if stored.get(archive.file) != archive.stored_size:
-                raise Corrupt(
-                    f"{archive.file!r} of backup {self._record.id} has {stored.get(archive.file, 0)} bytes "
-                    f"instead of {archive.stored_size}",
-                    "the repository was altered or damaged: restore another backup; nothing was written",
-                )
+        for record in self._plan.chain:
+            stored = self._repository.backups.sizes(record.id)
+            for archive in (*record.archives, record.manifest):
+                if stored.get(archive.file) != archive.stored_size:
+                    raise Corrupt(
+                        f"{archive.file!r} of backup {record.id} has {stored.get(archive.file, 0)} bytes "
+                        f"instead of {archive.stored_size}",
+                        "the repository was altered or damaged: restore another backup; nothing was written",
+                    )
 
     def _places(self) -> Places:
         return Places(self._root, self._locations, self._options.owner)
@@ -200,7 +205,15 @@ class Restore:
         """Lay everything down; returns the main archive's extractor, which still holds pg_control."""
         places.make_below()
         transforms = {TABLESPACE_MAP: self._remap}
-        return lay_down(self._unpacker, self._record, places, transforms)
+        if not self._plan.parents:
+            return lay_down(self._unpacker, self._record, places, transforms)
+        transforms[BACKUP_LABEL] = self._full_label
+        return lay_down_chain(self._unpacker, self._plan.chain, places, transforms, time.time())
+
+    def _full_label(self, content: bytes) -> bytes:
+        changed = as_full(content)
+        self._changed_files[BACKUP_LABEL] = described(changed)
+        return changed
 
     def _remap(self, content: bytes) -> bytes:
         oids = [oid for oid, _ in parse_tablespace_map(content)]
@@ -259,9 +272,13 @@ class Restore:
         with CheckedFile(self._repository, self._record.id, self._record.manifest) as reader:
             with open(path, "wb") as file:
                 os.chmod(path, 0o600)
-                for piece in rewrite(reader, self._changed_files, (destination.MARK,), self._new_files):
+                changed, new = self._changed_files, self._new_files
+                for piece in rewrite(reader, changed, (destination.MARK,), new, self._resolve):
                     file.write(piece)
         self._own(path)
+
+    def _resolve(self, entries: Iterable[FileEntry]) -> Iterable[FileEntry]:
+        return resolved(entries, self._root) if self._plan.parents else entries
 
     def _recovery(self) -> Recovery:
         standby = self._options.standby_mode
@@ -280,6 +297,7 @@ class Restore:
             backup_id=self._record.id,
             partial=self._options.partial_wal,
             standby=self._options.standby_mode,
+            prefetch=self._options.prefetch_segments,
         )
 
     def _own(self, path: str) -> None:

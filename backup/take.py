@@ -17,17 +17,21 @@ from datetime import UTC, datetime
 import walstream
 from backup import stream
 from backup.incoming import IncomingCopy, Progress, Space
+from backup.label import BackupLabel
+from backup.stored import CheckedFile
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import BackupFailed, ProtocolError, ServerRefused
 from catalog.frames import Workers
 from catalog.lsn import LSN
-from catalog.record import BackupRecord, Compression, Encryption, Point, Tablespace
+from catalog.record import FULL, INCREMENTAL, BackupRecord, Compression, Encryption, Point, Tablespace
 from catalog.repository import Repository
+from catalog.sink import PIECE
 from walstream import commands
 from walstream.connection import COPY_OUT, ROWS, Connection, Result
 
 CHECKSUM_FAILURE = "XX001"
+NOT_IN_STATE = "55000"
 NO_ENCRYPTION = Encryption("none")
 
 
@@ -36,7 +40,7 @@ class TakeOptions:
     """What to ask for and how to store it; ``max_rate`` in kB/s.
 
     ``clock_offset`` is what to add to the local clock for the server's, in seconds;
-    ``tablespace_names`` are by oid.
+    ``tablespace_names`` are by oid. ``parent`` makes it an incremental backup upon that one.
     """
 
     conninfo: str
@@ -49,6 +53,7 @@ class TakeOptions:
     max_rate: int | None = None
     clock_offset: float = 0.0
     tablespace_names: Mapping[int, str] | None = None
+    parent: BackupRecord | None = None
 
 
 def take(
@@ -58,7 +63,7 @@ def take(
     on_begin: Callable[[Point], None],
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> BackupRecord:
-    """Take a full backup and return its record, not yet committed; its files are durable.
+    """Take a backup and return its record, not yet committed; its files are durable.
 
     ``on_begin`` is told where the backup begins before any data moves, and may raise to stop it.
     Raises ``BackupFailed``, ``ServerError``, ``StorageError``; what was written is the caller's to sweep.
@@ -79,23 +84,22 @@ class _Taking:
     def run(self, on_begin: Callable[[Point], None], on_progress: Callable[[Progress], None]) -> BackupRecord:
         options = self._options
         settings = self._check_and_ask()
+        if options.parent is not None:
+            self._upload(options.parent)
         began = time.monotonic()
-        self._connection.send(
-            commands.base_backup(
-                commands.BaseBackupOptions(
-                    f"walstream {self._options.backup_id}",
-                    self._options.fast_checkpoint,
-                    self._options.max_rate,
-                ),
-                self._connection.server_version,
-            )
-        )
-        begin = self._point(self._rows()[0])
+        begin = self._point(self._start()[0])
         spaces = [_space(row) for row in self._rows()]
         on_begin(begin)
         with ExitStack() as cleanup:
             copy = IncomingCopy(
-                options.backup_id, options.codec, self._repository, self._workers, spaces, on_progress
+                options.backup_id,
+                options.codec,
+                self._repository,
+                self._workers,
+                spaces,
+                on_progress,
+                options.parent is not None,
+                int(settings["block_size"]),
             )
             cleanup.callback(copy.abort)
             self._copy_all(copy, spaces)
@@ -104,13 +108,14 @@ class _Taking:
             archives, manifest = copy.finish()
         if begin.timeline != end.timeline:
             raise BackupFailed("the server changed its timeline during the backup", "take the backup again")
+        self._require_parent(copy.label())
         return BackupRecord(
             walstream=walstream.__version__,
             id=self._options.backup_id,
             name=self._options.name,
             server=self._options.server,
-            type="full",
-            parent=None,
+            type=FULL if options.parent is None else INCREMENTAL,
+            parent=None if options.parent is None else options.parent.id,
             system_identifier=self._repository.identity.system_identifier,
             server_version=self._connection.server_version,
             block_size=int(settings["block_size"]),
@@ -123,7 +128,7 @@ class _Taking:
             begin=begin,
             end=end,
             copy_seconds=round(time.monotonic() - began, 3),
-            cluster_size=sum(archive.raw_size for archive in archives),
+            cluster_size=sum(archive.raw_size for archive in archives) + copy.grows_by,
             compression=Compression(self._options.codec.name, self._options.codec.level),
             encryption=NO_ENCRYPTION,
             checksum_errors=errors,
@@ -131,6 +136,35 @@ class _Taking:
             archives=archives,
             manifest=manifest,
         )
+
+    def _upload(self, parent: BackupRecord) -> None:
+        """Give the server the parent's manifest, from which it learns what has changed since."""
+        with CheckedFile(self._repository, parent.id, parent.manifest) as reader:
+            self._connection.upload(commands.UPLOAD_MANIFEST, iter(lambda: reader.read(PIECE), b""))
+
+    def _start(self) -> tuple[commands.Row, ...]:
+        """Ask for the backup; the rows that say where it begins."""
+        options = commands.BaseBackupOptions(
+            f"walstream {self._options.backup_id}",
+            self._options.fast_checkpoint,
+            self._options.max_rate,
+            incremental=self._options.parent is not None,
+        )
+        self._connection.send(commands.base_backup(options, self._connection.server_version))
+        try:
+            return self._rows()
+        except ServerRefused as refusal:
+            if self._options.parent is None or refusal.sqlstate != NOT_IN_STATE:
+                raise
+            hint = _hint_for_incremental(refusal.message) or refusal.hint or "take a full backup"
+            raise ServerRefused(refusal.message, hint, refusal.sqlstate) from None
+
+    def _require_parent(self, label: BackupLabel) -> None:
+        """The server took it upon the backup that it was to be taken upon."""
+        parent = self._options.parent
+        expected = (None, None) if parent is None else (parent.begin.lsn, parent.begin.timeline)
+        if (label.incremental_from, label.incremental_timeline) != expected:
+            raise ProtocolError(f"the server took the backup upon another one: from {label.incremental_from}")
 
     def _check_and_ask(self) -> dict[str, str]:
         system = commands.system_facts(self._connection.row(commands.IDENTIFY_SYSTEM))
@@ -197,6 +231,17 @@ class _Taking:
         oid = space.oid or 0
         names = self._options.tablespace_names or {}
         return Tablespace(oid, names.get(oid, str(oid)), space.location)
+
+
+def _hint_for_incremental(message: str) -> str | None:
+    if "summar" in message:
+        return (
+            "take a full backup, on which the next incremental ones can be based; the server keeps WAL summaries "
+            "for wal_summary_keep_time, and makes them only while summarize_wal is on"
+        )
+    if "requires WAL" in message:
+        return "on a standby: wait for its next restartpoint, or run CHECKPOINT on the primary and then there"
+    return None
 
 
 def _space(row: commands.Row) -> Space:

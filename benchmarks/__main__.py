@@ -31,6 +31,7 @@ def main() -> int:
     )  # so that the server is stopped
     if options.quick:
         options.size, options.runs, options.seconds = min(options.size, 0.1), 1, 1
+        options.segments = min(options.segments, 20)
     try:
         with scene(round(options.size * GIGABYTE), options.pg, options.memory, options.directory) as place:
             return _measure(place, options)
@@ -50,6 +51,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seconds", type=int, default=10, help="how long each run commits (rows commits-…; default: 10)"
     )
+    parser.add_argument(
+        "--segments", type=int, default=200, help="how many each recovery replays (row replay; default: 200)"
+    )
     parser.add_argument("--pg", type=int, default=17, help="version of server and tools (default: 17)")
     parser.add_argument(
         "--memory", type=Path, default=Path("/dev/shm"), help="where nothing is synced (default: /dev/shm)"
@@ -62,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(place: Scene, options: argparse.Namespace) -> int:
-    rows = all_rows(place, options.seconds)
+    rows = all_rows(place, options.seconds, options.segments)
     if options.rows:
         rows = [row for row in rows if row.key.startswith(tuple(options.rows))]
     found: list[tuple[Row, Comparison]] = []

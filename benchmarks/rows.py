@@ -8,14 +8,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from backup import lookahead
+from backup.recovery_conf import RestoreCall, restore_command
+from benchmarks.chains import INCREMENTS, combining, stored_chain
 from benchmarks.commits import CLIENTS, OURS, THEIRS, Commits, Standby
 from benchmarks.measure import Contender, Side, run_program
 from benchmarks.programs import configured, walstream
+from benchmarks.replay import Replay
 from benchmarks.scene import Scene
 
 IN_MEMORY = "neither (memory)"
 ON_DISK = "both (disk)"
 SEGMENT = 16 << 20
+FIRST_WITH_CHAINS = 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,11 @@ class Row:
     runs: int = 1
 
 
-def all_rows(scene: Scene, seconds: int) -> list[Row]:
-    """Every row there is, in the order of the table; ``seconds`` for each run under a load."""
+def all_rows(scene: Scene, seconds: int, segments: int) -> list[Row]:
+    """Every row there is, in the order of the table.
+
+    ``seconds`` for each run under a load, ``segments`` to be replayed by each recovery.
+    """
     commits = Commits(scene, seconds)
     return [
         _receive(scene, "receive-plain", "none", [], 1.0),
@@ -48,7 +56,10 @@ def all_rows(scene: Scene, seconds: int) -> list[Row]:
         _backup(scene, "backup-plain", "none", [], 1.0),
         _backup(scene, "backup-zstd", "zstd", ["--compress=client-zstd:1"], 1.2),
         _restore(scene),
+        *([_restore_chain(scene)] if scene.version >= FIRST_WITH_CHAINS else []),
         _get_wal(scene),
+        _wal_restore(scene),
+        _replay(Replay(scene, segments), scene),
         *(_commits(commits, clients) for clients in CLIENTS),
     ]
 
@@ -173,9 +184,42 @@ def _restore(scene: Scene) -> Row:
     )
 
 
+def _restore_chain(scene: Scene) -> Row:
+    stored = stored_chain(scene)
+    ours, theirs = _Place(scene, scene.memory, "ours"), _Place(scene, scene.memory, "theirs")
+
+    def our_command() -> list[str]:
+        path = ours.renew()
+        path.mkdir(mode=0o700)
+        return walstream("-q", "restore", str(stored), "latest", str(path))
+
+    def their_command() -> list[str]:
+        path = theirs.renew()
+        path.mkdir()
+        return ["sh", "-c", combining(scene, stored, path)]
+
+    def check(place: _Place, below: str) -> Callable[[], str | None]:
+        def look() -> str | None:
+            there = (place.path / below / "global" / "pg_control").exists()
+            return None if there else "there is no pg_control"
+
+        return look
+
+    return Row(
+        "restore-chain",
+        f"restore, a chain of {INCREMENTS + 1}",
+        "zstd -dc | tar -x, pg_combinebackup",
+        IN_MEMORY,
+        1.5,
+        scene.cluster_bytes(),
+        Side("walstream restore", our_command, check(ours, "."), ours.clear),
+        Side("pg_combinebackup", their_command, check(theirs, "combined"), theirs.clear),
+    )
+
+
 def _get_wal(scene: Scene) -> Row:
     stored = _stored_backup(scene)
-    name = sorted(stored.glob("wals/*/*.zst"))[0].name.removesuffix(".zst")
+    name = _full_segment(stored).name.removesuffix(".zst")
     target = scene.memory / "segment"
 
     def check() -> str | None:
@@ -196,6 +240,67 @@ def _get_wal(scene: Scene) -> Row:
     )
 
 
+def _wal_restore(scene: Scene) -> Row:
+    """As PostgreSQL runs it: by the shell, in the data directory."""
+    stored = _stored_backup(scene)
+    archived = _full_segment(stored)
+    name = archived.name.removesuffix(".zst")
+    data = scene.memory / "data"
+    plain, waiting, wanted = data / name, data / lookahead.DIRECTORY / name, data / "pg_wal" / "RECOVERYXLOG"
+    call = RestoreCall(sys.executable, str(stored), str(stored), "1", name, "none", prefetch=8)
+    ours = restore_command(call).replace("%f", name).replace("%p", "pg_wal/RECOVERYXLOG")
+
+    def shell(command: str) -> list[str]:
+        waiting.parent.mkdir(parents=True, exist_ok=True)
+        if not plain.exists():
+            run_program(["zstd", "-dq", str(archived), "-o", str(plain)])
+        shutil.copyfile(plain, waiting)
+        return ["sh", "-c", f"cd {data} && {command}"]
+
+    def check() -> str | None:
+        nbytes = wanted.stat().st_size
+        return None if nbytes == SEGMENT else f"{nbytes} bytes"
+
+    def clear() -> None:
+        wanted.unlink(missing_ok=True)
+
+    return Row(
+        "wal-restore",
+        "wal-restore, from the lookahead",
+        "cp",
+        IN_MEMORY,
+        3.0,
+        SEGMENT,
+        Side("restore_command", lambda: shell(ours), check, clear),
+        Side("cp", lambda: shell(f"cp {plain} pg_wal/RECOVERYXLOG"), check, clear),
+        runs=5,
+    )
+
+
+def _replay(replay: Replay, scene: Scene) -> Row:
+    ours, theirs = _Place(scene, scene.memory, "ours"), _Place(scene, scene.memory, "theirs")
+    return Row(
+        "replay",
+        f"replay of {replay.segments} zstd segments",
+        "restore_command zstd -dc",
+        IN_MEMORY,
+        1.3,
+        replay.segments * SEGMENT,
+        Side(
+            "wal-restore",
+            lambda: replay.recovery(ours.renew(), ours=True),
+            lambda: replay.complaint(ours.path),
+            ours.clear,
+        ),
+        Side(
+            "zstd",
+            lambda: replay.recovery(theirs.renew(), ours=False),
+            lambda: replay.complaint(theirs.path),
+            theirs.clear,
+        ),
+    )
+
+
 def _commits(commits: Commits, clients: int) -> Row:
     return Row(
         f"commits-{clients}",
@@ -210,10 +315,19 @@ def _commits(commits: Commits, clients: int) -> Row:
 
 
 def _stored_backup(scene: Scene) -> Path:
-    """A repository with one zstd backup and all the WAL that it needs; made once."""
+    """A repository with one zstd backup, all the WAL that it needs, and a full segment behind that; made once."""
     home = scene.memory / "stored"
     if not home.exists():
         words = configured(scene.conninfo, home, "bench_stored", "zstd")
         run_program([*words, "backup", "main", "--immediate-checkpoint"])
+        scene.sql(
+            "INSERT INTO pgbench_history SELECT i % 10, i % 100, i, 7, now() FROM generate_series(1, 500000) i"
+        )
+        run_program([*words, "receive-wal", "main", "--endpos", str(scene.position())])
         scene.drop_slot("bench_stored")
     return home / "main"
+
+
+def _full_segment(stored: Path) -> Path:
+    """The file that holds most: others end with zeros, which cost nothing to decompress and to copy."""
+    return max(stored.glob("wals/*/*.zst"), key=lambda path: path.stat().st_size)

@@ -18,7 +18,7 @@ from benchmarks.measure import run_program
 from catalog.lsn import LSN
 from walstream.connection import Connection
 from walstream.ops import unprivileged
-from walstream.ops.installation import find_binaries
+from walstream.ops.installation import find_binaries, version_text
 from walstream.ops.throwaway import ThrowawayServer
 
 START = "backlog"
@@ -51,6 +51,11 @@ class Scene:
         self.end = LSN(0)
         self._numbers = itertools.count(1)
         self._stack = ExitStack()
+
+    @property
+    def version(self) -> int:
+        """The server's major version."""
+        return int(version_text(self.server.bin_dir).split(".")[0])
 
     @property
     def conninfo(self) -> str:
@@ -91,8 +96,12 @@ class Scene:
             "UPDATE pgbench_accounts SET abalance = (random() * 10000)::int - 5000 WHERE random() < 0.02",
             "INSERT INTO pgbench_history SELECT i % 10, i % 100, i, 7, now() FROM generate_series(1, 100000) i",
         )
-        self.end = LSN.parse(self.sql("SELECT pg_current_wal_flush_lsn()"))
+        self.end = self.position()
         self.sql("SELECT pg_switch_wal()", "CREATE TABLE behind_the_end ()", "CHECKPOINT")
+
+    def position(self) -> LSN:
+        """Where the server's WAL ends."""
+        return LSN.parse(self.sql("SELECT pg_current_wal_flush_lsn()"))
 
     def warm(self) -> None:
         """Read the cluster and its WAL once, so that no run pays for the disk."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from catalog.inventory import Inventory, Run
+from catalog.lineage import Lineage, defect, lineage
 from catalog.lsn import LSN, SegmentSize
 from catalog.record import BackupRecord
 from catalog.timeline import History, Path
@@ -47,6 +48,18 @@ class Holdings:
         own = self.own.get(record.id)
         return self.inventory | Inventory.of(own) if own else self.inventory
 
+    def lineage(self, record: BackupRecord) -> Lineage:
+        """The backup and those it depends on."""
+        return lineage(record, self.records)
+
+    def defect(self, record: BackupRecord) -> str | None:
+        """What is wrong with the stored files of a backup or of one that it depends on."""
+        return defect(record, self.records, self.damaged)
+
+    def is_suspect(self, record: BackupRecord) -> bool:
+        """Whether the server reported bad pages while the backup ran, or one that it depends on."""
+        return any(each.checksum_errors for each in self.lineage(record).records)
+
 
 def carries(path: Path, record: BackupRecord) -> bool:
     """Whether the path leads through the backup, from its begin to its end."""
@@ -58,8 +71,11 @@ def carries(path: Path, record: BackupRecord) -> bool:
 
 
 def restorable(record: BackupRecord, holdings: Holdings) -> bool:
-    """Whether all WAL of the backup's own span is there, on some path that leads through it."""
-    if record.id in holdings.damaged:
+    """Whether all WAL of the backup's own span is there, on some path that leads through it.
+
+    And its files, and those of the backups that it depends on.
+    """
+    if holdings.defect(record) is not None:
         return False
     inventory = holdings.inventory_for(record)
     first, last = record.first_segment.number, record.last_segment.number

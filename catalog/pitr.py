@@ -14,7 +14,7 @@ from catalog.coverage import Holdings, carries, holds_wal_of, missing, names, ne
 from catalog.errors import Absent, TargetUnreachable, UsageError
 from catalog.inventory import Inventory, Run
 from catalog.lsn import LSN, SegmentSize
-from catalog.record import INCREMENTAL, BackupRecord
+from catalog.record import BackupRecord
 from catalog.target import CURRENT, IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
 from catalog.timeline import Path
 from catalog.walname import Segment
@@ -30,7 +30,8 @@ class RecoveryPlan:
 
     ``until`` is the last segment that the target needs as far as is known; up to it, nothing may be missing.
     ``wal`` is what to hand out: the copies that count from ``first`` on, without a hole, as far as the target may
-    need them. ``missing`` are the holes behind ``until``, which end a recovery that gets there.
+    need them. ``missing`` are the holes behind ``until``, which end a recovery that gets there. ``parents`` are the
+    backups that an incremental one is laid over, the full one first.
     """
 
     backup: BackupRecord
@@ -41,6 +42,12 @@ class RecoveryPlan:
     wal: tuple[Run, ...]
     missing: tuple[Run, ...] = ()
     warnings: tuple[str, ...] = ()
+    parents: tuple[BackupRecord, ...] = ()
+
+    @property
+    def chain(self) -> tuple[BackupRecord, ...]:
+        """All backups that are laid down, one over the other, in that order."""
+        return (*self.parents, self.backup)
 
     @property
     def timeline(self) -> int:
@@ -58,14 +65,11 @@ def plan(holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO) -> R
     record = next((record for record in holdings.records if record.id == backup_id), None)
     if record is None:
         raise Absent(f"there is no backup {backup_id!r}", "list-backups shows the ids")
-    if record.id in holdings.damaged:
+    defect = holdings.defect(record)
+    if defect is not None:
         raise TargetUnreachable(
-            f"backup {record.id} cannot be restored: {holdings.damaged[record.id]}",
-            "put the file back from a copy of the repository, or restore another backup",
-        )
-    if record.type == INCREMENTAL:
-        raise TargetUnreachable(
-            f"backup {record.id} is incremental: restoring those is not supported yet", "name a full backup"
+            f"backup {record.id} cannot be restored: {defect}",
+            "put the files back from a copy of the repository, or restore another backup",
         )
     refusals = []
     for path in paths_for(record, holdings, target):
@@ -82,17 +86,14 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget) -> RecoveryPlan:
             f"'auto' cannot choose a backup for a target {target.kind}: its place in the WAL is not known",
             "name a backup that ended before it, or give a time or a position",
         )
+    defects = {each.id: holdings.defect(each) for each in holdings.records}
     records = sorted(
-        (
-            each
-            for each in holdings.records
-            if each.type != INCREMENTAL and not each.checksum_errors and each.id not in holdings.damaged
-        ),
+        (each for each in holdings.records if defects[each.id] is None and not holdings.is_suspect(each)),
         key=lambda record: (record.end.time, record.id),
         reverse=True,
     )
     refusals: list[TargetUnreachable] = []
-    passed_over = [f"backup {each} was passed over: {why}" for each, why in holdings.damaged.items()]
+    passed_over = [f"backup {each} was passed over: {why}" for each, why in defects.items() if why]
     for path, record in _choices(records, holdings, target):
         try:
             found = _plan_along(path, record, holdings, target)
@@ -104,7 +105,7 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget) -> RecoveryPlan:
     if refusals:
         raise refusals[0]
     if not records:
-        raise TargetUnreachable("there is no full backup to restore", "list-backups shows what there is")
+        raise TargetUnreachable("there is no backup to restore", "list-backups shows what there is")
     timelines = sorted({record.end.timeline for record in records})
     raise TargetUnreachable(
         f"no backup leads to the newest timeline or to the one that was named; backups end on {timelines}",
@@ -153,6 +154,7 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
         wal=needed(path, first, max(last, end), size),
         missing=stored.holes if target.kind in (TIME, XID, NAME) else (),
         warnings=tuple(_warnings(record, target, stored, holdings, until)),
+        parents=holdings.lineage(record).parents,
     )
 
 
@@ -246,8 +248,12 @@ def _warnings(
     record: BackupRecord, target: RecoveryTarget, stored: _Stored, holdings: Holdings, until: int
 ) -> Iterable[str]:
     size = stored.size
-    if record.checksum_errors:
-        yield f"the server reported {record.checksum_errors} bad page checksums while backup {record.id} ran"
+    for each in holdings.lineage(record).records:
+        if each.checksum_errors:
+            yield f"the server reported {each.checksum_errors} bad page checksums while backup {each.id} ran"
+    bare = [each.id for each in holdings.lineage(record).parents if not each.data_checksums]
+    if bare and record.data_checksums:
+        yield f"page checksums were switched on behind backup {bare[-1]}: pages not written since will seem damaged"
     if target.kind == IMMEDIATE:
         return
     if target.kind == POSITION and until > stored.reach:

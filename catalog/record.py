@@ -130,6 +130,11 @@ class BackupRecord:
     extra: Mapping[str, object] = _extra()
 
     @property
+    def raw_size(self) -> int:
+        """The bytes of all archives as the server sent them; an incremental backup's cluster is larger."""
+        return sum(archive.raw_size for archive in self.archives)
+
+    @property
     def first_segment(self) -> Segment:
         """The segment that holds the begin position."""
         return Segment.at(self.begin.timeline, self.begin.lsn, self.wal_segment_size)

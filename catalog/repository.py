@@ -193,15 +193,30 @@ def span_holdings(
 ) -> Holdings:
     """Enough to tell whether each of these can be restored: only directories of their own WAL are listed.
 
-    And those of ``runs``. A year of WAL is half a million files; of those that a hundred backups need, there
-    are few.
+    And those of ``runs``. The backups that they depend on are among the records, too. A year of WAL is half a
+    million files; of those that a hundred backups need, there are few.
     """
     size = repository.identity.wal_segment_size
     spans = [(record.first_segment.number, record.last_segment.number) for record in records]
     spans += [(run.first, run.last) for run in runs]
     logs = {f"{log:08X}" for span in spans for log in _logs(*span, size)}
     near = [directory for directory in repository.wal.directories() if directory[8:] in logs]
-    return _holdings(repository, records, Inventory.from_names(repository.wal.names(near), size))
+    inventory = Inventory.from_names(repository.wal.names(near), size)
+    return _holdings(repository, _with_parents(repository, records), inventory)
+
+
+def _with_parents(repository: Repository, records: Sequence[BackupRecord]) -> list[BackupRecord]:
+    """These records and those of their parents, as far as they can be read; oldest first."""
+    found = {record.id: record for record in records}
+    for record in records:
+        each: BackupRecord | None = record
+        while each is not None and each.parent is not None and each.parent not in found:
+            try:
+                each = repository.backups.find(each.parent)
+            except (Malformed, RepositoryError):
+                each = None
+            found |= {} if each is None else {each.id: each}
+    return [found[backup_id] for backup_id in sorted(found)]
 
 
 def _logs(first: int, last: int, size: SegmentSize) -> range:

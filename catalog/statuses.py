@@ -51,10 +51,11 @@ def status_of(traces: Traces, holdings: Holdings) -> Status:
     """
     record, failed, started = traces.record, traces.failed, traces.started
     if record is not None:
-        if record.id in holdings.damaged:
-            hint = "put the file back from a copy of the repository, or take a new backup"
-            return Status(FAILED, holdings.damaged[record.id], hint)
-        if record.checksum_errors:
+        defect = holdings.defect(record)
+        if defect is not None:
+            hint = "put the files back from a copy of the repository, or take a new full backup"
+            return Status(FAILED, defect, hint)
+        if holdings.is_suspect(record):
             return Status(SUSPECT)
         return Status(DONE if restorable(record, holdings) else WAITING_FOR_WALS)
     if traces.unreadable is not None:

@@ -10,7 +10,7 @@ from catalog.errors import Absent, Malformed, RepositoryError
 from catalog.lock import holder, is_held
 from catalog.lookup import find_backup
 from catalog.marks import StartedMark
-from catalog.record import BackupRecord
+from catalog.record import FULL, INCREMENTAL, BackupRecord
 from catalog.repository import Repository, span_holdings
 from catalog.statuses import FAILED, Status, Traces, status_of
 
@@ -25,6 +25,14 @@ class Surveyed:
     @property
     def id(self) -> str:
         return self.traces.id
+
+    @property
+    def type(self) -> str:
+        """``full`` or ``incremental``, as far as its traces tell."""
+        if self.record is not None:
+            return self.record.type
+        started = self.traces.started
+        return INCREMENTAL if started is not None and started.parent is not None else FULL
 
     @property
     def record(self) -> BackupRecord | None:

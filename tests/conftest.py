@@ -6,6 +6,7 @@
 - ``cluster_factory``: makes servers of the test's own, to break; ``standby_factory``: standbys of those.
 - ``network``: a proxy in front of a cluster that stalls, cuts and refuses (``support.proxy``).
 - ``rounds`` and ``chance``: for tests of faults (``--rounds``, ``--seed``).
+- ``story`` and ``recovery``: a repository of two timelines, and recoveries from it (``support.recoveries``).
 - ``protect``: puts a cluster under walstream's protection, with commands that run as processes.
 
 A version that is not here is skipped, and named in the report's header; ``--require-servers`` forbids it.
@@ -16,13 +17,15 @@ import itertools
 import os
 import random
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
 from support.commands import Commands
-from support.protection import ROOT, Protection
+from support.protection import ROOT, Protection, wait_until
 from support.proxy import Proxy
+from support.recoveries import Recovery, tell
 
 from walstream.ops.installation import version_text
 
@@ -179,6 +182,37 @@ def protect(cluster_directory, this_tree):
         return Protection(place, cluster, {"main": options})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def stories():
+    """Stories by version, each told when it is first asked for; every worker has its own."""
+    with short_directory() as directory:
+        yield {}, Path(directory)
+
+
+@pytest.fixture
+def story(pg_version, stories, this_tree):
+    told, directory = stories
+    if pg_version not in told:
+        told[pg_version] = tell(pg_version, directory / f"pg{pg_version}")
+    return told[pg_version]
+
+
+@pytest.fixture
+def recovery(story):
+    """``recovery(*words)``: restored, not yet started; stopped at the end, when nothing of ours may be left."""
+    made = []
+
+    def make(*words):
+        made.append(Recovery(story, *words))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.cluster.close()
+    for each in made:
+        wait_until(each.has_left_nothing)
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ LIGHT = (
             *("codec", "local_storage", "repository_identity", "wal"),
         )
     ),
-    "backup.fetch",
+    *("backup.fetch", "backup.lookahead"),
     *("walstream.cli", "walstream.cli.commands", "walstream.cli.light"),
     *("walstream.cli.get_wal_cmd", "walstream.cli.wal_restore_cmd"),
     *("walstream.settings.ini", "walstream.settings.locate"),

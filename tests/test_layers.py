@@ -44,7 +44,7 @@ OFFLINE_BACKUP = "catalog backup"
 # What the commands that work offline ask for.
 OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
-LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.place
+LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.parent walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
     walstream.ops.hooks"""
@@ -71,7 +71,8 @@ ROWS = {
     "catalog.marks": RECORDS,
     "catalog.target": POSITIONS,
     "catalog.inventory": f"{POSITIONS} catalog.timeline",
-    "catalog.coverage": DECISIONS,
+    "catalog.lineage": RECORDS,
+    "catalog.coverage": f"{DECISIONS} catalog.lineage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
     "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching",
     "catalog.lookup": RECORDS,
@@ -109,16 +110,18 @@ ROWS = {
     "backup.manifest": FORMATS,
     "backup.label": FORMATS,
     "backup.incremental": FORMATS,
-    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable",
+    "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable backup.lookahead",
     "backup.tree": f"{STORES} backup.names",
     "backup.destination": f"{RECORDS} {STORES}",
     "backup.extract": f"{STORES} {FORMATS} backup.tar backup.tree",
     "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.tar",
-    "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.manifest backup.incremental backup.extract",
-    "backup.fetch": OFFLINE_BACKUP,
-    "backup.copied_wal": OFFLINE_BACKUP,
+    "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.tree backup.incremental backup.extract",
+    "backup.growth": f"{FORMATS} backup.tar backup.incremental",
     "backup.stored": OFFLINE_BACKUP,
     "backup.unpack": OFFLINE_BACKUP,
+    "backup.chain": OFFLINE_BACKUP,
+    "backup.fetch": OFFLINE_BACKUP,
+    "backup.copied_wal": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.ssh": f"{ERRORS} {BYTES} catalog.durable",
     "backup.tar_stream": f"{STORES} {FORMATS} backup.tar backup.extract backup.neutralise",
@@ -174,6 +177,7 @@ ROWS = {
     "walstream.ops": f"{LIBRARY} walstream.settings",
     # What serves the library as well takes plain values; whoever imports wiring knows the settings.
     "walstream.ops.place": LIBRARY_ONLY,
+    "walstream.ops.parent": "catalog",
     "walstream.ops.reception": LIBRARY_ONLY,
     "walstream.ops.backup": LIBRARY_ONLY,
     "walstream.ops.backup_wal": LIBRARY_ONLY,

@@ -19,8 +19,10 @@ Row = Sequence[bytes | None]
 OLDEST_SUPPORTED = 130000
 FIRST_WITH_OPTION_LISTS = 150000
 FIRST_WITH_READ_SLOT = 150000
+FIRST_WITH_INCREMENTALS = 170000
 
 IDENTIFY_SYSTEM = "IDENTIFY_SYSTEM"
+UPLOAD_MANIFEST = "UPLOAD_MANIFEST"
 _SLOT_LETTERS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789_")
 _MOST_DIGITS = 20  # of 64 bits
 
@@ -45,12 +47,16 @@ class SlotPosition:
 
 @dataclass(frozen=True, slots=True)
 class BaseBackupOptions:
-    """What is asked of BASE_BACKUP; rates in kB/s, 32 to 1048576."""
+    """What is asked of BASE_BACKUP; rates in kB/s, 32 to 1048576.
+
+    ``incremental`` (17 and later): upon the backup whose manifest was uploaded on this connection.
+    """
 
     label: str
     fast_checkpoint: bool = False
     max_rate: int | None = None
     progress: bool = True
+    incremental: bool = False
 
 
 def text(value: bytes | None, what: str) -> str:
@@ -159,6 +165,8 @@ def base_backup(options: BaseBackupOptions, version: int) -> str:
     if options.max_rate is not None:
         words.append(f"MAX_RATE {options.max_rate:d}")
     words += ["TABLESPACE_MAP", "MANIFEST 'yes'"]
+    if options.incremental:
+        words.append("INCREMENTAL")
     return f"BASE_BACKUP ({', '.join(words)})" if new else f"BASE_BACKUP {' '.join(words)}"
 
 

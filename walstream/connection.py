@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -243,6 +243,19 @@ class Connection:
         with _LOST_ON_ERROR:
             self._pg.put_copy_end()
             self._flush()
+
+    def upload(self, command: str, pieces: Iterable[bytes]) -> None:
+        """Run a command to its end that takes a copy of ours, and send it."""
+        self.send(command)
+        result = self.result()
+        if result is None or result.kind != COPY_IN:
+            raise ProtocolError(f"the server did not ask for the content of {command.split()[0]}")
+        for piece in pieces:
+            self.put(piece)
+        self.end_copy()
+        while (result := self.result()) is not None:
+            if result.kind != OK:
+                raise ProtocolError(f"unexpected {result.kind} after {command.split()[0]}")
 
     def wait(self, timeout: float | None) -> bool:
         """Sleep until the server has sent something, the wake-up descriptor calls, or time is up.

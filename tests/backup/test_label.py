@@ -5,6 +5,7 @@ from support.cuts import truncations
 
 from backup.label import (
     BackupLabel,
+    as_full,
     format_label,
     format_tablespace_map,
     parse_label,
@@ -46,6 +47,10 @@ def test_the_label_of_an_incremental_backup_names_its_parents_start() -> None:
     label = parse_label(INCREMENTAL)
     assert label.incremental_from == LSN.parse("0/2000028")
     assert label.incremental_timeline == 1
+
+
+def test_laid_over_its_parents_a_label_is_that_of_a_full_backup() -> None:
+    assert as_full(INCREMENTAL) == as_full(FULL) == FULL
 
 
 @pytest.mark.parametrize("content", [FULL, INCREMENTAL])

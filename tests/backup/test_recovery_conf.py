@@ -2,6 +2,8 @@
 
 import os
 import re
+import resource
+import signal
 import subprocess
 from datetime import UTC, datetime
 
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from backup import lookahead
 from backup.recovery_conf import (
     ABSENT_CODE,
     RestoreCall,
@@ -98,12 +101,12 @@ def test_a_value_is_read_as_it_was_written_and_stays_on_one_line(value):
 
 
 @settings(max_examples=25)
-@given(words, words, words)
-@example(HOSTILE, HOSTILE + "home", HOSTILE)
+@given(words, words, words, st.sampled_from([0, 8]))
+@example(HOSTILE, HOSTILE + "home", HOSTILE, 8)
 def test_whatever_paths_look_like_the_program_gets_them_as_they_are(
-    interpreter, tmp_path_factory, repository, home, backup_id
+    interpreter, tmp_path_factory, repository, home, backup_id, prefetch
 ):
-    given = call(python=interpreter, repository=repository, home=home, backup_id=backup_id)
+    given = call(python=interpreter, repository=repository, home=home, backup_id=backup_id, prefetch=prefetch)
     block = settings_block([("restore_command", restore_command(given))], "by a test")
     command = substituted(read(block)["restore_command"])
     code, arguments = shell(command, tmp_path_factory.getbasetemp())
@@ -113,24 +116,76 @@ def test_whatever_paths_look_like_the_program_gets_them_as_they_are(
     options = arguments[6:-3]
     assert options[options.index("--backup") + 1] == backup_id
     assert (options[options.index("--home") + 1] == home) if home != repository else "--home" not in options
+    assert (options[options.index("--prefetch") + 1] == "8") if prefetch else "--prefetch" not in options
 
 
+@pytest.mark.parametrize("prefetch", [0, 8])
 @pytest.mark.parametrize(
     "standby, code, ends", [
         (False, 0, 0), (False, ABSENT_CODE, 1), (False, 1, 255), (False, 2, 255), (False, 255, 255),
         (False, 126, 255), (True, 0, 0), (True, ABSENT_CODE, 1), (True, 1, 1), (True, 255, 1),
     ],
 )  # fmt: skip
-def test_only_a_private_code_means_absent(interpreter, tmp_path, standby, code, ends):
-    command = substituted(restore_command(call(python=interpreter, standby=standby)))
+def test_only_a_private_code_means_absent(interpreter, tmp_path, standby, code, ends, prefetch):
+    given = call(python=interpreter, standby=standby, prefetch=prefetch)
+    command = substituted(restore_command(given))
     assert shell(command, tmp_path, code)[0] == ends
 
 
-def test_an_interpreter_that_is_missing_is_trouble_and_not_the_end_of_wal():
-    command = substituted(restore_command(call(python="/nonexistent/python")))
-    assert subprocess.run(["sh", "-c", command], capture_output=True).returncode == 255
-    command = substituted(restore_command(call(python="/nonexistent/python", standby=True)))
-    assert subprocess.run(["sh", "-c", command], capture_output=True).returncode == 1
+@pytest.mark.parametrize("prefetch", [0, 8])
+@pytest.mark.parametrize("standby, ends", [(False, 255), (True, 1)])
+def test_an_interpreter_that_is_missing_is_trouble_and_not_the_end_of_wal(standby, ends, prefetch):
+    given = call(python="/nonexistent/python", standby=standby, prefetch=prefetch)
+    command = substituted(restore_command(given))
+    assert subprocess.run(["sh", "-c", command], capture_output=True).returncode == ends
+
+
+@pytest.mark.parametrize("standby", [False, True])
+def test_what_waits_in_the_lookahead_is_renamed_into_place_and_no_program_starts(tmp_path, standby):
+    given = call(python="/nonexistent/python", standby=standby, prefetch=8)
+    waiting = tmp_path / lookahead.DIRECTORY / "000000010000000000000007"
+    waiting.parent.mkdir(parents=True)
+    waiting.write_bytes(b"a segment")
+    file = waiting.stat().st_ino
+    (tmp_path / "pg_wal" / "RECOVERYXLOG").write_bytes(b"left from before")
+    command = substituted(restore_command(given))
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    delivered = tmp_path / "pg_wal" / "RECOVERYXLOG"
+    assert (delivered.read_bytes(), delivered.stat().st_ino) == (b"a segment", file)
+    assert os.listdir(waiting.parent) == []
+
+
+def test_without_a_number_of_segments_there_is_no_lookahead():
+    assert "EXIT; /usr/bin/python3 " in restore_command(call())
+    assert f"EXIT; mv -f {lookahead.DIRECTORY}/%f %p 2>/dev/null || /usr" in restore_command(call(prefetch=8))
+
+
+@pytest.mark.parametrize("prefetch", [0, 8])
+@pytest.mark.parametrize("standby, ends", [(False, 255), (True, 1)])
+def test_a_shell_that_cannot_start_processes_does_not_end_the_recovery_early(standby, ends, prefetch):
+    command = substituted(restore_command(call(standby=standby, prefetch=prefetch)))
+    done = subprocess.run(
+        ["sh", "-c", command],
+        cwd="/",
+        user=65534 if os.geteuid() == 0 else None,  # root may have any number of processes
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (0, 0)),
+        capture_output=True,
+    )
+    assert done.returncode == ends
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("prefetch", [0, 8])
+def test_a_shutdown_that_signals_the_command_is_seen_as_one(tmp_path, shell, prefetch):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\necho started\nexec sleep 600\n")
+    program.chmod(0o755)
+    command = substituted(restore_command(call(python=str(program), prefetch=prefetch)))
+    with subprocess.Popen([shell, "-c", command], stdout=subprocess.PIPE, start_new_session=True) as running:
+        assert running.stdout.readline() == b"started\n"
+        os.killpg(running.pid, signal.SIGTERM)
+        assert running.wait(60) == -signal.SIGTERM
 
 
 def test_the_plan_travels_in_the_command():
@@ -276,7 +331,7 @@ def test_only_whole_lines_are_commented_out(text):
 
 def test_a_real_server_reads_what_was_written(cluster_factory):
     cluster = cluster_factory(start=False)
-    given = call(repository=HOSTILE, home=f"{HOSTILE}/home", python="/it's/python")
+    given = call(repository=HOSTILE, home=f"{HOSTILE}/home", python="/it's/python", prefetch=8)
     wanted = [("restore_command", restore_command(given)), *harmless_settings(cluster.version * 10000)]
     with open(os.path.join(cluster.directory, "postgresql.auto.conf"), "a", encoding="utf-8") as file:
         file.write(settings_block(wanted, "by a test"))

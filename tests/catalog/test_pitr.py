@@ -21,6 +21,8 @@ IMMEDIATE = RecoveryTarget("immediate")
 NAME = RecoveryTarget("name", "before")
 BACKUP = record(2.25, 3.5)
 LATER = record(6.25, 7.5)
+FIRST = record(3.6, 3.9, type="incremental", parent=BACKUP.id)
+SECOND = record(4.25, 4.5, type="incremental", parent=FIRST.id)
 OF_2 = record(8.25, 8.5, timeline=2)
 H2 = history(2, (1, 5.5))
 H3 = history(3, (1, 4.5))
@@ -139,13 +141,49 @@ def test_wal_behind_a_segment_of_which_only_the_backup_s_copy_is_held_is_behind_
     assert "000000010000000000000003" in refusal(held, LATEST)
 
 
-def test_unknown_and_incremental_backups_are_refused():
-    incremental = record(3.75, 3.8, id="20260131T130000", type="incremental", parent=BACKUP.id)
-    held = holdings((1, range(2, 9)), records=[BACKUP, incremental])
+def test_an_unknown_backup_is_refused():
     with pytest.raises(Absent):
-        plan(held, LATEST, "20200101T000000")
-    assert "not supported yet" in refusal(held, LATEST, incremental.id)
-    assert plan(held, LATEST).backup == BACKUP
+        plan(holdings((1, range(2, 9))), LATEST, "20200101T000000")
+
+
+def test_an_incremental_backup_is_laid_over_its_parents_and_needs_no_wal_of_theirs():
+    held = holdings((1, range(4, 9)), records=[BACKUP, FIRST, SECOND])
+    for backup in (SECOND.id, "auto"):
+        found = plan(held, LATEST, backup)
+        assert found.chain == (BACKUP, FIRST, SECOND)
+        assert (found.parents, found.first.number) == ((BACKUP, FIRST), 4)
+    assert restorable(SECOND, held) and not restorable(BACKUP, held)
+
+
+def test_a_broken_chain_is_refused_and_passed_over_by_auto():
+    held = holdings((1, range(2, 9)), records=[BACKUP, SECOND])
+    assert FIRST.id in refusal(held, LATEST, SECOND.id)
+    assert not restorable(SECOND, held)
+    found = plan(held, LATEST)
+    assert found.chain == (BACKUP,)
+    assert any(SECOND.id in warning and FIRST.id in warning for warning in found.warnings)
+
+
+def test_a_chain_upon_a_damaged_backup_is_refused():
+    held = holdings((1, range(2, 9)), records=[BACKUP, FIRST, SECOND])
+    held = replace(held, damaged={BACKUP.id: "'base.tar.zst' is missing"})
+    assert "'base.tar.zst' is missing" in refusal(held, LATEST, SECOND.id)
+    assert "no backup" in refusal(held, LATEST)
+
+
+def test_a_chain_over_which_page_checksums_were_switched_on_is_warned_of():
+    bare = replace(BACKUP, data_checksums=False)
+    held = holdings((1, range(2, 9)), records=[bare, FIRST, SECOND])
+    (warning,) = plan(held, LATEST, SECOND.id).warnings
+    assert f"switched on behind backup {BACKUP.id}" in warning
+    assert plan(held, LATEST, BACKUP.id).warnings == ()
+
+
+def test_a_chain_upon_a_suspect_backup_is_only_restored_by_its_id():
+    suspect = replace(BACKUP, checksum_errors=2)
+    held = holdings((1, range(2, 9)), records=[suspect, FIRST])
+    assert "no backup" in refusal(held, LATEST)
+    assert f"2 bad page checksums while backup {BACKUP.id} ran" in plan(held, LATEST, FIRST.id).warnings[0]
 
 
 def test_without_a_timeline_recovery_follows_the_newest_one_through_the_backup():
@@ -253,7 +291,7 @@ def test_auto_refuses_what_it_cannot_place():
     for target in (NAME, RecoveryTarget("xid", "7")):
         with pytest.raises(UsageError, match="'auto' cannot choose"):
             plan(held, target)
-    assert "no full backup" in refusal(holdings(records=[]), LATEST)
+    assert "no backup to restore" in refusal(holdings(records=[]), LATEST)
     held = holdings((1, range(2, 6)), (2, range(5, 9)), records=[OF_2], histories=[H2, H3])
     assert "no backup leads" in refusal(held, replace(LATEST, timeline=3))
 

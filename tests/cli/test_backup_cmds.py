@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from support.configurations import write
 from support.repositories import START, file_of, flip, new_repository, store_backup, store_wal
 
-from catalog.marks import FailedMark
+from catalog.marks import FailedMark, StartedMark
 from catalog.record import BackupRecord
 from catalog.repository import Repository
 from walstream.cli import main
@@ -157,6 +158,60 @@ def test_a_failed_backup_shows_its_error(repository, backups, capsys):
     )
     found = facts(capsys, "show-backup", repository.root, OTHER)
     assert (found["status"], found["error"], found["hint"]) == ("FAILED", "no room", "make some")
+
+
+@pytest.fixture
+def chain(repository: Repository) -> list[BackupRecord]:
+    """A full backup and two incremental ones, each based on the one before."""
+    made = [store_backup(repository, first=2, last=3)]
+    for number in (5, 7):
+        kind = {"type": "incremental", "parent": made[-1].id}
+        made.append(store_backup(repository, after=timedelta(days=number), first=number, last=number, **kind))
+    store_wal(repository, range(2, 9))
+    return made
+
+
+def test_a_chain_is_listed_and_shown_in_barmans_words(repository, chain, capsys):
+    full, first, last = chain
+    lines = shown(capsys, "list-backups", repository.root).splitlines()
+    assert [line.split(" - ")[1] for line in lines] == ["I", "I", "F"]
+    listed = facts(capsys, "list-backups", repository.root)
+    assert [each.get("parent_backup_id") for each in listed] == [first.id, full.id, None]
+    text = shown(capsys, "show-backup", repository.root, "latest")
+    assert f"Root Backup             : {full.id}" in text
+    assert f"Parent Backup           : {first.id}" in text
+    assert "Backup chain size       : 3" in text
+    found = facts(capsys, "show-backup", repository.root, first.id)["catalog_information"]
+    assert (found["root_backup_id"], found["parent_backup_id"], found["chain_size"]) == (full.id, full.id, 2)
+    assert found["children_backup_ids"] == [last.id]
+
+
+def test_a_chain_without_its_parent_is_failed_and_says_which_is_missing(repository, chain, capsys):
+    _, first, last = chain
+    shutil.rmtree(Path(repository.root, "base", first.id))
+    assert main(["list-backups", repository.root]) == 0
+    captured = capsys.readouterr()
+    assert [line.rpartition(" - ")[2] for line in captured.out.splitlines()][:1] == ["FAILED"]
+    assert f"backup {last.id} of 'main': its parent {first.id} is not there" in captured.err
+    assert f"its parent {first.id} is not there" in shown(capsys, "show-backup", repository.root, last.id)
+    assert facts(capsys, "show-backup", repository.root, last.id)["error"]
+    assert main(["verify-backup", repository.root, last.id]) == 1
+    assert f"FAILED {first.id}: its parent {first.id} is not there" in capsys.readouterr().out
+    assert repository.backups.verified(last.id).problems == ()
+
+
+def test_verifying_an_incremental_backup_reads_its_own_files_and_names_the_others(repository, chain, capsys):
+    full, first, _ = chain
+    text = shown(capsys, "verify-backup", repository.root, "latest")
+    assert "OK, 5 files in 2 stored files" in text and f"laid over {full.id}, {first.id}" in text
+    assert facts(capsys, "verify-backup", repository.root, "latest")["chain"] == [each.id for each in chain]
+
+
+def test_a_running_incremental_backup_is_listed_as_one(repository, chain, capsys):
+    mark = StartedMark(pid=1, name=None, started=START, parent=chain[-1].id)
+    repository.backups.mark_started(OTHER, mark)
+    assert shown(capsys, "list-backups", repository.root).startswith(f"main {OTHER} - I - ")
+    assert facts(capsys, "show-backup", repository.root, OTHER)["parent_backup_id"] == chain[-1].id
 
 
 @pytest.mark.parametrize("command", NAMES)

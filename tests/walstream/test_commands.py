@@ -103,6 +103,11 @@ def test_a_label_of_1024_bytes_is_accepted():
     assert "ä" * 512 in commands.base_backup(BaseBackupOptions("ä" * 512), 130000)
 
 
+def test_an_incremental_backup_is_asked_for_by_an_option():
+    command = commands.base_backup(BaseBackupOptions("x", incremental=True), 170000)
+    assert command.endswith("TABLESPACE_MAP, MANIFEST 'yes', INCREMENTAL)")
+
+
 def test_the_row_of_identify_system_is_read():
     row = (b"7711084784289903658", b"3", b"16/B374D848", None)
     assert commands.system_facts(row) == SystemFacts(7711084784289903658, 3, LSN.parse("16/B374D848"))

@@ -439,3 +439,16 @@ def test_a_result_without_rows_is_still_one_of_rows(sql):
     sql.send("SELECT 1 WHERE false")
     assert sql.result() == Result(ROWS, ())
     assert sql.result() is None
+
+
+@pytest.mark.postgres(minimum=17)
+def test_a_copy_that_the_server_refuses_in_the_middle_leaves_a_connection_that_works(opened):
+    connection = opened()
+    with pytest.raises(ServerRefused, match="could not parse backup manifest"):
+        connection.upload(commands.UPLOAD_MANIFEST, (b"no manifest" * 3000 for _ in range(300)))
+    assert commands.system_facts(connection.row(commands.IDENTIFY_SYSTEM)).timeline == 1
+
+
+def test_a_command_that_takes_no_copy_is_given_none(opened):
+    with pytest.raises(ProtocolError, match="did not ask for the content of IDENTIFY_SYSTEM"):
+        opened().upload(commands.IDENTIFY_SYSTEM, [b"x"])

@@ -26,6 +26,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", metavar="S", nargs="+", help="servers of the configuration, or 'all'")
     parser.add_argument("--name", help="a name for the backup, beside its id")
     parser.add_argument(
+        "--incremental", metavar="ID",
+        help="only what has changed since this backup: an id, a name, latest or latest-full (17 and later)",
+    )  # fmt: skip
+    parser.add_argument(
         "--wait", "-w", action=argparse.BooleanOptionalAction, default=True,
         help="wait until all WAL of the backup is stored (default: wait)",
     )  # fmt: skip
@@ -70,6 +74,7 @@ def _request(arguments: argparse.Namespace) -> BackupRequest:
             raise UsageError(f"{option} cannot be {value}", "give 0 or more")
     return BackupRequest(
         name=arguments.name,
+        incremental=arguments.incremental,
         fast_checkpoint=arguments.immediate_checkpoint,
         max_rate=rate,
         wait=arguments.wait,
@@ -110,9 +115,9 @@ def _take(context: Context, settings: ServerSettings, request: BackupRequest) ->
 def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRequest) -> int:
     record, output = outcome.record, context.output
     state = "SUSPECT" if record.checksum_errors else "DONE" if outcome.restorable else "WAITING_FOR_WALS"
-    ratio = record.cluster_size / outcome.stored_bytes if outcome.stored_bytes else 1.0
+    ratio = record.raw_size / outcome.stored_bytes if outcome.stored_bytes else 1.0
     output.line(
-        f"{name} {record.id}: {state}, {size(record.cluster_size)} read, {size(outcome.stored_bytes)} stored "
+        f"{name} {record.id}: {state}, {size(record.raw_size)} read, {size(outcome.stored_bytes)} stored "
         f"({ratio:.1f}:1) in {duration(outcome.seconds)}, WAL from {record.begin.lsn} to {record.end.lsn}"
     )
     output.put(
@@ -120,6 +125,8 @@ def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRe
         {
             "backup_id": record.id,
             "backup_name": record.name,
+            "backup_type": record.type,
+            "parent_backup_id": record.parent,
             "status": state,
             "cluster_size_bytes": record.cluster_size,
             "stored_bytes": outcome.stored_bytes,

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from catalog.lsn import LSN
 from catalog.marks import VerifiedMark
-from catalog.record import FULL, Archive, BackupRecord
+from catalog.record import Archive, BackupRecord
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.details import Details, compression_ratio
 from walstream.ops.listing import segment_names
@@ -191,8 +191,12 @@ def _catalog_lines(shown: Details) -> Lines:
         ("Next Backup", shown.following or "- (this is the latest base backup)"),
         ("Verified", _verified_text(shown.verified)),
     ]
-    if shown.record.type != FULL:
-        lines.append(("Parent Backup", shown.record.parent or ""))
+    if shown.record.parent is not None:
+        lines += [
+            ("Root Backup", shown.chain[0]),
+            ("Parent Backup", shown.record.parent),
+            ("Backup chain size", str(len(shown.chain))),
+        ]
     if shown.children:
         lines.append(("Children Backup(s)", ", ".join(shown.children)))
     return lines
@@ -205,7 +209,13 @@ def _catalog_facts(shown: Details) -> Facts:
         "children_backup_ids": list(shown.children) or None,
         "verified_time": None if shown.verified is None else shown.verified.at.astimezone().isoformat(" "),
     }
-    return facts | ({} if shown.record.parent is None else {"parent_backup_id": shown.record.parent})
+    if shown.record.parent is not None:
+        facts |= {
+            "root_backup_id": shown.chain[0],
+            "parent_backup_id": shown.record.parent,
+            "chain_size": len(shown.chain),
+        }
+    return facts
 
 
 def _wal_number(record: BackupRecord) -> int:
@@ -217,7 +227,7 @@ def _offset(record: BackupRecord, position: LSN) -> int:
 
 
 def _throughput(record: BackupRecord) -> int:
-    return round(record.cluster_size / record.copy_seconds) if record.copy_seconds else 0
+    return round(record.raw_size / record.copy_seconds) if record.copy_seconds else 0
 
 
 def _bytes(key: str, nbytes: int) -> Facts:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 
 from catalog.errors import WalstreamError
-from catalog.record import FULL, BackupRecord
+from catalog.record import FULL
 from catalog.retention import OBSOLETE, POTENTIALLY_OBSOLETE, Verdict
 from catalog.statuses import DONE
 from catalog.survey import Surveyed
@@ -46,14 +46,15 @@ def _list(context: Context, given: str, minimal: bool) -> None:
     output.put(places.name, [_facts(each, found, verdicts) for each in newest_first])
     for each in newest_first:
         output.line(each.id if minimal else _line(places.name, each, found, verdicts))
-        if each.traces.unreadable is not None:
+        damaged = each.record is not None or each.traces.unreadable is not None
+        if damaged and each.status.error is not None:
             output.warning(f"backup {each.id} of {places.name!r}: {each.status.error}", each.status.hint)
 
 
 def _line(server: str, each: Surveyed, found: Listing, verdicts: Mapping[str, Verdict]) -> str:
     record = each.record
     if record is None:
-        return f"{server} {each.id} - F - {each.status.word}"
+        return f"{server} {each.id} - {_letter(each)} - {each.status.word}"
     room = found.rooms[each.id]
     name = f" '{record.name}'" if record.name is not None else ""
     mark = f" - {each.status.word}" if each.status.word != DONE else ""
@@ -61,19 +62,19 @@ def _line(server: str, each: Surveyed, found: Listing, verdicts: Mapping[str, Ve
     if verdict.kept is not None or verdict.word in (OBSOLETE, POTENTIALLY_OBSOLETE):
         mark += f" - {verdict.shown}"
     return (
-        f"{server} {each.id}{name} - {_letter(record)} - {local_time(record.end.time)}"
+        f"{server} {each.id}{name} - {_letter(each)} - {local_time(record.end.time)}"
         f" - Size: {size(room.with_span)} - WAL Size: {size(room.behind.nbytes)}{mark}"
     )
 
 
-def _letter(record: BackupRecord) -> str:
-    return "F" if record.type == FULL else "I"
+def _letter(each: Surveyed) -> str:
+    return "F" if each.type == FULL else "I"
 
 
 def _facts(each: Surveyed, found: Listing, verdicts: Mapping[str, Verdict]) -> dict[str, object]:
     record = each.record
     if record is None:
-        return {"backup_id": each.id, "backup_type": FULL, "status": each.status.word}
+        return {"backup_id": each.id, "backup_type": each.type, "status": each.status.word}
     facts: dict[str, object] = {
         "backup_id": each.id,
         "backup_type": record.type,
@@ -82,6 +83,8 @@ def _facts(each: Surveyed, found: Listing, verdicts: Mapping[str, Verdict]) -> d
         "retention_status": verdicts[each.id].shown,
         "status": each.status.word,
     }
+    if record.parent is not None:
+        facts["parent_backup_id"] = record.parent
     if record.name is not None:
         facts["backup_name"] = record.name
     return facts | _sizes(found.rooms[each.id])

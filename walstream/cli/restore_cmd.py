@@ -101,6 +101,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
+        prefetch_segments=context.setting(arguments.server, options.PREFETCH_SEGMENTS),
         get_wal=_get_wal(context, arguments, elsewhere),
         elsewhere=elsewhere,
         conf_file=arguments.recovery_conf_filename,
@@ -121,7 +122,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         return 0
     wal = planned.options.wal
-    total = planned.plan.backup.cluster_size + (wal.nbytes if wal is not None else 0)
+    total = planned.nbytes + (wal.nbytes if wal is not None else 0)
     shown = context.output.progress(f"restore of {planned.plan.backup.id}", total)
     hook_facts = {
         "backup_id": planned.plan.backup.id,
@@ -204,6 +205,8 @@ def _show_plan(context: Context, planned: PlannedRestore) -> None:
         f"{plan.first.name(plan.backup.wal_segment_size)} to {plan.until.name(plan.backup.wal_segment_size)}"
     )
     line(f"backup       {plan.backup.id} ({size(plan.backup.cluster_size)})")
+    if plan.parents:
+        line(f"laid over    {', '.join(each.id for each in plan.parents)}")
     line(f"target       {_target_text(plan.target)}{'' if plan.target.inclusive else ', exclusive'}")
     line(f"timelines    {' → '.join(str(leg.timeline) for leg in plan.path.legs)}")
     line(f"WAL needed   {wal}")
@@ -220,6 +223,7 @@ def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
     plan = planned.plan
     return {
         "backup_id": plan.backup.id,
+        "chain": [each.id for each in plan.chain],
         "target": plan.target.kind,
         "target_value": None if plan.target.value is None else str(plan.target.value),
         "timeline": plan.timeline,

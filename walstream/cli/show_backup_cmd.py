@@ -41,10 +41,12 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         rules = context.rules(arguments.server)
         verdict = judge_all(listing.survey, repository, places.home, rules).verdicts[found.id]
         facts, groups = _with_retention(facts, groups, verdict)
+    if found.status.error is not None:
+        facts |= {"error": found.status.error, "hint": found.status.hint}
     facts |= {"backup_id": found.id, "status": found.status.word, "server_name": places.name}
     output.put(places.name, facts)
     output.line(f"Backup {found.id}:")
-    top = [("Server Name", places.name), ("Status", found.status.word)]
+    top = [("Server Name", places.name), ("Status", found.status.word), *_error_lines(found)]
     _show(context, [("", top), *groups])
     return 0
 
@@ -62,16 +64,22 @@ def _show(context: Context, groups: list[Group]) -> None:
 def _unfinished(found: Surveyed) -> tuple[dict[str, object], list[Group]]:
     """What there is to say about a backup without record."""
     mark = found.traces.failed or found.traces.started
-    facts: dict[str, object] = {"backup_type": "full"}
+    facts: dict[str, object] = {"backup_type": found.type}
     lines = []
     if mark is not None:
         facts["begin_time"] = mark.started.astimezone().isoformat(" ")
         lines.append(("Begin time", local_time(mark.started)))
-    if found.status.error is not None:
-        facts |= {"error": found.status.error, "hint": found.status.hint}
-        lines.append(("Error", found.status.error))
-        lines += [("Hint", found.status.hint)] if found.status.hint else []
+    started = found.traces.started
+    if started is not None and started.parent is not None:
+        facts["parent_backup_id"] = started.parent
+        lines.append(("Parent Backup", started.parent))
     return facts, [("", lines)]
+
+
+def _error_lines(found: Surveyed) -> list[tuple[str, str]]:
+    error, hint = found.status.error, found.status.hint
+    lines = [] if error is None else [("Error", error)]
+    return lines + ([("Hint", hint)] if hint else [])
 
 
 def _with_retention(

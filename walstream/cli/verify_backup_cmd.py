@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from backup.verify import Problem, VerifyReport, note, verify
+from catalog.coverage import Holdings
 from catalog.errors import Corrupt, StorageError
+from catalog.lineage import defect
 from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.survey import survey
@@ -30,15 +33,33 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     record = found.require_record(arguments.backup)
     with output.progress(f"verifying {record.id}") as progress:
         report = verify(repository, record, found.holdings, progress.update)
-    output.put(places.name, _facts(report))
     _warn(context, record)
     _note(context, repository, report)
+    report = replace(report, problems=(*report.problems, *_problems_of_chain(found.holdings, record)))
+    output.put(places.name, _facts(report) | _chain_facts(found.holdings, record))
     for problem in report.problems:
         output.line(f"{output.paint('FAILED', 'red')} {problem.what}: {problem.message}")
     if report.problems:
         raise _failure(places.name, report)
     output.line(f"{places.name} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}")
+    parents = [each.id for each in found.holdings.lineage(record).parents]
+    if parents:
+        output.line(f"it is laid over {', '.join(parents)}: they were not read, verify each by itself")
     return 0
+
+
+def _problems_of_chain(holdings: Holdings, record: BackupRecord) -> list[Problem]:
+    """What is wrong with what an incremental backup is laid over, as far as it is known; it is not read here."""
+    if record.parent is None:
+        return []
+    others = {backup_id: what for backup_id, what in holdings.damaged.items() if backup_id != record.id}
+    wrong = defect(record, holdings.records, others)
+    hint = "put the files back from a copy of the repository, or take a new full backup"
+    return [] if wrong is None else [Problem(record.parent, wrong, hint)]
+
+
+def _chain_facts(holdings: Holdings, record: BackupRecord) -> dict[str, object]:
+    return {"chain": [each.id for each in holdings.lineage(record).records]}
 
 
 def _note(context: Context, repository: Repository, report: VerifyReport) -> None:

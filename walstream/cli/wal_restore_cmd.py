@@ -4,21 +4,22 @@ The plan of the restore travels in the options, because PostgreSQL takes the end
 the end of WAL: ``--path`` are the timelines to follow (segments of an ancestor at or behind the one with the
 switch count as absent, else another branch would be replayed without a word), ``--until`` is the last segment
 that the plan needs. Up to it absence is trouble, which is waited for and then said; behind it trouble is
-absence, at once: PostgreSQL reads ahead of a target that is already reached.
+absence, at once: PostgreSQL reads ahead of a target that is already reached. With ``--prefetch`` the segments
+behind a delivered one are decoded in the background, where the restore_command finds them without Python.
 """
 
 from __future__ import annotations
 
-import os
 import time
 
+from backup import lookahead
 from backup.fetch import WalSource, copy_wal, deliver_wal
 from catalog import durable
 from catalog.errors import Absent, StorageError, UsageError, WalstreamError
 from catalog.timeline import Path
 from catalog.walname import HISTORY, SEGMENT, Segment, kind_of, timeline_in
 from walstream.cli import say
-from walstream.cli.light import parse
+from walstream.cli.light import Arguments, parse
 from walstream.settings.locate import places
 
 TYPE_CHECKING = False
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from catalog.lsn import SegmentSize
 
 EXAMPLE = (
-    "walstream wal-restore --absent-code 64 main %f %p; case $? in 0) ;; 64) exit 1 ;; *) exit 255 ;; esac"
+    "trap 'case $? in 0) ;; 64) exit 1 ;; *) exit 255 ;; esac' EXIT; "
+    "walstream wal-restore --absent-code 64 main %f %p"
 )
 
 ABSENT = 1
@@ -44,6 +46,7 @@ _VALUES = {
     "--backup": "backup",
     "--home": "home",
     "--wait": "wait",
+    "--prefetch": "prefetch",
 }
 
 
@@ -68,6 +71,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"how long to wait out trouble with needed WAL (default {PATIENCE:.0f})",
     )
+    parser.add_argument(
+        "--prefetch",
+        metavar="N",
+        help=f"decode so many segments ahead, into {lookahead.DIRECTORY} (default 0)",
+    )
     parser.add_argument("--absent-code", metavar="N", help="exit code for a file that is absent (default 1)")
 
 
@@ -76,17 +84,12 @@ def light_main(arguments: list[str]) -> int:
     given = parse(arguments, _FLAGS, _VALUES, ("S", "%f", "%p"))
     server, name, destination = given.rest
     absent_code = _number(given.values.get("absent_code", str(ABSENT)), "--absent-code")
-    found, problems = places(server, given.values.get("config"))
-    for problem in problems:
-        say(f"walstream: warning: {problem}")
-    source = WalSource(
-        found.repository,
-        given.values.get("home", found.home),
-        partial="partial" in given.flags,
-        backup_id=given.values.get("backup"),
-    )
+    source = _source(server, given)
     wanted = Wanted(name, given.values.get("path"), given.values.get("until"))
     patience = _number(given.values.get("wait", str(round(PATIENCE))), "--wait")
+    ahead = _number(given.values.get("prefetch", "0"), "--prefetch")
+    if ahead:
+        lookahead.clear_leftovers()
     try:
         delivered = _deliver(source, wanted, destination, 0 if "standby" in given.flags else patience)
     except Absent as absent:
@@ -99,7 +102,21 @@ def light_main(arguments: list[str]) -> int:
             say(f"walstream: {trouble}; the plan does not need it")
             return absent_code
         raise
+    if delivered and ahead and kind_of(name) == SEGMENT:
+        lookahead.go_on(source, name, wanted.course(ahead))
     return 0 if delivered else absent_code
+
+
+def _source(server: str, given: Arguments) -> WalSource:
+    found, problems = places(server, given.values.get("config"))
+    for problem in problems:
+        say(f"walstream: warning: {problem}")
+    return WalSource(
+        found.repository,
+        given.values.get("home", found.home),
+        partial="partial" in given.flags,
+        backup_id=given.values.get("backup"),
+    )
 
 
 class Wanted:
@@ -138,6 +155,10 @@ class Wanted:
         """Whether the plan is complete without the file."""
         return self._until is not None and kind_of(self.name) == SEGMENT and not self.is_needed(source)
 
+    def course(self, ahead: int) -> lookahead.Course:
+        """What the plan will ask for behind the file."""
+        return lookahead.Course(self._path, self._until, ahead)
+
     def _segment_size(self, source: WalSource) -> SegmentSize:
         if self._size is None:
             self._size = source.identity().wal_segment_size
@@ -154,6 +175,8 @@ def _deliver(source: WalSource, wanted: Wanted, destination: str, patience: floa
     pause = FIRST_PAUSE
     while True:
         try:
+            if output is None and _recovery_is_alive() and lookahead.take(wanted.name, destination):
+                return True
             if wanted.is_certainly_absent(source):
                 return False
             if output is not None:
@@ -192,15 +215,8 @@ def _may_pass(trouble: WalstreamError, wanted: Wanted, source: WalSource) -> boo
 
 def _recovery_is_alive() -> bool:
     """Whether the server in whose data directory we run still does; True where there is no such thing."""
-    try:
-        with open("postmaster.pid", encoding="utf-8", errors="replace") as file:
-            pid = abs(int(file.readline()))  # negative when the server runs in single-user mode
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except (OSError, ValueError):
-        return True
-    return True
+    pid = lookahead.postmaster_pid()
+    return pid is None or lookahead.is_running(pid)
 
 
 def _number(text: str, option: str) -> int:

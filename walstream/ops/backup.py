@@ -28,11 +28,13 @@ from catalog.state import receiver_lock_path
 from catalog.statuses import DONE, WAITING_FOR_WALS
 from catalog.walname import Segment
 from walstream.connection import Connection
+from walstream.facts import server_facts
 from walstream.ops.backup_wal import GRACE, POLL, BackupWal
 from walstream.ops.hooks import BACKUP
+from walstream.ops.parent import find_parent
 from walstream.ops.place import CODEC_THREADS, Place, connected_repository, running_receiver
 from walstream.ops.reception import Reception
-from walstream.ops.requirements import lack_of_tablespace_content
+from walstream.ops.requirements import lack_of_summaries, lack_of_tablespace_content
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 from walstream.receiver import Receiver
@@ -42,9 +44,13 @@ from walstream.server import ClusterFacts, cluster_facts
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
-    """What the operator wants; None takes the setting. ``wait_timeout`` in seconds, None for no limit."""
+    """What the operator wants; None takes the setting. ``wait_timeout`` in seconds, None for no limit.
+
+    ``incremental`` is an id, a name or a word for the backup to base this one on; None makes it a full one.
+    """
 
     name: str | None = None
+    incremental: str | None = None
     fast_checkpoint: bool | None = None
     max_rate: int | None = None
     wait: bool = True
@@ -68,6 +74,7 @@ class BackupOptions:
     may_receive: bool = True
     application_name: str = "walstream_backup"
     name: str | None = None
+    incremental: str | None = None
     fast_checkpoint: bool = False
     max_rate: int | None = None
     wait: bool = True
@@ -111,8 +118,9 @@ def take_backup(
     repository = connected_repository(options.receiving.conninfo, place.repository, place.home)
     with backup_lock(repository, place.name):
         sweep(repository)
+        parent = _parent(options, repository, facts)
         for left in range(options.retries, -1, -1):
-            attempt = _Attempt(options, repository, facts, on_progress)
+            attempt = _Attempt(options, repository, facts, parent, on_progress)
             try:
                 return attempt.run()
             except (Interrupted, HookFailed):
@@ -125,6 +133,23 @@ def take_backup(
     raise AssertionError("unreachable")
 
 
+def _parent(options: BackupOptions, repository: Repository, facts: ClusterFacts) -> BackupRecord | None:
+    """The backup that an incremental one is to be based on."""
+    if options.incremental is None:
+        return None
+    lack = lack_of_summaries(facts)
+    if lack is not None:
+        raise BackupFailed(lack.message, lack.remedy)
+    with Connection.open(
+        options.conninfo,
+        application_name=options.application_name,
+        connect_timeout=options.connect_timeout,
+    ) as connection:
+        history = server_facts(connection).history
+    checksums = facts.settings.get("data_checksums") == "on"
+    return find_parent(options.incremental, repository, history, checksums)
+
+
 class _Attempt:
     """One try at a backup; ``exists`` when it failed only after the backup was there."""
 
@@ -133,9 +158,11 @@ class _Attempt:
         options: BackupOptions,
         repository: Repository,
         facts: ClusterFacts,
+        parent: BackupRecord | None,
         on_progress: Callable[[Progress], None],
     ) -> None:
         self._options = options
+        self._parent = parent
         self._home = options.place.home
         self._repository = repository
         self._facts = facts
@@ -194,8 +221,8 @@ class _Attempt:
                 shelf.fail(self._id, mark)
 
     def _mark(self, begin: Point | None) -> StartedMark:
-        name = self._options.name
-        return StartedMark(pid=os.getpid(), name=name, started=self._started, parent=None, begin=begin)
+        name, parent = self._options.name, None if self._parent is None else self._parent.id
+        return StartedMark(pid=os.getpid(), name=name, started=self._started, parent=parent, begin=begin)
 
     def _take_options(self) -> TakeOptions:
         options = self._options
@@ -210,6 +237,7 @@ class _Attempt:
             max_rate=options.max_rate,
             clock_offset=self._facts.clock_offset,
             tablespace_names={space.oid: space.name for space in self._facts.tablespaces},
+            parent=self._parent,
         )
 
     def _begin(self, begin: Point) -> None:

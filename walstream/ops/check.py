@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
-from catalog.errors import ConfigurationError, StorageError
+from catalog.errors import ConfigurationError, StorageError, WalstreamError
+from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.state import live_receiver_state
+from walstream.ops.check_limits import newest_of
 from walstream.ops.check_receiver import lag_items
-from walstream.ops.check_server import server_items
+from walstream.ops.check_server import server_items, summarizer_items
 from walstream.ops.check_slots import left_behind_items, slot_items
 from walstream.ops.check_stored import figures, is_receiving, stored_items
 from walstream.ops.items import Item, failure, fine
@@ -79,6 +81,7 @@ def _online(settings: ServerSettings, repository: Repository | None) -> list[Ite
     others = OtherHosts(node)
     found = survey(settings)
     items = server_items(settings, found, receiving)
+    items += summarizer_items(found.cluster, _newest(repository))
     if node is settings:
         items += slot_items(settings, found, receiving)
         items += left_behind_items(settings, others.slots(found.conninfo))
@@ -93,6 +96,14 @@ def _online(settings: ServerSettings, repository: Repository | None) -> list[Ite
     items += lag_items(node, state, wal.position, time.time())
     items += _coherence("systemid coherence", found, repository)
     return [*items, *_coherence("systemid coherence" + _ELSEWHERE, wal, repository)]
+
+
+def _newest(repository: Repository | None) -> BackupRecord | None:
+    """The newest backup; None too when that cannot be told, which is another item's business."""
+    try:
+        return None if repository is None else newest_of(repository.backups.records())
+    except WalstreamError:
+        return None
 
 
 def _coherence(label: str, found: Survey, repository: Repository | None) -> list[Item]:

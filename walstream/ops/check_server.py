@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from catalog.record import BackupRecord
 from walstream.facts import names_standby
 from walstream.ops import requirements
 from walstream.ops.items import Item, failure, fine, judged, to_start, warned
@@ -31,6 +32,13 @@ def server_items(settings: ServerSettings, found: Survey, receiving: bool) -> li
             _commits(settings, facts),
         ]
     return items
+
+
+def summarizer_items(facts: ClusterFacts | None, newest: BackupRecord | None) -> list[Item]:
+    """Where incremental backups are taken, which the newest one tells, the server must go on summarizing WAL."""
+    if facts is None or newest is None or newest.parent is None:
+        return []
+    return [judged("WAL summarizer", requirements.lack_of_summaries(facts), "on")]
 
 
 def _connection(found: Survey) -> Item:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from catalog.coverage import carries
 from catalog.errors import Absent
+from catalog.lineage import children
 from catalog.marks import VerifiedMark
 from catalog.record import BackupRecord
 from catalog.repository import Repository
@@ -32,7 +33,11 @@ class WalAround:
 
 @dataclass(frozen=True)
 class Details:
-    """A finished backup, seen among the others; ``timelines`` of ``wal`` are those it can be recovered along."""
+    """A finished backup, seen among the others; ``timelines`` of ``wal`` are those it can be recovered along.
+
+    ``chain`` has the backups that it is laid over, as far as they are there, and itself; ``children`` those that
+    are based on it.
+    """
 
     record: BackupRecord
     room: Room
@@ -40,6 +45,7 @@ class Details:
     previous: str | None
     following: str | None
     children: tuple[str, ...]
+    chain: tuple[str, ...]
     verified: VerifiedMark | None
     own_wal: tuple[str, ...]
 
@@ -54,7 +60,8 @@ def details(record: BackupRecord, listing: Listing, repository: Repository) -> D
         wal=_wal_around(record, listing, repository),
         previous=ids[at - 1] if at else None,
         following=ids[at + 1] if at + 1 < len(ids) else None,
-        children=tuple(each.id for each in listing.records if each.parent == record.id),
+        children=children(record, listing.records),
+        chain=tuple(each.id for each in listing.survey.holdings.lineage(record).records),
         verified=repository.backups.verified(record.id),
         own_wal=tuple(sorted(repository.backups.wal_names(record.id))),
     )

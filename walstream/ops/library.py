@@ -102,6 +102,7 @@ def take_backup(
     repository: str,
     *,
     name: str | None = None,
+    incremental: str | None = None,
     slot: str | None = None,
     fast_checkpoint: bool = False,
     wait_timeout: float | None = None,
@@ -112,7 +113,9 @@ def take_backup(
     """Take a base backup into a repository, and wait until all WAL that it needs is stored.
 
     If nobody receives WAL into that repository, the backup does so itself while it lasts, with ``slot`` if
-    that is given. ``wait_timeout`` in seconds limits the wait; ``codec`` is for the backup and that WAL.
+    that is given. ``incremental`` is an id, a name, ``latest`` or ``latest-full``: only what has changed since that
+    backup is taken (PostgreSQL 17 and later). ``wait_timeout`` in seconds limits the wait; ``codec`` is for the
+    backup and that WAL.
     """
     where = _place(repository, home, codec)
     options = BackupOptions(
@@ -122,6 +125,7 @@ def take_backup(
         receiving=ReceiveOptions(conninfo=conninfo, slot=slot),
         codec=where.codec,
         name=name,
+        incremental=incremental,
         fast_checkpoint=fast_checkpoint,
         wait_timeout=wait_timeout,
     )

@@ -121,6 +121,22 @@ def lack_of_tablespace_content(facts: ClusterFacts) -> Lack | None:
     )
 
 
+def lack_of_summaries(facts: ClusterFacts) -> Lack | None:
+    """An incremental backup rests on what the server notes about its WAL."""
+    if facts.version < 170000:
+        return Lack(
+            f"incremental backups need PostgreSQL 17 or later, and the server is {facts.version // 10000}",
+            "take a full backup: leave --incremental away",
+        )
+    if facts.settings.get("summarize_wal") != "off":
+        return None
+    return Lack(
+        "summarize_wal is off: the server does not know what has changed since an earlier backup",
+        "run on the server: ALTER SYSTEM SET summarize_wal = on; SELECT pg_reload_conf(); -- then take a full "
+        "backup, on which incremental ones can be based",
+    )
+
+
 def _lack_of_free(setting: str, used: int, facts: ClusterFacts, what: str) -> Lack | None:
     left = free(setting, used, facts)
     if left is None or left > 0:

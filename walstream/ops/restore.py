@@ -30,6 +30,7 @@ from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
 from walstream.ops.restore_elsewhere import Elsewhere, check_path_there, remote_options
 
+PREFETCH_SEGMENTS = 8  # where no configuration says otherwise
 ROOT_OWNS = (
     "the restored files will belong to root, as whom PostgreSQL refuses to run: "
     "unless a user namespace changes that, say whom they belong to with --owner"
@@ -50,6 +51,7 @@ class RestoreRequest:
     owner: str | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    prefetch_segments: int = PREFETCH_SEGMENTS
     get_wal: bool = True
     conf_file: str = AUTO_CONF
     jobs: int = 1
@@ -65,6 +67,11 @@ class PlannedRestore:
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
     remote: RemoteOptions | None = None
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all archives that are to be laid down."""
+        return sum(record.raw_size for record in self.plan.chain)
 
 
 def restore_planned(
@@ -113,6 +120,7 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
         owner=owner,
         partial_wal=partial,
         standby_mode=request.standby_mode,
+        prefetch_segments=request.prefetch_segments,
         conf_file=request.conf_file,
         jobs=request.jobs,
         wal=None if request.get_wal else wal_to_copy(found, repository, source),

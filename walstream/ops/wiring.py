@@ -114,6 +114,7 @@ def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOp
         codec=codec_of(settings.backup_compression, settings.backup_compression_level),
         application_name=settings.streaming_backup_name,
         name=request.name,
+        incremental=request.incremental,
         fast_checkpoint=settings.immediate_checkpoint if fast is None else fast,
         max_rate=settings.bandwidth_limit if rate is None else rate,
         wait=request.wait,

@@ -55,7 +55,6 @@ _LATER = [
     *_later(SERVER, "model", *OFF),
     Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
     *_later(SERVER, "primary_conninfo"),
-    *_later(BOTH, "prefetch_segments"),
 ]
 
 _STREAMED = "backups and WAL come over replication connections, without programs of PostgreSQL, ssh or rsync"

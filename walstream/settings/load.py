@@ -235,6 +235,7 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         recovery_options=get(options.RECOVERY_OPTIONS),
         restore_ssh_command=get(options.RESTORE_SSH_COMMAND),
         staging_path=get(options.STAGING_PATH),
+        prefetch_segments=get(options.PREFETCH_SEGMENTS),
         last_backup_maximum_age=get(options.LAST_BACKUP_MAXIMUM_AGE),
         last_backup_minimum_size=get(options.LAST_BACKUP_MINIMUM_SIZE),
         last_wal_maximum_age=get(options.LAST_WAL_MAXIMUM_AGE),

@@ -206,6 +206,13 @@ STAGING_PATH = _optional(
     values.PATH,
     "where restore puts an incremental backup together that goes to another machine",
 )
+PREFETCH_SEGMENTS = _set(
+    "prefetch_segments",
+    BOTH,
+    whole(0, 1024),
+    "8",
+    "a recovery keeps so many segments decoded ahead, inside its pg_wal; 0: none",
+)
 LAST_BACKUP_MAXIMUM_AGE = _optional(
     "last_backup_maximum_age", BOTH, values.AGE, "check fails when the newest backup is older"
 )

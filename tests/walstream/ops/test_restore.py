@@ -12,6 +12,7 @@ from catalog.target import RecoveryTarget
 from catalog.walname import Segment
 from walstream.ops.restore import RestoreRequest, plan_restore
 from walstream.ops.sweep import sweep
+from walstream.settings.options import PREFETCH_SEGMENTS
 
 DAMAGED = "20250101T000000"
 
@@ -57,6 +58,14 @@ def test_a_partial_segment_that_is_blank_is_not_planned_with(repository, tmp_pat
     with open(path, "wb") as file:
         file.write(segment_bytes(Segment(1, 5)))
     assert planned(repository, tmp_path).until == Segment(1, 5)
+
+
+def test_without_a_configuration_as_many_segments_are_fetched_ahead_as_by_default_with_one(
+    repository, tmp_path
+):
+    request = RestoreRequest("auto", str(tmp_path / "restored"), RecoveryTarget())
+    options = plan_restore(repository, repository.root, request).options
+    assert options.prefetch_segments == PREFETCH_SEGMENTS.default
 
 
 def asked(tmp_path, **options):

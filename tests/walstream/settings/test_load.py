@@ -6,8 +6,8 @@ from support.configurations import MAIN, loaded
 from catalog.errors import ConfigurationError
 from walstream.settings.fates import FATES
 from walstream.settings.ini import Document
-from walstream.settings.load import configured, load
-from walstream.settings.options import OPTIONS
+from walstream.settings.load import configured, load, setting
+from walstream.settings.options import OPTIONS, PREFETCH_SEGMENTS
 
 
 def refusal(tmp_path, line: str) -> ConfigurationError:
@@ -168,6 +168,31 @@ def test_an_unknown_server_is_refused_with_the_nearest_name(tmp_path):
 def test_no_repr_shows_a_password(tmp_path):
     configuration = loaded(tmp_path, MAIN + "    streaming_conninfo = host=a password=secret\n")
     assert "secret" not in repr(configuration)
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("", 8),
+        ("prefetch_segments = 0", 0),
+        ("prefetch_segments =", 8),
+        ("nonsense = 1\nprefetch_segments = 3", 3),
+    ],
+)
+def test_one_setting_is_read_whatever_else_is_wrong(tmp_path, line, value):
+    (tmp_path / "walstream.conf").write_text(f"[main]\n{line}\n[broken\n[other]\nprefetch_segments = 99\n")
+    assert setting("main", PREFETCH_SEGMENTS, str(tmp_path / "walstream.conf")) == (value, None)
+
+
+def test_one_setting_that_is_itself_wrong_is_the_default_and_told(tmp_path):
+    (tmp_path / "walstream.conf").write_text("[walstream]\nprefetch_segments = many\n[main]\n")
+    value, problem = setting("main", PREFETCH_SEGMENTS, str(tmp_path / "walstream.conf"))
+    assert value == PREFETCH_SEGMENTS.default
+    assert "walstream.conf, line 2: 'prefetch_segments' in [walstream] cannot be 'many'" in str(problem)
+
+
+def test_of_a_server_that_is_given_as_a_path_no_setting_is_read(tmp_path):
+    assert setting("/srv/main", PREFETCH_SEGMENTS, str(tmp_path / "absent")) == (8, None)
 
 
 def test_a_missing_file_is_an_error_that_names_it():
