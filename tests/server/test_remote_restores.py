@@ -31,9 +31,10 @@ def elsewhere(cluster_directory):
 
 
 @pytest.fixture
-def origin(cluster_factory, elsewhere, cluster_directory):
+def origin(cluster_factory, elsewhere, cluster_directory, pg_version):
     """A cluster with two tablespaces and an included file."""
-    made = cluster_factory({"autovacuum": "off"}, start=False, checksums=True)
+    settings = {"autovacuum": "off"} | ({"summarize_wal": "on"} if pg_version >= 17 else {})
+    made = cluster_factory(settings, start=False, checksums=True)
     with open(os.path.join(made.directory, "postgresql.conf"), "a", encoding="utf-8") as file:
         file.write("include 'extra.conf'\n")
     with open(os.path.join(made.directory, "extra.conf"), "w", encoding="utf-8") as file:
@@ -152,6 +153,25 @@ def test_a_staged_restore_starts_as_well(origin, protect, restored, cluster_dire
     cluster, _ = restored(ours, "--staging-path", cluster_directory)
     assert_same_rows(recovered(cluster), origin)
     assert_in_their_places(cluster)
+
+
+@pytest.mark.postgres(minimum=17)
+def test_a_chain_is_put_together_here_and_sent(origin, protect, restored, cluster_directory):
+    ours = protect(origin)
+    with ours.receiving():
+        ours.backup()
+        for name in SPACES:
+            origin.sql(f'INSERT INTO "{name} t" SELECT generate_series(1, 5000)')
+            ours.backup("--incremental", "latest")
+        origin.load(rows=1000)
+        ours.catch_up()
+    refused = restored(ours, code=2)[1].stderr
+    assert "is incremental" in refused and "--staging-path" in refused
+    cluster, _ = restored(ours, "--staging-path", cluster_directory)
+    with ours.away():
+        assert_same_rows(recovered(cluster), origin)
+    assert_in_their_places(cluster)
+    assert not [name for name in os.listdir(cluster_directory) if name.startswith("walstream-")]
 
 
 def test_a_full_disk_there_is_told_and_leaves_nothing_that_starts(origin, protect, restored, sshd, tmp_path):
