@@ -22,7 +22,8 @@ from backup.chain import needed_at_once
 from backup.configure import SIGNALS, Recovery
 from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
-from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport, sizes_by_directory
+from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport
+from backup.room import sizes_by_directory
 from backup.ssh import Channel, Remote
 from backup.tar import MemberSink
 from backup.tar_stream import Divider, TarStream, send_tree

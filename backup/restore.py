@@ -9,14 +9,13 @@ Works without the network and without the configuration.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from backup import destination
-from backup.chain import BACKUP_LABEL, lay_down_chain, needed_at_once, needed_by_archive, resolved
+from backup import destination, room
+from backup.chain import BACKUP_LABEL, lay_down_chain, resolved
 from backup.configure import Configured, Recovery, configure
 from backup.copied_wal import WalCopy, push_wal
 from backup.extract import Extractor
@@ -30,7 +29,7 @@ from backup.tar import MemberSink
 from backup.tree import sync_tree
 from backup.unpack import Places, Unpacker, lay_down
 from catalog import layout
-from catalog.errors import Corrupt, DestinationRefused
+from catalog.errors import Corrupt
 from catalog.local_storage import failed
 from catalog.pitr import RecoveryPlan
 from catalog.record import BackupRecord
@@ -86,46 +85,6 @@ def restore(
     return Restore(plan, repository, options, on_progress).run()
 
 
-def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[int, int]]:
-    """For each directory to be written: bytes needed and bytes free. Refuses what cannot be used.
-
-    What an interrupted restore left counts as free.
-    """
-    record = plan.backup
-    root = os.path.abspath(options.destination)
-    locations = destination.tablespace_locations(record, options.tablespaces, root)
-    for path in _directories(root, locations):
-        destination.check(path, root)
-    sizes = sizes_by_directory(plan, options, root, locations)
-    at_once = needed_at_once(plan.chain) + (options.wal.nbytes if options.wal is not None else 0)
-    devices = {path: os.stat(_nearest_existing(path)).st_dev for path in sizes}
-    room: dict[str, tuple[int, int]] = {}
-    for path, size in sizes.items():
-        beside = [each for each in sizes if devices[each] == devices[path]]
-        free = shutil.disk_usage(_nearest_existing(path)).free + sum(map(destination.reclaimable, beside))
-        needed = min(sum(sizes[each] for each in beside), at_once)
-        if needed > free:
-            raise DestinationRefused(
-                f"{path!r} has room for {free} bytes, {needed} are needed on its file system",
-                "make room, or choose another place",
-            )
-        room[path] = (size, free)
-    return room
-
-
-def sizes_by_directory(
-    plan: RecoveryPlan, options: RestoreOptions, root: str, locations: Mapping[int, str]
-) -> dict[str, int]:
-    """How many bytes go to the data directory, and to each tablespace."""
-    at_once = needed_at_once(plan.chain)
-    sizes = {
-        root if oid is None else locations[oid]: min(size, at_once)
-        for oid, size in needed_by_archive(plan.chain).items()
-    }
-    sizes[root] += options.wal.nbytes if options.wal is not None else 0
-    return sizes
-
-
 def lists_file(repository: Repository, record: BackupRecord, name: str) -> bool:
     """Whether a backup holds a file, by its manifest."""
     with CheckedFile(repository, record.id, record.manifest) as reader:
@@ -158,9 +117,9 @@ class Restore:
 
     def run(self) -> RestoreReport:
         began = time.monotonic()
-        check_room(self._plan, self._options)
+        room.check_room(self._plan, self._options)
         self._check_archives()
-        directories = _directories(self._root, self._locations)
+        directories = room.directories(self._root, self._locations)
         with (
             destination.Claim(directories, self._options.owner) as claim,
             closing(self._unpack_all(self._places())) as main,
@@ -312,14 +271,3 @@ class Restore:
                 f"put one into {self._options.destination!r} before the start, and pg_hba.conf with it"
             )
         return warnings
-
-
-def _directories(root: str, locations: Mapping[int, str]) -> list[str]:
-    """The data directory, and the tablespaces that lie outside it."""
-    return [root, *(path for path in locations.values() if not destination.is_below(path, root))]
-
-
-def _nearest_existing(path: str) -> str:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path

@@ -129,6 +129,7 @@ ROWS = {
     "backup.remote": OFFLINE_BACKUP,
     "backup.neutralise": "backup.checksum backup.recovery_conf",
     "backup.configure": OFFLINE_BACKUP,
+    "backup.room": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,

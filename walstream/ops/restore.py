@@ -17,7 +17,8 @@ from backup.copied_wal import wal_to_copy
 from backup.fetch import WalSource, is_blank
 from backup.neutralise import AUTO_CONF
 from backup.remote import RemoteOptions
-from backup.restore import RestoreOptions, RestoreReport, check_room, lists_file, restore
+from backup.restore import RestoreOptions, RestoreReport, lists_file, restore
+from backup.room import check_room
 from catalog import layout
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
