@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from backup import stream
 from backup.growth import Growth
 from backup.label import BackupLabel, parse_label
-from backup.manifest import ManifestReader
+from backup.manifest import ManifestReader, WalRange
 from backup.observed import Observed
 from backup.tar import Member, MemberSink, TarParser
 from catalog import layout
@@ -78,6 +78,7 @@ class IncomingCopy:
         self._growths: list[Growth] = []
         self._current: _StoredFile | None = None
         self._archives: list[Archive] = []
+        self._ranges: tuple[WalRange, ...] = ()
         self._in_manifest = False
         self._done = 0
         self._told = 0
@@ -109,7 +110,7 @@ class IncomingCopy:
         stored = self._shelf.stored(self._id, manifest.file)
         reader = decoder(stored, self._codec.suffix)
         try:
-            self._observed.check(ManifestReader(reader))
+            self._ranges = self._observed.check(ManifestReader(reader))
         finally:
             reader.close()
         self._observed.close()
@@ -118,6 +119,10 @@ class IncomingCopy:
     def label(self) -> BackupLabel:
         """The backup's label, as it was seen in the main archive."""
         return parse_label(self._label.content())
+
+    def wal_ranges(self) -> tuple[WalRange, ...]:
+        """The WAL that the backup needs, as its manifest says it; known once ``finish`` returned."""
+        return self._ranges
 
     @property
     def grows_by(self) -> int:

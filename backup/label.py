@@ -37,6 +37,7 @@ _LABEL_HINT = "a backup whose backup_label is not intact cannot be started safel
 _MAP_LINE = re.compile(rb"([0-9]{1,10}) ((?:[^\\\r\n\0]|\\[^\0])+)\n")
 _ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
 _SPECIAL = re.compile(rb"[\\\r\n]")
+_LINE_BREAK = re.compile(rb"[\r\n]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +124,15 @@ def parse_tablespace_map(content: bytes) -> list[tuple[int, str]]:
     return list(found.items())
 
 
-def format_tablespace_map(tablespaces: Iterable[tuple[int, str]]) -> bytes:
-    """The file's content, newlines and backslashes in locations escaped as the server expects it."""
+def format_tablespace_map(tablespaces: Iterable[tuple[int, str]], server_version: int = 140000) -> bytes:
+    """The file's content, newlines and backslashes in locations escaped as the server expects it.
+
+    13 takes a backslash as it is, unless a line break follows.
+    """
+    special = _SPECIAL if server_version >= 140000 else _LINE_BREAK
     lines = []
     for oid, location in tablespaces:
-        escaped = _SPECIAL.sub(rb"\\\g<0>", names.encode(location))
+        escaped = special.sub(rb"\\\g<0>", names.encode(location))
         lines.append(b"%d %s\n" % (oid, escaped))
     content = b"".join(lines)
     parse_tablespace_map(content)

@@ -183,7 +183,8 @@ class Restore:
                     "that the record does not have",
                     "the repository was altered or damaged: restore another backup",
                 )
-        changed = format_tablespace_map((oid, self._locations[oid]) for oid in oids)
+        spaces = [(oid, self._locations[oid]) for oid in oids]
+        changed = format_tablespace_map(spaces, self._record.server_version)
         if changed != content:
             self._changed_files[TABLESPACE_MAP] = described(changed)
         return changed
@@ -269,5 +270,11 @@ class Restore:
             warnings.append(
                 f"the backup holds no {CONF} (the origin keeps it outside its data directory): "
                 f"put one into {self._options.destination!r} before the start, and pg_hba.conf with it"
+            )
+        in_place = [repr(each.name) for each in self._record.tablespaces if not os.path.isabs(each.location)]
+        if in_place:
+            warnings.append(
+                f"tablespaces in place ({', '.join(in_place)}): PostgreSQL recovers them only with "
+                "allow_in_place_tablespaces = on, as the origin had it"
             )
         return warnings

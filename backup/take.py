@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 
 import walstream
 from backup import stream
+from backup.bad_pages import BadPages
 from backup.incoming import IncomingCopy, Progress, Space
 from backup.label import BackupLabel
 from backup.stored import CheckedFile
+from backup.wal_range import require_label, require_range
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import BackupFailed, ProtocolError, ServerRefused
@@ -80,6 +82,8 @@ class _Taking:
         self._repository = repository
         self._workers = workers
         self._connection = connection
+        self._bad_pages = BadPages()
+        connection.on_warning = self._bad_pages.note
 
     def run(self, on_begin: Callable[[Point], None], on_progress: Callable[[Progress], None]) -> BackupRecord:
         options = self._options
@@ -108,6 +112,8 @@ class _Taking:
             archives, manifest = copy.finish()
         if begin.timeline != end.timeline:
             raise BackupFailed("the server changed its timeline during the backup", "take the backup again")
+        require_label(copy.label(), begin)
+        require_range(copy.wal_ranges(), begin, end)
         self._require_parent(copy.label())
         return BackupRecord(
             walstream=walstream.__version__,
@@ -132,6 +138,7 @@ class _Taking:
             compression=Compression(self._options.codec.name, self._options.codec.level),
             encryption=NO_ENCRYPTION,
             checksum_errors=errors,
+            bad_files=self._bad_pages.files if errors else (),
             tablespaces=tuple(self._tablespace(space) for space in spaces if space.oid is not None),
             archives=archives,
             manifest=manifest,
@@ -224,7 +231,7 @@ class _Taking:
         except ServerRefused as refusal:
             if refusal.sqlstate != CHECKSUM_FAILURE:
                 raise
-            return max(1, sum("checksum verification fail" in note for note in self._connection.notices))
+            return max(1, self._bad_pages.total)
         return 0
 
     def _tablespace(self, space: Space) -> Tablespace:

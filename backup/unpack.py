@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from backup import destination
 from backup.extract import Extractor
 from backup.stored import CheckedFile
-from backup.tar import MemberSink, TarParser
+from backup.tar import Member, MemberSink, TarParser
 from backup.tree import Tree
 from catalog.errors import Corrupt
 from catalog.record import Archive, BackupRecord
@@ -23,6 +23,7 @@ from catalog.repository import Repository
 from catalog.sink import PIECE
 
 PG_CONTROL = "global/pg_control"
+TABLESPACES = "pg_tblspc"
 
 Transforms = Mapping[str, Callable[[bytes], bytes]]
 
@@ -60,9 +61,13 @@ class Unpacker:
         """Push all members of an archive into a sink, and prove that they are what was stored."""
         with CheckedFile(self._repository, record.id, archive, self._jobs) as reader:
             # Behind the relay files are written while the next piece is decompressed.
-            relay = Relay(TarParser(sink))
+            relay = Relay(TarParser(_OutsideTablespaces(sink) if archive.oid is None else sink))
+            left = archive.raw_size
             try:
                 while piece := reader.read(PIECE * 4):
+                    left -= len(piece)
+                    if left < 0:
+                        raise Corrupt(f"it holds more than {archive.raw_size} bytes")
                     relay.write(piece)
                     self.done += len(piece)
                     self._on_progress(self.done)
@@ -77,6 +82,20 @@ class Unpacker:
             except BaseException:
                 relay.abort()
                 raise
+
+
+class _OutsideTablespaces:
+    """A member sink for a main archive, which holds nothing of a tablespace: those have archives of their own."""
+
+    def __init__(self, sink: MemberSink) -> None:
+        self._sink = sink
+        self.data = sink.data
+        self.end = sink.end
+
+    def begin(self, member: Member, /) -> None:
+        if member.name.startswith(f"{TABLESPACES}/"):
+            raise Corrupt(f"member {member.name!r} is where PostgreSQL puts nothing into a backup")
+        self._sink.begin(member)
 
 
 def archives_of(record: BackupRecord) -> list[Archive]:

@@ -3,7 +3,8 @@
 Every archive is decoded: its stored bytes must have the size and SHA-256 of the record, its files the sums
 of the server's manifest. Every segment that the backup needs is decoded, and its page headers checked.
 Nothing stops at the first problem: there is one for each archive and each segment that is not as it should
-be. Memory stays flat; changes nothing but ``verified.json``, and that only when asked to (``note``).
+be. Memory stays flat; changes nothing but ``verified.json``, and that only when asked to (``note``). What an
+earlier verification saw, and has not changed since, is not read again unless all of it is wanted.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from backup.manifest import ManifestReader
 from backup.observed import Observed
 from backup.tar import TarParser
+from backup.unchanged import Stamps, same_files, same_wal, stamps_of
 from backup.verify_segments import SegmentCheck, check_segments
+from backup.wal_range import require_range
 from catalog.codec import decoder, split_suffix
 from catalog.coverage import Holdings
 from catalog.errors import Absent, Corrupt, Malformed, StorageError, WalstreamError
@@ -42,7 +45,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was checked: stored archives (the manifest too), files in them, decoded bytes, segments of WAL."""
+    """What was checked: stored archives (the manifest too), files in them, decoded bytes, segments of WAL.
+
+    ``files_from`` is when an earlier verification read the stored files, if this one has not; ``read_wal`` whether
+    this one has read the WAL.
+    """
 
     backup_id: str
     archives: int
@@ -52,6 +59,9 @@ class VerifyReport:
     seconds: float
     problems: tuple[Problem, ...]
     sums: tuple[tuple[str, str], ...]
+    stamps: Stamps
+    files_from: datetime | None = None
+    read_wal: bool = True
 
 
 def verify(
@@ -59,26 +69,40 @@ def verify(
     record: BackupRecord,
     holdings: Holdings,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    known: VerifiedMark | None = None,
 ) -> VerifyReport:
     """Check a backup; ``holdings`` must know the WAL of its span.
 
-    ``on_progress`` is told the decoded bytes so far, and of how many. Raises ``Absent`` when the backup is
-    removed meanwhile.
+    What is still as it was when ``known`` was noted is skipped. ``on_progress`` is told the decoded bytes so far,
+    and of how many. Raises ``Absent`` when the backup is removed meanwhile.
     """
-    return _Verification(repository, record, on_progress).run(holdings)
+    stamps = stamps_of(repository, record, holdings)
+    old_files = known if same_files(known, stamps) else None
+    return _Verification(repository, record, on_progress, stamps).run(
+        holdings, old_files, same_wal(known, stamps)
+    )
 
 
 def note(repository: Repository, report: VerifyReport, now: datetime) -> None:
     """Write ``verified.json``: what a backup's files were, or what is wrong with them.
 
-    Missing WAL is not noted, because the listing shows it, and it may still come.
+    Missing WAL is not noted, because the listing shows it, and it may still come; nor is a verification that
+    has read nothing.
     """
+    if report.files_from is not None and not report.read_wal:
+        return
     files = tuple(
         f"{problem.what}: {problem.message}" for problem in report.problems if kind_of(problem.what) is None
     )
     if report.problems and not files:
         return
-    mark = VerifiedMark(at=now, sums={} if files else dict(report.sums), problems=files)
+    mark = VerifiedMark(
+        at=report.files_from or now,
+        sums={} if files else dict(report.sums),
+        problems=files,
+        files_stamp=report.stamps.files,
+        wal_stamp=report.stamps.wal,
+    )
     repository.backups.mark_verified(report.backup_id, mark)
 
 
@@ -86,44 +110,58 @@ class _Verification:
     """One run over one backup."""
 
     def __init__(
-        self, repository: Repository, record: BackupRecord, on_progress: Callable[[int, int], None]
+        self,
+        repository: Repository,
+        record: BackupRecord,
+        on_progress: Callable[[int, int], None],
+        stamps: Stamps,
     ) -> None:
         self._repository = repository
         self._record = record
         self._on_progress = on_progress
         self._problems: dict[str, Problem] = {}
         self._sums: list[tuple[str, str]] = []
+        self._stamps = stamps
         self._done = 0
-        spanned = record.last_segment.number - record.first_segment.number + 1
-        archives = (*record.archives, record.manifest)
-        self._total = sum(each.raw_size for each in archives) + spanned * record.wal_segment_size.nbytes
+        self._total = 0
 
-    def run(self, holdings: Holdings) -> VerifyReport:
+    def run(self, holdings: Holdings, old_files: VerifiedMark | None, old_wal: bool) -> VerifyReport:
         began = time.monotonic()
         record = self._record
+        archives = () if old_files else (*record.archives, record.manifest)
+        spanned = 0 if old_wal else record.last_segment.number - record.first_segment.number + 1
+        self._total = sum(each.raw_size for each in archives) + spanned * record.wal_segment_size.nbytes
+        nfiles = 0 if old_files else self._check_files()
+        segments = [] if old_wal else check_segments(self._repository, record, holdings, self._count)
+        self._add_segments(segments)
+        if self._repository.backups.find(record.id) is None:
+            raise Absent(f"backup {record.id} was removed while it was verified")
+        return VerifyReport(
+            backup_id=record.id,
+            archives=len(archives),
+            files=nfiles,
+            nbytes=self._done,
+            segments=len(segments),
+            seconds=time.monotonic() - began,
+            problems=tuple(self._problems.values()),
+            sums=tuple(old_files.sums.items() if old_files else self._sums),
+            stamps=replace(self._stamps, wal=None) if any(each.error for each in segments) else self._stamps,
+            files_from=old_files.at if old_files else None,
+            read_wal=not old_wal,
+        )
+
+    def _check_files(self) -> int:
+        """Read all archives and the manifest; how many files are in them."""
+        observed: dict[int | None, Observed] = {}
         with ExitStack() as cleanup:
-            observed = {}
-            for archive in record.archives:
+            for archive in self._record.archives:
                 observed[archive.oid] = Observed(ALGORITHM)
                 cleanup.callback(observed[archive.oid].close)
                 self._check_archive(archive, observed[archive.oid])
             self._check_manifest(observed)
         if None not in observed:
             self._found("record.json", "it names no main archive")
-        segments = check_segments(self._repository, record, holdings, self._count)
-        self._add_segments(segments)
-        if self._repository.backups.find(record.id) is None:
-            raise Absent(f"backup {record.id} was removed while it was verified")
-        return VerifyReport(
-            backup_id=record.id,
-            archives=len(record.archives) + 1,
-            files=sum(each.nfiles for each in observed.values()),
-            nbytes=self._done,
-            segments=len(segments),
-            seconds=time.monotonic() - began,
-            problems=tuple(self._problems.values()),
-            sums=tuple(self._sums),
-        )
+        return sum(each.nfiles for each in observed.values())
 
     def _check_archive(self, archive: Archive, observed: Observed) -> None:
         """Read one archive to its end, and let its files be observed as far as they can be read."""
@@ -177,7 +215,7 @@ class _Verification:
                 each.expect_end()
             except Corrupt as error:
                 self._found(files[oid], error.message, error.hint)
-        manifest.finish()
+        require_range(manifest.finish(), self._record.begin, self._record.end)
 
     def _read(self, archive: Archive, take: Callable[[Iterable[bytes]], None]) -> bool:
         """Let ``take`` have the decoded bytes of a stored file; True when it is what was stored."""

@@ -6,9 +6,10 @@ is stored with the backup itself, beside its record.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from catalog import layout
 from catalog.codec import split_suffix
 from catalog.coverage import Holdings, carries, missing
 from catalog.errors import Absent, Corrupt, Malformed, StorageError, WalstreamError
@@ -39,16 +40,38 @@ def check_segments(
     if path is None:
         history = Corrupt(f"no history of timeline {record.end.timeline} leads through the backup", _HINT)
         checks.append(SegmentCheck("timeline", history))
-    size = record.wal_segment_size
     own = {split_suffix(name)[0] for name in repository.backups.wal_names(record.id)}
-    for number in range(record.first_segment.number, record.last_segment.number + 1):
-        timeline = record.end.timeline if path is None else path.timeline_of(number, size)
-        segment = Segment(timeline, number)
-        name = segment.name(size)
+    for segment in _segments(record, path):
+        name = segment.name(record.wal_segment_size)
         checks.append(_check_stored(repository, record, segment, name in own, on_bytes))
     for name in sorted(own):
         checks.append(_check_own(repository, record, name, on_bytes))
     return checks
+
+
+def stored_keys(repository: Repository, record: BackupRecord, holdings: Holdings) -> list[str] | None:
+    """Where everything lies that ``check_segments`` reads; None when some of it is missing."""
+    path = _path(record, holdings)
+    if path is None:
+        return None
+    stored = sorted(repository.backups.wal_names(record.id))
+    keys = [layout.backup_wal_key(record.id, name) for name in stored]
+    own = {split_suffix(name)[0] for name in stored}
+    for segment in _segments(record, path):
+        name = segment.name(record.wal_segment_size)
+        try:
+            keys.append(repository.wal.key(name))
+        except Absent:
+            if name not in own:
+                return None
+    return keys
+
+
+def _segments(record: BackupRecord, path: Path | None) -> Iterator[Segment]:
+    """The segments of a backup's span, on the path; without one, on the timeline of the end."""
+    size = record.wal_segment_size
+    for number in range(record.first_segment.number, record.last_segment.number + 1):
+        yield Segment(record.end.timeline if path is None else path.timeline_of(number, size), number)
 
 
 def _path(record: BackupRecord, holdings: Holdings) -> Path | None:

@@ -18,6 +18,17 @@ def same_bytes(a: Reader, b: Reader) -> bool:
     return all(left == right for left, right in _pairs(a, b))
 
 
+def same_beginning(a: Reader, b: Reader, nbytes: int) -> bool:
+    """Whether the first bytes of two readers, so many, are there and the same."""
+    for left, right in _pairs(a, b):
+        if left[:nbytes] != right[:nbytes]:
+            return False
+        nbytes -= len(left)
+        if nbytes <= 0:
+            break
+    return nbytes <= 0
+
+
 def compare_padded(stored: Reader, arriving: Reader) -> str:
     """What an arriving copy of a partial segment is, seen from the stored one; both are padded with zeros.
 

@@ -18,6 +18,7 @@ from catalog.errors import Absent, Conflict, Corrupt, Malformed, StorageError
 from catalog.frames import FRAME_SIZE, Workers, encoder
 from catalog.local_storage import failed
 from catalog.lsn import SegmentSize
+from catalog.partials import compare_records
 from catalog.sink import Reader
 from catalog.storage import Storage
 from catalog.wal import WalShelf
@@ -46,7 +47,8 @@ class Filing:
         True when they were stored, False when an identical copy was there already. A segment that is
         not of full length, or whose first page does not belong to its name and to this cluster, is
         ``Malformed``; other bytes than those stored under the name are a ``Conflict``. Only of a partial
-        segment a longer copy takes the place of the beginning that is stored; ``open_raw`` gives it twice then.
+        segment a longer copy takes the place of the beginning that is stored, also of one that differs behind its
+        last whole record; ``open_raw`` gives it several times then.
         """
         if kind_of(name) is None:
             raise Malformed(f"not the name of a WAL file: {name!r}")
@@ -57,7 +59,7 @@ class Filing:
             except Absent:
                 self._store(name, raw, path)
                 return True
-            if self._is_longer(name, key, stored, raw):
+            if self._is_longer(name, key, stored, raw, open_raw):
                 self._replace(name, key, open_raw)
                 return True
         finally:
@@ -65,10 +67,14 @@ class Filing:
         self._sync(key)
         return False
 
-    def _is_longer(self, name: str, key: str, stored: Reader, raw: Reader) -> bool:
+    def _is_longer(
+        self, name: str, key: str, stored: Reader, raw: Reader, open_raw: Callable[[], Reader]
+    ) -> bool:
         """Whether the stored copy is only the beginning of the arriving one; ``Conflict`` when it is another."""
         try:
             found = self._compare(name, key, stored, raw)
+            if found == OTHER and kind_of(name) == PARTIAL:
+                found = self._compare_records(name, open_raw)
         finally:
             stored.close()
         if found == OTHER:
@@ -106,6 +112,11 @@ class Filing:
                 f"the stored {key!r} is damaged ({damage}), and another copy of it arrives",
                 "move the damaged file away: the arriving copy takes its place at the next start",
             ) from damage
+
+    def _compare_records(self, name: str, open_raw: Callable[[], Reader]) -> str:
+        segment = Segment.parse(name[:24], self.size)
+        shelf = WalShelf(self.storage)
+        return compare_records(lambda: shelf.open(name), open_raw, segment, self.size, self.system_identifier)
 
     def _store(self, name: str, raw: Reader, path: str | None) -> None:
         plain = kind_of(name) in (HISTORY, BACKUP)

@@ -30,6 +30,7 @@ STREAMING = "streaming"
 INCOMING = "incoming"
 ERRORS = "errors"
 STATE = "state"
+COMMITS = "commits"
 
 
 def wal_directory(name: str) -> str:
@@ -55,6 +56,11 @@ def backup_key(backup_id: str, file: str) -> str:
 def backup_wal_key(backup_id: str, name: str, suffix: str = "") -> str:
     """The key of the beginning of a backup's last segment, stored with the backup."""
     return f"{BASE}/{backup_id}/{BACKUP_WAL}/{name}{suffix}"
+
+
+def commits_key(directory: str) -> str:
+    """The key, below the home, of what is known of the records in one directory of segments."""
+    return f"{STATE}/{COMMITS}/{directory}.json"
 
 
 def archive_name(oid: int | None) -> str:

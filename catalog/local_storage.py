@@ -104,6 +104,16 @@ class LocalStorage:
             raise failed("list", self.path(directory), error) from error
         return iter(found)
 
+    def stamp(self, key: str) -> str:
+        try:
+            found = os.stat(self.path(key))
+        except (FileNotFoundError, NotADirectoryError):
+            raise Absent(f"there is no {self.path(key)!r}") from None
+        except OSError as error:
+            raise failed("look at", self.path(key), error) from error
+        # The time of modification can be set back, that of the last change of any kind cannot.
+        return f"{found.st_size}:{found.st_ino}:{found.st_mtime_ns}:{found.st_ctime_ns}"
+
     def sync(self, key: str) -> None:
         try:
             durable.sync_file(self.path(key))

@@ -78,12 +78,15 @@ class FailedMark:
 class VerifiedMark:
     """The stored files were read again and had these sums, by file. ``verified.json``.
 
-    ``problems`` is what the last reading found wrong: then the backup does not count as restorable.
+    ``problems`` is what the last reading found wrong: then the backup does not count as restorable. The stamps
+    tell whether the files, and the WAL, are still those that were read (``backup.unchanged``).
     """
 
     at: datetime
     sums: Mapping[str, str] = field(hash=False)
     problems: tuple[str, ...] = ()
+    files_stamp: str | None = None
+    wal_stamp: str | None = None
     extra: Mapping[str, object] = _extra()
 
     @classmethod
@@ -94,6 +97,8 @@ class VerifiedMark:
             at=read_time(document, "at"),
             sums={file: sums.text(file) for file in sums.rest()},
             problems=document.texts("problems") if "problems" in document else (),
+            files_stamp=_stamp(document, "files_stamp"),
+            wal_stamp=_stamp(document, "wal_stamp"),
             extra=document.rest(),
         )
 
@@ -139,3 +144,7 @@ class RemovedMark:
 
     def to_json(self) -> bytes:
         return write_document(plain_fields(self))
+
+
+def _stamp(document: Document, key: str) -> str | None:
+    return optional(document, key, document.text) if key in document else None

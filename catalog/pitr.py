@@ -1,7 +1,8 @@
 """Point-in-time recovery, decided before a byte is written: which backup, which timelines, which WAL.
 
-Pure: holdings and a target in, a plan or ``TargetUnreachable`` out. What names and records cannot tell is a
-warning: whether a time, xid or restore point is reached shows only when the WAL is read.
+Pure: holdings and a target in, a plan or ``TargetUnreachable`` out. With a ``Wal`` to ask, it is certain where a
+target is reached. Without one, what names and records cannot tell is a warning: whether a time, xid or restore
+point is reached shows only when the WAL is replayed.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from catalog.branching import left_aside, paths_for, paths_for_auto, require_path
-from catalog.coverage import Holdings, carries, holds_wal_of, missing, names, needed, newest
+from catalog.coverage import Holdings, carries, missing, names, needed
 from catalog.errors import Absent, TargetUnreachable, UsageError
-from catalog.inventory import Inventory, Run
-from catalog.lsn import LSN, SegmentSize
+from catalog.inventory import Run
+from catalog.lsn import LSN
+from catalog.path_wal import PathWal
 from catalog.record import BackupRecord
+from catalog.search import SEARCHED, Reached, Stretch, Wal, find
 from catalog.target import CURRENT, IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
 from catalog.timeline import Path
 from catalog.walname import Segment
@@ -28,6 +31,7 @@ _OLDER = "choose a backup that ended before it ('walstream list-backups'), or a 
 class RecoveryPlan:
     """A recovery that can be carried out.
 
+    ``reached`` says where the recovery stops, None if that is not known or the target is no place in the WAL.
     ``until`` is the last segment that the target needs as far as is known; up to it, nothing may be missing.
     ``wal`` is what to hand out: the copies that count from ``first`` on, without a hole, as far as the target may
     need them. ``missing`` are the holes behind ``until``, which end a recovery that gets there. ``parents`` are the
@@ -42,6 +46,7 @@ class RecoveryPlan:
     wal: tuple[Run, ...]
     missing: tuple[Run, ...] = ()
     warnings: tuple[str, ...] = ()
+    reached: Reached | None = None
     parents: tuple[BackupRecord, ...] = ()
 
     @property
@@ -55,13 +60,16 @@ class RecoveryPlan:
         return self.path.timeline
 
 
-def plan(holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO) -> RecoveryPlan:
+def plan(
+    holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO, wal: Wal | None = None
+) -> RecoveryPlan:
     """Decide how to reach ``target`` from a backup; ``TargetUnreachable`` says why that cannot be.
 
-    ``Absent`` if there is no backup of that id, ``UsageError`` if ``auto`` cannot choose for such a target.
+    ``wal`` is asked where the target is. ``Absent`` if there is no backup of that id, ``UsageError`` if ``auto``
+    cannot choose for such a target without asking.
     """
     if backup_id == AUTO:
-        return _plan_auto(holdings, target)
+        return _plan_auto(holdings, target, wal)
     record = next((record for record in holdings.records if record.id == backup_id), None)
     if record is None:
         raise Absent(f"there is no backup {backup_id!r}", "list-backups shows the ids")
@@ -74,17 +82,17 @@ def plan(holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO) -> R
     refusals = []
     for path in paths_for(record, holdings, target):
         try:
-            return _plan_along(path, record, holdings, target)
+            return _located(_plan_along(path, record, holdings, target), holdings, wal)
         except TargetUnreachable as refusal:
             refusals.append(refusal)
     raise refusals[0]
 
 
-def _plan_auto(holdings: Holdings, target: RecoveryTarget) -> RecoveryPlan:
-    if target.kind in (XID, NAME):
+def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> RecoveryPlan:
+    if target.kind in (XID, NAME) and wal is None:
         raise UsageError(
             f"'auto' cannot choose a backup for a target {target.kind}: its place in the WAL is not known",
-            "name a backup that ended before it, or give a time or a position",
+            "name a backup that ended before it, or leave out --no-scan",
         )
     defects = {each.id: holdings.defect(each) for each in holdings.records}
     records = sorted(
@@ -97,11 +105,16 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget) -> RecoveryPlan:
     for path, record in _choices(records, holdings, target):
         try:
             found = _plan_along(path, record, holdings, target)
-            return replace(found, warnings=(*found.warnings, *dict.fromkeys(passed_over)))
         except TargetUnreachable as refusal:
             refusals.append(refusal)
             if not _ends_too_late(record, target):
                 passed_over.append(f"backup {record.id} was passed over: {refusal}")
+            continue
+        try:
+            found = _located(found, holdings, wal)
+            return replace(found, warnings=(*found.warnings, *dict.fromkeys(passed_over)))
+        except TargetUnreachable as refusal:
+            refusals.append(refusal)
     if refusals:
         raise refusals[0]
     if not records:
@@ -142,7 +155,7 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
             "choose another backup; or, if the server still has that WAL, let receive-wal fetch it",
         )
     _require_behind(record, target)
-    stored = _Stored.on(path, record, holdings)
+    stored = PathWal.on(path, record, holdings)
     until = _until(record, target, stored)
     end = {POSITION: min(until + 1, stored.reach), IMMEDIATE: last}.get(target.kind, stored.reach)
     return RecoveryPlan(
@@ -158,35 +171,24 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
     )
 
 
-@dataclass(frozen=True)
-class _Stored:
-    """What is stored of a path from a backup's last segment on: without a hole, complete up to ``reach``.
-
-    The backup's own copy of that segment ends where the backup does, so here it does not count.
-    """
-
-    path: Path
-    inventory: Inventory
-    size: SegmentSize
-    reach: int
-    holes: tuple[Run, ...]
-
-    @classmethod
-    def on(cls, path: Path, record: BackupRecord, holdings: Holdings) -> _Stored:
-        size, inventory, last = holdings.size, holdings.inventory, record.last_segment.number
-        complete = newest(path, inventory, size)
-        # A partial segment is no hole, but says that there is WAL up to it.
-        ends = [each.number - 1 for each in inventory.partials if path.counts(each, size)]
-        end = max(last - 1, complete.number if complete else 0, *ends)
-        holes = missing(path, inventory, last, end, size)
-        return cls(path, inventory, size, holes[0].first - 1 if holes else end, holes)
-
-    def is_partial(self, number: int) -> bool:
-        """Whether the copy that counts of a segment is there as a partial one."""
-        return Segment(self.path.timeline_of(number, self.size), number) in self.inventory.partials
-
-    def has_wal_of_its_timeline(self) -> bool:
-        return holds_wal_of(self.path.timeline, self.inventory)
+def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> RecoveryPlan:
+    """The plan with the place where its target is reached; ``TargetUnreachable`` if it is not in the WAL."""
+    record, target, path, size = found.backup, found.target, found.path, holdings.size
+    if wal is None or target.kind not in SEARCHED:
+        return found
+    stored = PathWal.on(path, record, holdings)
+    first, last = record.first_segment.number, record.last_segment.number
+    stretch = Stretch(record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings))
+    reached = find(target, wal.along(path, first, max(stored.last, last), record.id), stretch)
+    until = max(size.number_before(reached.end), last)
+    return replace(
+        found,
+        until=Segment(path.timeline_of(until, size), until),
+        wal=needed(path, first, max(last, min(until, stored.reach)), size),
+        missing=(),
+        warnings=tuple(_warnings(record, target, stored, holdings, until, reached)),
+        reached=reached,
+    )
 
 
 def _ends_too_late(record: BackupRecord, target: RecoveryTarget) -> bool:
@@ -203,7 +205,7 @@ def _require_behind(record: BackupRecord, target: RecoveryTarget) -> None:
         )
 
 
-def _until(record: BackupRecord, target: RecoveryTarget, stored: _Stored) -> int:
+def _until(record: BackupRecord, target: RecoveryTarget, stored: PathWal) -> int:
     last = record.last_segment.number
     if target.lsn is not None:
         return _until_position(target.lsn, record, stored)
@@ -226,7 +228,7 @@ def _until(record: BackupRecord, target: RecoveryTarget, stored: _Stored) -> int
     return max(last, stored.reach)
 
 
-def _until_position(position: LSN, record: BackupRecord, stored: _Stored) -> int:
+def _until_position(position: LSN, record: BackupRecord, stored: PathWal) -> int:
     size = stored.size
     number = size.number_at(position)
     if number <= stored.reach or (number == stored.reach + 1 and stored.is_partial(number)):
@@ -245,7 +247,12 @@ def _until_position(position: LSN, record: BackupRecord, stored: _Stored) -> int
 
 
 def _warnings(
-    record: BackupRecord, target: RecoveryTarget, stored: _Stored, holdings: Holdings, until: int
+    record: BackupRecord,
+    target: RecoveryTarget,
+    stored: PathWal,
+    holdings: Holdings,
+    until: int,
+    reached: Reached | None = None,
 ) -> Iterable[str]:
     size = stored.size
     for each in holdings.lineage(record).records:
@@ -256,9 +263,9 @@ def _warnings(
         yield f"page checksums were switched on behind backup {bare[-1]}: pages not written since will seem damaged"
     if target.kind == IMMEDIATE:
         return
-    if target.kind == POSITION and until > stored.reach:
+    if target.kind == POSITION and until > stored.reach and reached is None:
         yield f"the target lies in a partial segment: whether {target.value} is in it is not known"
-    if target.kind in (TIME, XID, NAME):
+    if target.kind in (TIME, XID, NAME) and reached is None:
         yield f"whether the target {target.kind} is reached is known only when the WAL has been replayed"
         if stored.holes:
             hole = size.start(stored.holes[0].first)

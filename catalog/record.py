@@ -84,6 +84,15 @@ class Tablespace:
 
 
 @dataclass(frozen=True)
+class BadFile:
+    """A file in which the server found bad page checksums, and in how many pages."""
+
+    file: str
+    pages: int
+    extra: Mapping[str, object] = _extra()
+
+
+@dataclass(frozen=True)
 class Archive:
     """A stored file of the backup: ``oid`` is the tablespace's, None for main data and the manifest.
 
@@ -124,6 +133,7 @@ class BackupRecord:
     compression: Compression
     encryption: Encryption
     checksum_errors: int
+    bad_files: tuple[BadFile, ...] = ()
     tablespaces: tuple[Tablespace, ...]
     archives: tuple[Archive, ...]
     manifest: Archive
@@ -172,6 +182,9 @@ class BackupRecord:
             compression=_read_compression(document.below("compression")),
             encryption=_read_encryption(document.below("encryption")),
             checksum_errors=document.integer("checksum_errors"),
+            bad_files=tuple(map(_read_bad_file, document.each("bad_files")))
+            if "bad_files" in document
+            else (),
             tablespaces=tuple(map(_read_tablespace, document.each("tablespaces"))),
             archives=tuple(map(_read_archive, document.each("archives"))),
             manifest=_read_archive(document.below("manifest")),
@@ -271,6 +284,10 @@ def _read_encryption(document: Document) -> Encryption:
 def _read_tablespace(document: Document) -> Tablespace:
     oid, name, location = document.integer("oid"), document.text("name"), document.text("location")
     return Tablespace(oid, name, location, document.rest())
+
+
+def _read_bad_file(document: Document) -> BadFile:
+    return BadFile(document.text("file"), document.integer("pages"), document.rest())
 
 
 def _read_archive(document: Document) -> Archive:

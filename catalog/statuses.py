@@ -17,6 +17,10 @@ WAITING_FOR_WALS = "WAITING_FOR_WALS"
 SUSPECT = "SUSPECT"
 FAILED = "FAILED"
 STARTED = "STARTED"
+MOST_SHOWN = 5  # files named in a message
+FIND_RELATION = (
+    "to find a file's relation: SELECT oid::regclass FROM pg_class WHERE pg_relation_filepath(oid) = 'FILE'"
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,19 @@ class Status:
     word: str
     error: str | None = None
     hint: str | None = None
+
+
+def bad_pages(record: BackupRecord) -> str:
+    """What makes a backup suspect, for people: ``12 bad page checksums in base/5/1 (10), base/5/2 (2)``."""
+    count = record.checksum_errors
+    shown = [f"{each.file} ({each.pages})" for each in record.bad_files[:MOST_SHOWN]]
+    left = len(record.bad_files) - len(shown)
+    text = f"{count} bad page checksum{'s' if count != 1 else ''}"
+    if shown:
+        text += f" in {', '.join(shown)}" + (
+            f" and {left} more file{'s' if left > 1 else ''}" if left else ""
+        )
+    return text
 
 
 def status_of(traces: Traces, holdings: Holdings) -> Status:

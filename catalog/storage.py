@@ -43,6 +43,10 @@ class Storage(Protocol):
         """Like ``names``, files only, each with its size in bytes."""
         ...
 
+    def stamp(self, key: str) -> str:
+        """A text that differs once the bytes of a key were written again; ``Absent`` when there are none."""
+        ...
+
     def sync(self, key: str) -> None:
         """Make sure that a key that exists is durable; ``Absent`` when there is none."""
         ...

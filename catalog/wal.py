@@ -37,6 +37,12 @@ class WalShelf:
             return False
         return True
 
+    def key(self, name: str) -> str:
+        """The key under which a WAL file is stored; ``Absent`` when there is none."""
+        key, reader = self.find(name)
+        reader.close()
+        return key
+
     def find(self, name: str) -> tuple[str, Reader]:
         """The key under which a WAL file is stored, and its raw bytes."""
         for suffix in ("", *SUFFIXES):

@@ -117,7 +117,9 @@ def _command(command: Command) -> list[str]:
 
 def _actions(command: Command) -> list[argparse.Action]:
     parser = command_parser(command, import_module(command.module))
-    return [action for action in parser._actions if action.dest != "help"]
+    return [
+        action for action in parser._actions if action.dest != "help" and action.help != argparse.SUPPRESS
+    ]
 
 
 def _arguments(actions: Iterable[argparse.Action]) -> list[str]:

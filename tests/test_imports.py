@@ -16,7 +16,7 @@ OFFLINE = (
     *("catalog", "backup", "walstream.settings", "walstream.api", "walstream.cli"),
     *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details", "walstream.ops.restore"),
     *("walstream.ops.held_wal", "walstream.ops.receiver_facts", "walstream.ops.status_facts"),
-    "walstream.ops.left_branches",
+    *("walstream.ops.left_branches", "walstream.ops.last_time", "walstream.ops.recovery_plan"),
     *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
 )
 ONLINE = (

@@ -46,6 +46,7 @@ OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstre
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.parent walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
+    walstream.ops.recovery_plan
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
     walstream.ops.hooks"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
@@ -63,7 +64,10 @@ ROWS = {
     "catalog.crc32c": BYTES,
     "catalog.walpage": f"{POSITIONS} {BYTES}",
     "catalog.walrecord": f"{POSITIONS} {BYTES} catalog.crc32c catalog.walpage",
-    "catalog.commits": f"{POSITIONS} {BYTES} catalog.walpage catalog.walrecord",
+    "catalog.recordtypes": f"{POSITIONS} catalog.walrecord",
+    "catalog.commits": f"{POSITIONS} {BYTES} catalog.recordtypes catalog.walrecord catalog.walpage",
+    "catalog.commits_cache": f"{ERRORS} catalog.durable catalog.layout catalog.commits",
+    "catalog.search": f"{POSITIONS} catalog.target catalog.timeline catalog.commits catalog.recordtypes",
     "catalog.timeline": POSITIONS,
     "catalog.document": f"{ERRORS} catalog.durable",
     "catalog.repository_identity": f"{DOCUMENTS} catalog.layout catalog.storage",
@@ -73,8 +77,9 @@ ROWS = {
     "catalog.inventory": f"{POSITIONS} catalog.timeline",
     "catalog.lineage": RECORDS,
     "catalog.coverage": f"{DECISIONS} catalog.lineage",
+    "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
-    "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching",
+    "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching catalog.path_wal catalog.search",
     "catalog.lookup": RECORDS,
     "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,
@@ -94,7 +99,8 @@ ROWS = {
     "catalog.wal": SHELVES,
     "catalog.backups": SHELVES,
     "catalog.comparison": f"{BYTES} catalog.walpage",
-    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison",
+    "catalog.partials": f"{POSITIONS} {BYTES} catalog.comparison catalog.walrecord",
+    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.partials",
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
@@ -123,6 +129,7 @@ ROWS = {
     "backup.fetch": OFFLINE_BACKUP,
     "backup.copied_wal": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
+    "backup.wal_log": OFFLINE_BACKUP,
     "backup.ssh": f"{ERRORS} {BYTES} catalog.durable",
     "backup.tar_stream": f"{STORES} {FORMATS} backup.tar backup.extract backup.neutralise",
     "backup.remote_place": f"{ERRORS} backup.ssh backup.destination",
@@ -132,9 +139,12 @@ ROWS = {
     "backup.room": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
+    "backup.unchanged": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
     "backup.incoming": OFFLINE_BACKUP,
+    "backup.bad_pages": RECORDS,
+    "backup.wal_range": f"{RECORDS} {FORMATS} backup.label backup.manifest",
     "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
     "walstream.messages": POSITIONS,
     "walstream.commands": CONVERSATION,
@@ -170,11 +180,14 @@ ROWS = {
     "walstream.settings": "catalog walstream.settings",
     "walstream.ops.listing": OFFLINE_OPS,
     "walstream.ops.details": OFFLINE_OPS,
+    "walstream.ops.stored_files": OFFLINE_OPS,
     "walstream.ops.held_wal": OFFLINE_OPS,
     "walstream.ops.left_branches": f"{OFFLINE_OPS} walstream.ops.held_wal",
+    "walstream.ops.last_time": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.receiver_facts": f"{OFFLINE_OPS} walstream.archiver walstream.standing",
     "walstream.ops.status_facts": f"""{OFFLINE_OPS} walstream.archiver walstream.ops.held_wal
-        walstream.ops.left_branches walstream.ops.receiver_facts walstream.ops.survey""",
+        walstream.ops.left_branches walstream.ops.last_time walstream.ops.receiver_facts
+        walstream.ops.survey""",
     "walstream.ops": f"{LIBRARY} walstream.settings",
     # What serves the library as well takes plain values; whoever imports wiring knows the settings.
     "walstream.ops.place": LIBRARY_ONLY,
@@ -184,6 +197,7 @@ ROWS = {
     "walstream.ops.backup_wal": LIBRARY_ONLY,
     "walstream.ops.restore": f"{LIBRARY_ONLY} walstream.ops.restore_elsewhere",
     "walstream.ops.restore_elsewhere": OFFLINE_BACKUP,
+    "walstream.ops.recovery_plan": OFFLINE_BACKUP,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
     "walstream.ops.retain": "catalog",

@@ -49,7 +49,10 @@ class Result:
 
 
 class Connection:
-    """One connection to a server; a context manager that closes it."""
+    """One connection to a server; a context manager that closes it.
+
+    ``on_warning`` may be set to a function that is told each warning the server sends; it must not raise.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,7 @@ class Connection:
         self._server_only.register(self._socket, select.POLLIN)
         if wakeup is not None:
             self._poll.register(wakeup, select.POLLIN)
-        self.notices: list[str] = []
+        self.on_warning: Callable[[str], None] = lambda message: None
         self._pg.notice_handler = self._note
 
     @classmethod
@@ -324,8 +327,8 @@ class Connection:
     def _note(self, result: pq.abc.PGresult) -> None:
         severity = (result.error_field(pq.DiagnosticField.SEVERITY_NONLOCALIZED) or b"").decode()
         message = (result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
-        if severity == "WARNING" and len(self.notices) < 100:
-            self.notices.append(message)
+        if severity == "WARNING":
+            self.on_warning(message)
 
 
 class EndOfCopy(Exception):

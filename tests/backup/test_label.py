@@ -120,6 +120,10 @@ def test_a_tablespace_map_of_a_real_server_reads_and_is_written_alike() -> None:
     assert format_tablespace_map(expected) == MAP
 
 
+def test_postgresql_13_reads_no_escapes_but_those_of_line_breaks() -> None:
+    assert format_tablespace_map([(16384, "/a\\b\nc")], 130023) == b"16384 /a\\b\\\nc\n"
+
+
 def test_an_empty_tablespace_map_has_no_tablespaces() -> None:
     assert parse_tablespace_map(b"") == []
 

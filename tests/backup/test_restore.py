@@ -72,6 +72,7 @@ def test_a_tablespace_inside_the_data_directory_is_restored_inside(restored, des
     space = Tablespace(16385, "near", where)
     found = restored(spaces={16385: SPACE}, tablespaces=(space,), data_directory="/srv/old")
     assert found.directories == (str(dest),)
+    assert any("allow_in_place_tablespaces" in each for each in found.warnings) == (where[0] != "/")
     place = dest / os.path.relpath(where, "/srv/old") if where[0] == "/" else dest / where
     assert (place / "PG_18_1" / "5" / "1").exists()
     assert (dest / "pg_tblspc" / "16385").resolve() == place

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from backup.verify import VerifyReport, note, verify
 from catalog.codec import Codec
 from catalog.coverage import restorable
 from catalog.errors import Absent
+from catalog.lsn import LSN
 from catalog.marks import RemovedMark
 from catalog.record import BackupRecord
 from catalog.repository import Repository, stored_holdings
@@ -45,6 +47,14 @@ def repository(tmp_path: Path) -> Repository:
 
 def checked(repository: Repository, record: BackupRecord) -> VerifyReport:
     return verify(repository, record, stored_holdings(repository))
+
+
+def again(repository: Repository, record: BackupRecord) -> tuple[int, int]:
+    """Verify with what is known and note it; how many stored files and segments were read."""
+    known = repository.backups.verified(record.id)
+    report = verify(repository, record, stored_holdings(repository), known=known)
+    note(repository, report, NOW)
+    return report.archives, report.segments
 
 
 def problems(repository: Repository, record: BackupRecord) -> dict[str, str]:
@@ -84,6 +94,52 @@ def test_a_verification_is_noted_but_missing_wal_is_not(repository: Repository) 
     os.unlink(paths[0])
     note(repository, checked(repository, record), LATER)
     assert repository.backups.verified(record.id) == mark
+
+
+def test_what_has_not_changed_since_it_was_verified_is_not_read_again(repository: Repository) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    assert again(repository, record) == (2, 2)
+    assert again(repository, record) == (0, 0)
+    mark = repository.backups.verified(record.id)
+    assert mark is not None and mark.at == NOW
+
+
+def test_a_changed_file_is_read_again_and_so_are_those_beside_it(repository: Repository) -> None:
+    record = store_backup(repository)
+    paths = store_wal(repository, [2, 3])
+    again(repository, record)
+    path = file_of(repository, record, record.archives[0])
+    before = path.stat()
+    flip(path, -1)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # as if it had never been touched
+    report = verify(
+        repository, record, stored_holdings(repository), known=repository.backups.verified(record.id)
+    )
+    assert [each.what for each in report.problems] == ["base.tar.zst"]
+    assert (report.archives, report.segments) == (2, 0)
+    flip(path, -1)
+    assert again(repository, record) == (2, 0)
+    flip(paths[0], 40)
+    assert again(repository, record) == (0, 2)
+
+
+def test_a_backup_with_a_problem_is_read_again_whether_it_has_changed_or_not(repository: Repository) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    flip(file_of(repository, record, record.archives[0]), -1)
+    flip(Path(repository.storage.path(repository.wal.key(LAST))), 40)
+    assert again(repository, record) == (2, 2)
+    assert again(repository, record) == (2, 2)
+
+
+def test_a_changed_record_is_held_against_its_files_again(repository: Repository) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    again(repository, record)
+    path = Path(repository.root, "base", record.id, "record.json")
+    path.write_bytes(path.read_bytes())
+    assert again(repository, record) == (2, 0)
 
 
 def test_a_damage_that_was_found_is_remembered_until_a_verification_finds_none(
@@ -188,6 +244,18 @@ def test_a_manifest_of_another_cluster_is_found(repository: Repository) -> None:
     found = problems(repository, BackupRecord(**{**vars(record), "system_identifier": 5}))
     assert "is of the cluster with system identifier" in found["backup_manifest"]
     assert set(found) == {"backup_manifest", Segment(1, 2).name(SIZE), LAST}
+
+
+def test_a_record_whose_span_is_not_the_one_of_the_manifest_is_found(repository: Repository) -> None:
+    record = store_backup(repository)
+    store_wal(repository, [2, 3])
+    end = replace(record.end, lsn=LSN(record.end.lsn.value + 8))
+    found = problems(repository, replace(record, end=end))
+    assert list(found) == ["backup_manifest.zst"]
+    assert (
+        "needs WAL from 0/200028 to 0/309000 on timeline 1, but the backup lies"
+        in found["backup_manifest.zst"]
+    )
 
 
 def test_every_segment_with_a_problem_is_named(repository: Repository) -> None:

@@ -28,7 +28,13 @@ failed = st.builds(
     extra=extras,
 )
 verified = st.builds(
-    VerifiedMark, at=st.just(START), sums=st.dictionaries(st.text(), st.text(), max_size=3), extra=extras
+    VerifiedMark,
+    at=st.just(START),
+    sums=st.dictionaries(st.text(), st.text(), max_size=3),
+    problems=st.lists(st.text(), max_size=2).map(tuple),
+    files_stamp=st.none() | st.text(),
+    wal_stamp=st.none() | st.text(),
+    extra=extras,
 )
 
 keep = st.builds(KeepMark, target=st.sampled_from(["full", "standalone"]), since=st.just(START), extra=extras)

@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.values import MB, START, at, history, record, segment_names
 
+from catalog.commits import summed_up
 from catalog.coverage import Holdings, restorable
 from catalog.errors import Absent, TargetUnreachable, UsageError
 from catalog.inventory import Inventory, Run
 from catalog.pitr import plan
+from catalog.recordtypes import Ending, RestorePoint, from_time
 from catalog.target import RecoveryTarget
 from catalog.walname import Segment
 
@@ -460,3 +462,102 @@ def test_a_backup_is_restorable_exactly_when_the_model_can_restore_it(world):
     for each in world.records:
         expected = any(world.restorable_along(timeline, each) for timeline in (1, *world.parents))
         assert restorable(each, world.holdings()) == expected
+
+
+# With a WAL to ask.
+
+
+class Asked:
+    """WAL in which targets are where the test says; remembers what it was asked about."""
+
+    def __init__(self, *endings):
+        self.endings = endings
+        self.asked = []
+
+    def along(self, path, first, last, backup_id):
+        self.asked.append((str(path), first, last, backup_id))
+        return AskedLog(first, last, self.endings)
+
+
+@dataclass
+class AskedLog:
+    first: int
+    last: int
+    endings: tuple
+
+    def telling(self, number):
+        here = [each for each in self.endings if MB.number_at(each.position) == number]
+        return here if self.first <= number <= self.last else []
+
+    def facts(self, number):
+        return summed_up(self.telling(number), MB.start(number + 1), None)
+
+    def first_ending(self, number):
+        return self.facts(number).first
+
+    def points(self, number):
+        return self.facts(number).points
+
+    def record_behind(self, position):
+        ends = [each.end for n in range(self.first, self.last + 1) for each in self.telling(n)]
+        return next((end for end in ends if end > position), None)
+
+
+def commit(megabytes, minutes, xid=7, ends=None):
+    time = from_time(START + timedelta(minutes=minutes))
+    return Ending(at(megabytes), at(ends or megabytes + 0.001), xid, time, True)
+
+
+def restore_point(megabytes, name="before"):
+    return RestorePoint(at(megabytes), at(megabytes + 0.001), name, from_time(START))
+
+
+def test_what_is_needed_ends_with_the_segment_in_which_the_target_s_record_ends():
+    held = holdings((1, range(2, 9)))
+    found = plan(held, minute(5), wal=Asked(commit(4, 4), commit(5.99, 6, ends=6.01), commit(8, 8)))
+    assert (found.reached.stop, found.reached.end, found.reached.xid) == (at(5.99), at(6.01), 7)
+    assert (found.until, found.wal) == (Segment(1, 6), (Run(1, 2, 6),))
+    assert (found.missing, found.warnings) == ((), ())
+
+
+def test_a_target_in_a_partial_segment_needs_that_too():
+    held = holdings((1, range(2, 6)), "000000010000000000000006.partial")
+    for target in (minute(5), lsn(6.2), RecoveryTarget("xid", "8")):
+        found = plan(held, target, wal=Asked(commit(4, 4), commit(6.5, 6, xid=8)))
+        assert (found.until, found.wal, found.warnings) == (Segment(1, 6), (Run(1, 2, 5),), ())
+
+
+@pytest.mark.parametrize("target", [minute(9), NAME, RecoveryTarget("xid", "8"), lsn(6.75)])
+def test_what_is_not_in_the_wal_is_refused_with_what_lies_behind_it(target):
+    asked = Asked(commit(4, 4), commit(6.5, 6))
+    assert "not yet known" in refusal(holdings((1, range(2, 7))), target, BACKUP.id, asked)
+    if target.kind != "lsn":
+        held = holdings((1, [*range(2, 7), 9]))
+        assert "000000010000000000000008 is missing" in refusal(held, target, BACKUP.id, asked)
+    held = holdings((1, range(2, 7)), (2, range(5, 9)), histories=[H2])
+    said = refusal(held, replace(target, timeline=1), BACKUP.id, asked)
+    assert "timeline 1 was left at 0/580000" in said
+
+
+def test_auto_takes_the_newest_backup_that_ended_before_a_transaction_or_a_restore_point():
+    held = holdings((1, range(2, 12)), records=[BACKUP, LATER])
+    asked = Asked(commit(5, 5), restore_point(5.5), commit(9, 9, xid=9), restore_point(9.5, "later"))
+    found = [plan(held, RecoveryTarget("xid", xid), wal=asked).backup for xid in ("7", "9")]
+    found += [plan(held, RecoveryTarget("name", name), wal=asked).backup for name in ("before", "later")]
+    assert found == [BACKUP, LATER, BACKUP, LATER]
+    assert plan(held, NAME, wal=asked).warnings == ()
+
+
+def test_a_time_is_looked_for_along_the_newest_timeline_s_path():
+    held = holdings((1, range(2, 6)), (2, range(5, 9)), histories=[H2])
+    asked = Asked(commit(4, 4), commit(7.5, 8))
+    found = plan(held, minute(7), wal=asked)
+    assert (found.timeline, found.until) == (2, Segment(2, 7))
+    assert asked.asked == [("1@0/580000,2", 2, 8, BACKUP.id)]
+
+
+@pytest.mark.parametrize("target", [LATEST, IMMEDIATE])
+def test_nothing_is_asked_when_names_tell_all(target):
+    asked = Asked()
+    assert plan(holdings((1, range(2, 6))), target, wal=asked).reached is None
+    assert asked.asked == []

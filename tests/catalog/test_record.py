@@ -11,6 +11,7 @@ from catalog.errors import Corrupt, Malformed, RepositoryError
 from catalog.record import (
     Archive,
     BackupRecord,
+    BadFile,
     Compression,
     Encryption,
     Point,
@@ -48,6 +49,7 @@ def records(draw):
         copy_seconds=draw(st.floats(0, 1e9)),
         compression=Compression(draw(st.text()), draw(st.none() | counts), draw(extras)),
         encryption=Encryption(draw(st.text()), tuple(draw(st.lists(st.text(), max_size=2))), draw(extras)),
+        bad_files=tuple(draw(st.lists(st.builds(BadFile, st.text(), counts, extras), max_size=2))),
         tablespaces=(space,),
         archives=tuple(replace(each, oid=draw(oids)) for each in draw(st.lists(archives, max_size=2))),
         manifest=draw(archives),
@@ -95,6 +97,7 @@ def test_the_document_has_the_keys_of_the_format():
         "compression",
         "encryption",
         "checksum_errors",
+        "bad_files",
         "tablespaces",
         "archives",
         "manifest",
@@ -110,7 +113,13 @@ def test_the_document_has_the_keys_of_the_format():
     }
 
 
-@pytest.mark.parametrize("key", list(content()))
+def test_a_record_from_before_bad_files_were_named_is_read():
+    document = content()
+    del document["bad_files"]
+    assert read(document) == record()
+
+
+@pytest.mark.parametrize("key", [key for key in content() if key != "bad_files"])
 def test_a_missing_key_is_named(key):
     document = content()
     del document[key]

@@ -12,7 +12,7 @@ from support.configurations import write
 from support.repositories import START, file_of, flip, new_repository, store_backup, store_wal
 
 from catalog.marks import FailedMark, StartedMark
-from catalog.record import BackupRecord
+from catalog.record import BackupRecord, BadFile
 from catalog.repository import Repository
 from walstream.cli import main
 
@@ -96,9 +96,9 @@ def test_the_json_of_a_list_has_barmans_keys(repository, backups, capsys):
 
 def test_a_backup_without_all_of_its_wal_is_marked(repository, capsys):
     store_backup(repository)
-    store_backup(repository, after=timedelta(days=1), checksum_errors=1)
+    store_backup(repository, after=timedelta(days=1), checksum_errors=1, bad_files=(BadFile("base/5/1", 1),))
     suspect, waiting = shown(capsys, "list-backups", repository.root).splitlines()
-    assert suspect.endswith(" - SUSPECT")
+    assert suspect.endswith(" - SUSPECT (1 bad page checksum in base/5/1 (1))")
     assert waiting.endswith(" - WAITING_FOR_WALS")
 
 
@@ -150,6 +150,49 @@ def test_the_json_of_a_backup_nests_like_barmans(repository, backups, capsys):
     assert (wal["no_of_files"], wal["last_available"]) == (3, "000000010000000000000006")
     assert (catalog["previous_backup"], catalog["next_backup"]) == (None, backups[1].id)
     assert found["archives"][0]["sha256"] == backups[0].archives[0].sha256
+
+
+def test_a_backup_whose_files_were_lost_shows_that_as_its_error(repository, backups, capsys):
+    os.unlink(file_of(repository, backups[0], backups[0].archives[0]))
+    text = shown(capsys, "show-backup", repository.root, "oldest")
+    assert "Status                  : FAILED" in text
+    assert "Error                   : 'base.tar.zst' is missing" in text and "System Id" in text
+    assert facts(capsys, "show-backup", repository.root, "oldest")["error"] == "'base.tar.zst' is missing"
+
+
+def test_the_chain_of_an_incremental_backup_is_shown_as_barman_does(repository, backups, capsys):
+    _, second = backups
+    days = timedelta(days=2)
+    third = store_backup(repository, after=days, first=701, last=701, type="incremental", parent=second.id)
+    fourth = store_backup(
+        repository, after=2 * days, first=701, last=701, type="incremental", parent=third.id
+    )
+    catalog = facts(capsys, "show-backup", repository.root, fourth.id)["catalog_information"]
+    assert (catalog["root_backup_id"], catalog["parent_backup_id"]) == (second.id, third.id)
+    assert (catalog["chain_size"], catalog["children_backup_ids"]) == (3, None)
+    root = facts(capsys, "show-backup", repository.root, second.id)["catalog_information"]
+    assert root["children_backup_ids"] == [third.id] and "chain_size" not in root
+    assert "Backup chain size       : 3" in shown(capsys, "show-backup", repository.root, fourth.id)
+
+
+BARMANS = {
+    "": """backup_id backup_name backup_type status system_id cluster_size cluster_size_bytes pgdata_directory
+        postgresql_version tablespaces""",
+    "server_information": "data_checksums summarize_wal",
+    "base_backup_information": """backup_method encryption compression backup_size backup_size_bytes
+        backup_size_with_wals backup_size_with_wals_bytes wal_size wal_size_bytes timeline begin_wal end_wal wal_num
+        begin_time begin_time_timestamp end_time end_time_timestamp begin_offset end_offset begin_lsn end_lsn
+        wal_compression_ratio copy_time copy_time_seconds throughput throughput_bytes number_of_workers""",
+    "wal_information": """no_of_files disk_usage disk_usage_bytes wal_rate wal_rate_per_second compression_ratio
+        last_available timelines""",
+    "catalog_information": "retention_policy previous_backup next_backup children_backup_ids",
+}
+
+
+@pytest.mark.parametrize("group", BARMANS)
+def test_no_key_of_barman_is_missing(group, repository, backups, capsys):
+    found = facts(capsys, "show-backup", repository.root, "before the move")
+    assert (found[group] if group else found).keys() >= set(BARMANS[group].split())
 
 
 def test_a_failed_backup_shows_its_error(repository, backups, capsys):
@@ -266,3 +309,51 @@ def test_the_json_of_a_verification_lists_problems_by_file(repository, backups, 
 )
 def test_a_backup_that_makes_no_sense_is_refused_before_anything_is_read(words: tuple[str, str]) -> None:
     assert main(["backup", "main", *words]) == 2
+
+
+def test_a_suspect_backup_is_shown_with_the_files_in_which_pages_are_bad(repository, capsys):
+    bad = tuple(BadFile(f"base/5/{number}", 2) for number in range(1, 8))
+    suspect = store_backup(repository, checksum_errors=20, bad_files=bad).id
+    text = shown(capsys, "show-backup", repository.root, suspect)
+    assert "Suspect                 : 20 bad page checksums in base/5/1 (2), base/5/2 (2), " in text
+    assert "base/5/5 (2) and 2 more files" in text and "base/5/6" not in text
+    found = facts(capsys, "show-backup", repository.root, suspect)
+    assert (found["status"], found["checksum_errors"]) == ("SUSPECT", 20)
+    assert found["bad_files"][6] == {"file": "base/5/7", "pages": 2}
+    (listed,) = facts(capsys, "list-backups", repository.root)
+    assert (listed["status"], listed["bad_files"]) == ("SUSPECT", found["bad_files"])
+
+
+def test_a_second_verification_reads_only_what_has_changed_unless_everything_is_wanted(
+    repository, backups, capsys
+):
+    verify = ("verify-backup", repository.root, "oldest")
+    shown(capsys, *verify)
+    assert "OK, unchanged since " in shown(capsys, *verify)
+    found = facts(capsys, *verify)
+    assert (found["verified"], found["no_of_archives"], found["checked_bytes"]) == (True, 0, 0)
+    assert found["wal_unchanged"] and found["files_unchanged_since"]
+    os.utime(file_of(repository, backups[0], backups[0].manifest))
+    assert "OK, 5 files in 2 stored files, WAL unchanged, " in shown(capsys, *verify)
+    assert "OK, 5 files in 2 stored files, 2 segments of WAL, " in shown(capsys, *verify, "--full")
+
+
+def test_all_backups_are_verified_and_one_that_is_damaged_keeps_no_other_from_it(repository, backups, capsys):
+    first, second = backups
+    flip(file_of(repository, first, first.archives[0]), -1)
+    assert main(["verify-backup", repository.root, "--all"]) == 1
+    captured = capsys.readouterr()
+    assert f"main {second.id}: OK" in captured.out
+    assert f"backup {first.id} of 'main' has 1 problem" in captured.err
+    assert f"backup {OTHER} is FAILED: there is nothing to verify" in captured.err
+    assert main(["verify-backup", repository.root, first.id, second.id, "-f", "json"]) == 1
+    listed = json.loads(capsys.readouterr().out)["main"]
+    assert [(each["backup_id"], each["verified"]) for each in listed] == [
+        (first.id, False),
+        (second.id, True),
+    ]
+
+
+@pytest.mark.parametrize("words", [(), ("--all", "latest")])
+def test_it_must_be_said_which_backup_is_to_be_verified(words, repository, capsys):
+    assert main(["verify-backup", repository.root, *words]) == 2

@@ -20,7 +20,7 @@ def test_every_command_has_a_module_help_and_an_example(command):
     assert hasattr(module, "light_main" if command.light else "run")
     assert command.group in GROUPS
     assert module.EXAMPLE in command_parser(command, module).format_help()
-    assert module.EXAMPLE.startswith(f"walstream {command.name}")
+    assert f"walstream {command.name}" in module.EXAMPLE
 
 
 def test_the_help_lists_every_command(capsys):

@@ -268,6 +268,13 @@ def test_the_recovery_window_ends_at_what_is_flushed(said):
     assert f"up to {at(10)} " in said(receiver=None)["recovery_window"].message
 
 
+def test_the_recovery_window_says_up_to_which_time_it_goes(said):
+    last = datetime(2026, 1, 31, 12, 30, tzinfo=UTC)
+    found = said(stored=replace(STORED, last_time=last), receiver=None)["recovery_window"]
+    assert found.message.endswith("on timeline 1, by time up to 2026-01-31 12:30:00+00:00")
+    assert found.facts["windows"][0]["last_time"] == "2026-01-31 12:30:00+00:00"
+
+
 def test_a_window_before_a_gap_is_shown_too(said):
     two = (Window(FIRST, Segment(1, 5)), Window(SECOND, Segment(1, 9)))
     found = said(stored=replace(STORED, windows=two))["recovery_window"]

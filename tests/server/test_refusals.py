@@ -83,6 +83,9 @@ def test_restores_that_cannot_work(protected, refused):
         ("auto", "--target-time", "2020-01-01 00:00:00+00"): "before the end of backup",
         ("auto", "--target-lsn", str(end + (1 << 30))): "is not stored",
         ("auto", "--target-lsn", str(end + 1000)): "not in the WAL stored so far",
+        ("auto", "--target-name", "point"): "not in the WAL stored so far",
+        ("auto", "--target-xid", "1000000000"): "not in the WAL stored so far",
+        ("auto", "--target-time", "2100-01-01 00:00:00+00"): "not in the WAL stored so far",
         ("latest", "--target-tli", "7"): "timeline 7",
     }
     for words, text in expected.items():
@@ -95,7 +98,7 @@ def test_restores_that_make_no_sense(refused):
         ("auto", "--tablespace", "unknown"): "'unknown'",
         ("auto", "--target-time", "yesterday"): "'yesterday'",
         ("auto", "--target-lsn", "0/1", "--target-xid", "700"): "more than one",
-        ("auto", "--target-name", "point"): "'auto' cannot choose",
+        ("auto", "--target-name", "point", "--no-scan"): "'auto' cannot choose",
         ("latest", "--target-immediate", "--exclusive"): "boundary",
     }
     for words, text in expected.items():

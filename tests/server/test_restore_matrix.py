@@ -4,13 +4,15 @@ The origin is told once per version: tablespaces, checksums, load while the back
 content is written down, a table that is dropped, and the end. It is stopped before the first restore.
 """
 
+import contextlib
 import os
+import subprocess
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.clusters import Cluster, fingerprint, short_directory
+from support.clusters import Cluster, fingerprint, pg_tool, short_directory
 from support.protection import (
     ROOT,
     Protection,
@@ -21,6 +23,7 @@ from support.protection import (
 )
 
 from walstream.ops import unprivileged
+from walstream.ops.installation import SUPERUSER
 
 CODECS = ("zstd", "lz4", "gzip", "none")
 SPACES = ("first", "with blank")
@@ -100,6 +103,8 @@ def _make_tables(story, origin):
         origin.sql(f"CREATE TABLESPACE \"{name}\" LOCATION '{location}'")
         origin.sql(f'CREATE TABLE "{name} table" (id int, body text) TABLESPACE "{name}"')
         origin.sql(f'INSERT INTO "{name} table" SELECT i, md5(i::text) FROM generate_series(1, 20000) i')
+    if origin.one("SELECT count(*) FROM pg_available_extensions WHERE name = 'amcheck'"):
+        origin.sql("CREATE EXTENSION amcheck")
     origin.sql("CREATE TABLE moments (what text)")
     origin.sql("CREATE TABLE busy (id bigserial, body text)")
     origin.load(rows=20000)
@@ -118,11 +123,35 @@ def _back_up_under_load(story, origin):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        story.busy_at_begin = origin.one("SELECT count(*) FROM busy")
-        story.protection.run("backup", "all", "--name", "the one")
+        with _pgbench(origin):
+            story.busy_at_begin = origin.one("SELECT count(*) FROM busy")
+            story.protection.run("backup", "all", "--name", "the one")
     finally:
         done.set()
         writer.join()
+
+
+@contextlib.contextmanager
+def _pgbench(origin):
+    """PostgreSQL's own load, where the installation has it; the block begins when it has had some effect."""
+    program = pg_tool(origin.version, "pgbench")
+    if program is None:
+        yield
+        return
+    subprocess.run([program, "-iq", "--tablespace=first", origin.conninfo()], check=True, capture_output=True)
+    load = subprocess.Popen([program, "-n", "-c2", "-T600", origin.conninfo()], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: origin.one("SELECT count(*) FROM pgbench_history") > 0)
+        yield
+        assert load.poll() is None
+    finally:
+        load.terminate()
+        load.wait()
+        wait_until(
+            lambda: (
+                origin.one("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgbench'") == 0
+            )
+        )
 
 
 def _live_on(story, origin):
@@ -207,6 +236,7 @@ def test_a_restored_cluster_holds_what_the_origin_held(story, restored, backup, 
         wait_until(lambda: not cluster.one("SELECT pg_is_in_recovery()"))
     assert timeline_of(cluster) == 2
     cluster.load(rows=10)
+    assert_sound(cluster)
 
 
 COPIED = [
@@ -274,6 +304,13 @@ def test_an_immediate_restore_holds_what_was_written_when_the_backup_ended(story
     assert cluster.one("SELECT count(*) FROM busy") == newest > story.busy_at_begin
     assert cluster.one("SELECT count(*) FROM moments") == 0
     assert cluster.one('SELECT count(*) FROM "first table"') == 20000
+    if pg_tool(story.version, "pgbench") is not None:
+        sums = [
+            f"(SELECT coalesce(sum({what}), 0) FROM pgbench_{table})"
+            for what, table in (("abalance", "accounts"), ("tbalance", "tellers"), ("delta", "history"))
+        ]
+        assert len(set(*cluster.sql(f"SELECT {', '.join(sums)}"))) == 1
+    assert_sound(cluster)
 
 
 def test_a_dry_run_writes_nothing(story, tmp_path):
@@ -288,6 +325,16 @@ def test_a_dry_run_writes_nothing(story, tmp_path):
     assert found["target"] == "latest" and found["destinations"]
     assert (list(destination.iterdir()), story.protection.listing()) == ([], before)
     assert not (tmp_path / "first").exists()
+
+
+def assert_sound(cluster):
+    """``pg_amcheck`` finds nothing wrong with any table or index, where the installation has it."""
+    program = pg_tool(cluster.version, "pg_amcheck")
+    if program is not None and cluster.one("SELECT count(*) FROM pg_extension WHERE extname = 'amcheck'"):
+        where = ["-h", cluster.socket_directory, "-p", str(cluster.port), "-U", SUPERUSER, "-d", "postgres"]
+        command = [program, "--heapallindexed", *where]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
 def assert_in_their_places(cluster, spaces):

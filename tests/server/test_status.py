@@ -66,6 +66,8 @@ def test_a_receiver_that_has_caught_up(cluster_factory, protect, eventually):
     assert messages["wal_gaps"] == messages["old_branches"] == "none"
     (window,) = found["recovery_window"]["windows"]
     assert (window["backup_id"], window["end_lsn"]) == (backup, found["flushed_lsn"]["lsn"])
+    last = cluster.one("SELECT extract(epoch FROM date_trunc('second', clock_timestamp()))::bigint")
+    assert last - 60 < int(window["last_time_timestamp"]) <= last
 
 
 def test_the_lag_of_a_receiver_that_stands_still_grows_and_goes(cluster_factory, protect, eventually):

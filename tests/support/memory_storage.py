@@ -37,6 +37,11 @@ class MemoryStorage:
         below = self._below(directory)
         return ((rest, len(data)) for rest, data in below.items() if "/" not in rest)
 
+    def stamp(self, key: str) -> str:
+        if key not in self.content:
+            raise Absent(f"there is no {key!r}")
+        return self.content[key].hex()
+
     def sync(self, key: str) -> None:
         if key not in self.content:
             raise Absent(f"there is no {key!r}")

@@ -152,6 +152,15 @@ class StorageConformance:
         assert list(storage.names("wals/00000002.history")) == []
         assert list(storage.sizes("wals/00000002.history")) == []
 
+    def test_a_stamp_differs_once_the_bytes_were_written_again(self, storage):
+        storage.put(KEY, b"abc")
+        before = storage.stamp(KEY)
+        assert storage.stamp(KEY) == before
+        storage.put(KEY, b"abd")
+        assert storage.stamp(KEY) != before
+        with pytest.raises(Absent):
+            storage.stamp(NEIGHBOUR)
+
     def test_a_key_that_exists_can_be_synced_and_a_missing_one_is_absent(self, storage):
         storage.put(KEY, b"abc")
         storage.sync(KEY)

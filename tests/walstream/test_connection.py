@@ -225,11 +225,11 @@ def test_a_refused_replication_command_leaves_the_connection_usable(opened):
     assert server_facts(connection).system.timeline == 1
 
 
-def test_warnings_are_noted_and_notices_are_not(sql):
+def test_warnings_are_told_and_notices_are_not(sql):
+    told = []
+    sql.on_warning = told.append
     sql.query("DO $$ BEGIN RAISE NOTICE 'a notice'; RAISE WARNING 'a warning'; END $$")
-    assert sql.notices == ["a warning"]
-    sql.query("DO $$ BEGIN FOR i IN 1..200 LOOP RAISE WARNING 'again'; END LOOP; END $$")
-    assert len(sql.notices) == 100
+    assert told == ["a warning"]
 
 
 # Copies

@@ -1,16 +1,23 @@
-"""``walstream backup``: take a base backup."""
+"""``walstream backup``: take a base backup, of several servers side by side."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
+import sys
+from dataclasses import asdict
 
 from backup.incoming import Progress
 from catalog.backups import is_backup_id
 from catalog.errors import UsageError, WalstreamError
 from catalog.lookup import WORDS
+from catalog.statuses import DONE, FIND_RELATION, SUSPECT, WAITING_FOR_WALS, bad_pages
+from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
+from walstream.cli.side_by_side import run_side_by_side
 from walstream.cli.signals import raising
+from walstream.cli.teller import Teller
 from walstream.cli.units import duration, size
 from walstream.ops import wiring
 from walstream.ops.backup import BackupOutcome, BackupRequest, take_backup
@@ -41,29 +48,76 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--bwlimit", metavar="KBPS", type=int, help="limit the rate, in kB/s (32 to 1048576)")
     parser.add_argument("--retry-times", metavar="N", type=int, help="how often to try again after a failure")
     parser.add_argument("--retry-sleep", metavar="SECONDS", type=float, help="the pause before that")
+    parser.add_argument(
+        "--jobs", "-j", metavar="N", type=int, help="back up at most so many servers at a time (default: all)"
+    )
+    # How a backup of several servers calls this program for one of them.
+    parser.add_argument("--as-part", metavar="REQUEST", help=argparse.SUPPRESS)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
+    if arguments.as_part is not None:
+        return _run_as_part(context, arguments.servers[0], arguments.as_part)
     request = _request(arguments)
-    code = 0
     names = context.server_names(arguments.servers)
+    if len(names) == 1:
+        return _run_alone(context, names[0], request)
+    return _run_several(context, arguments, names, request)
+
+
+def _run_alone(context: Context, name: str, request: BackupRequest) -> int:
+    return _show(context, name, _take(context, context.active_server(name), request), request)
+
+
+def _run_as_part(context: Context, name: str, request: str) -> int:
+    """One of several: tell the process that started this one what there is to say."""
+    context.output = Teller(sys.stdout)
+    try:
+        return _run_alone(context, name, BackupRequest(**json.loads(request)))
+    except WalstreamError as error:
+        context.output.error(error)
+        return error.exit_code
+
+
+def _run_several(
+    context: Context, arguments: argparse.Namespace, names: list[str], request: BackupRequest
+) -> int:
+    """A process for each server; what is wrong with one keeps no other from being backed up."""
+    code = 0
+    words = {}
     for name in names:
         try:
-            outcome = _take(context, context.active_server(name), request)
+            settings = context.server(name)
+            if arguments.servers == ["all"] and not settings.active:
+                context.output.line(f"{name} is inactive: skipped")
+                continue
+            context.active_server(name)
         except WalstreamError as error:
-            if len(names) == 1 or error.exit_code == 130:
-                raise
             context.output.error(error)
             code = 1
         else:
-            code = max(code, _show(context, name, outcome, request))
-    return code
+            words[name] = _part_words(context, arguments, name, request)
+    label = f"backups of {len(words)} servers"
+    return max(code, run_side_by_side(words, context.output, label, arguments.jobs))
+
+
+def _part_words(
+    context: Context, arguments: argparse.Namespace, name: str, request: BackupRequest
+) -> list[str]:
+    level = ["--log-level", arguments.log_level] if arguments.log_level is not None else []
+    debug = ["-d"] if arguments.debug else []
+    return [
+        *("-c", context.configuration.file, *level, *debug),
+        *("backup", name, "--as-part", json.dumps(asdict(request))),
+    ]
 
 
 def _request(arguments: argparse.Namespace) -> BackupRequest:
     rate = arguments.bwlimit
     if rate is not None and not 32 <= rate <= 1048576:
         raise UsageError(f"--bwlimit cannot be {rate}", "give 32 to 1048576 kB/s")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise UsageError(f"--jobs cannot be {arguments.jobs}", "give 1 or more")
     _check_name(arguments.name)
     for option, value in (
         ("--wait-timeout", arguments.wait_timeout),
@@ -114,7 +168,7 @@ def _take(context: Context, settings: ServerSettings, request: BackupRequest) ->
 
 def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRequest) -> int:
     record, output = outcome.record, context.output
-    state = "SUSPECT" if record.checksum_errors else "DONE" if outcome.restorable else "WAITING_FOR_WALS"
+    state = SUSPECT if record.checksum_errors else DONE if outcome.restorable else WAITING_FOR_WALS
     ratio = record.raw_size / outcome.stored_bytes if outcome.stored_bytes else 1.0
     output.line(
         f"{name} {record.id}: {state}, {size(record.raw_size)} read, {size(outcome.stored_bytes)} stored "
@@ -132,6 +186,7 @@ def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRe
             "stored_bytes": outcome.stored_bytes,
             "begin_lsn": str(record.begin.lsn),
             "end_lsn": str(record.end.lsn),
+            **bad_page_facts(record),
             "timeline": record.end.timeline,
             "copy_time_seconds": record.copy_seconds,
             "total_time_seconds": round(outcome.seconds, 3),
@@ -139,8 +194,8 @@ def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRe
     )
     if record.checksum_errors:
         output.warning(
-            f"the server found {record.checksum_errors} bad page checksum(s) while sending this backup",
-            "check its disks; the server's log names the files; the backup is kept, but never chosen by itself",
+            f"the server found {bad_pages(record)} while it sent this backup",
+            f"check its disks; {FIND_RELATION}; the backup is kept, but never chosen by itself",
         )
         return 1
     if request.wait and not outcome.restorable:

@@ -7,6 +7,7 @@ from datetime import datetime
 from catalog.lsn import LSN
 from catalog.marks import VerifiedMark
 from catalog.record import Archive, BackupRecord
+from catalog.statuses import bad_pages
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.details import Details, compression_ratio
 from walstream.ops.listing import segment_names
@@ -18,11 +19,11 @@ CATALOG_GROUP = "Catalog information"
 _HOUR = 3600
 
 
-def groups_of_details(shown: Details) -> list[tuple[str, Lines]]:
+def groups_of_details(shown: Details, server: str, status: str) -> list[tuple[str, Lines]]:
     """The groups of lines, those without content left out; the first has no title."""
     record = shown.record
     groups = [
-        ("", _top_lines(record)),
+        ("", _top_lines(record, server, status)),
         ("Server information", _server_lines(record)),
         ("Tablespaces", [(s.name, f"{s.location} (oid: {s.oid})") for s in record.tablespaces]),
         ("Base backup information", _base_lines(shown)),
@@ -45,7 +46,7 @@ def facts_of_details(shown: Details) -> Facts:
         "tablespaces": [{"name": s.name, "location": s.location, "oid": s.oid} for s in record.tablespaces],
         "label": record.label,
         "from_standby": record.from_standby,
-        "checksum_errors": record.checksum_errors,
+        **bad_page_facts(record),
         "archives": [_archive_facts(each) for each in record.archives],
         "manifest": _archive_facts(record.manifest),
         "server_information": {
@@ -59,17 +60,27 @@ def facts_of_details(shown: Details) -> Facts:
     return top | ({} if record.name is None else {"backup_name": record.name})
 
 
-def _top_lines(record: BackupRecord) -> Lines:
+def bad_page_facts(record: BackupRecord) -> Facts:
+    """What the server found damaged: how many pages, and in which files."""
+    return {
+        "checksum_errors": record.checksum_errors,
+        "bad_files": [{"file": each.file, "pages": each.pages} for each in record.bad_files],
+    }
+
+
+def _top_lines(record: BackupRecord, server: str, status: str) -> Lines:
     lines = [("Backup Name", record.name)] if record.name is not None else []
     lines += [
+        ("Server Name", server),
         ("System Id", str(record.system_identifier)),
+        ("Status", status),
         ("PostgreSQL Version", str(record.server_version)),
         ("PGDATA directory", record.data_directory or "not known"),
         ("Estimated Cluster Size", size(record.cluster_size)),
         ("Label", record.label),
     ]
     if record.checksum_errors:
-        lines.append(("Bad page checksums", str(record.checksum_errors)))
+        lines.append(("Suspect", bad_pages(record)))
     return lines
 
 

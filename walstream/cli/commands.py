@@ -47,6 +47,7 @@ COMMANDS = (
     Command("wal-restore", RECOVER, "deliver one WAL file: the restore_command", light=True),
     Command("list-backups", CATALOG, "list the backups of servers, newest first", "list-backup"),
     Command("show-backup", CATALOG, "show all that is known about one backup", "show-backups"),
+    Command("list-files", CATALOG, "list the files that a backup consists of"),
     Command("keep", CATALOG, "keep a backup whatever the retention policy says, or no longer"),
     Command("delete", CATALOG, "remove a backup, and the WAL that nothing needs any more"),
     Command("expire", CATALOG, "remove what the retention policy lets go, and say why"),

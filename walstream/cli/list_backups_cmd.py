@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from catalog.errors import WalstreamError
 from catalog.record import FULL
 from catalog.retention import OBSOLETE, POTENTIALLY_OBSOLETE, Verdict
-from catalog.statuses import DONE
+from catalog.statuses import DONE, bad_pages
 from catalog.survey import Surveyed
+from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
 from walstream.cli.units import local_time, size
 from walstream.ops.listing import Listing, Room, list_backups
@@ -58,6 +59,7 @@ def _line(server: str, each: Surveyed, found: Listing, verdicts: Mapping[str, Ve
     room = found.rooms[each.id]
     name = f" '{record.name}'" if record.name is not None else ""
     mark = f" - {each.status.word}" if each.status.word != DONE else ""
+    mark += f" ({bad_pages(record)})" if record.checksum_errors else ""
     verdict = verdicts[each.id]
     if verdict.kept is not None or verdict.word in (OBSOLETE, POTENTIALLY_OBSOLETE):
         mark += f" - {verdict.shown}"
@@ -87,6 +89,8 @@ def _facts(each: Surveyed, found: Listing, verdicts: Mapping[str, Verdict]) -> d
         facts["parent_backup_id"] = record.parent
     if record.name is not None:
         facts["backup_name"] = record.name
+    if record.checksum_errors:
+        facts |= bad_page_facts(record)
     return facts | _sizes(found.rooms[each.id])
 
 

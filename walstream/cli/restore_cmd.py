@@ -5,17 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 
-from backup.copied_wal import WalCopy
 from backup.neutralise import AUTO_CONF
-from backup.restore import RestoreReport
 from catalog import layout
 from catalog.errors import UsageError
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
+from walstream.cli.restore_text import plan_facts, report_facts, show_plan, show_report
 from walstream.cli.signals import raising
-from walstream.cli.units import duration, local_time, size
 from walstream.ops.hooks import RECOVERY
-from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore, restore_planned
+from walstream.ops.restore import RestoreRequest, plan_restore, restore_planned
 from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
 from walstream.ops.stored import repository_at
 from walstream.settings import options
@@ -82,6 +80,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
     )
+    parser.add_argument(
+        "--scan", action=argparse.BooleanOptionalAction, default=True,
+        help="read WAL to find out where the target is reached, and refuse one that is not (default: do)",
+    )  # fmt: skip
     parser.add_argument("--dry-run", action="store_true", help="show the plan, and end")
 
 
@@ -101,6 +103,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         owner=arguments.owner,
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
+        scan=arguments.scan,
         prefetch_segments=context.setting(arguments.server, options.PREFETCH_SEGMENTS),
         get_wal=_get_wal(context, arguments, elsewhere),
         elsewhere=elsewhere,
@@ -113,9 +116,10 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             f"there is no spool in {home!r}: WAL that was received but not yet archived is not used",
             "if it is elsewhere (walstream_home), name that server's directory with --home",
         )
-    planned = plan_restore(repository, home, request)
-    _show_plan(context, planned)
-    facts = _plan_facts(planned) | {"restored": False}
+    with context.output.progress("read WAL to find the target") as shown:
+        planned = plan_restore(repository, home, request, shown.update)
+    show_plan(context.output, planned)
+    facts = plan_facts(planned) | {"restored": False}
     context.output.put(places.name, facts)
     for warning in planned.plan.warnings:
         context.output.warning(warning)
@@ -135,8 +139,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             report = restore_planned(planned, shown.update)
         finally:
             shown.clear()
-    context.output.put(places.name, facts | _report_facts(report))
-    _show_report(context, planned, report)
+    context.output.put(places.name, facts | report_facts(report))
+    show_report(context.output, planned, report)
     return 0
 
 
@@ -191,90 +195,3 @@ def _mapping(text: str) -> tuple[str, str]:
     if not colon or not name or not location:
         raise UsageError(f"not a tablespace and its location: {text!r}", "write it as NAME:/absolute/path")
     return name, location
-
-
-def _target_text(target: RecoveryTarget) -> str:
-    if target.time is not None:
-        return f"time {local_time(target.time)}{' (local time)' if target.local else ''}"
-    return target.kind if target.value is None else f"{target.kind} {target.value}"
-
-
-def _show_plan(context: Context, planned: PlannedRestore) -> None:
-    plan, line = planned.plan, context.output.line
-    wal = (
-        f"{plan.first.name(plan.backup.wal_segment_size)} to {plan.until.name(plan.backup.wal_segment_size)}"
-    )
-    line(f"backup       {plan.backup.id} ({size(plan.backup.cluster_size)})")
-    if plan.parents:
-        line(f"laid over    {', '.join(each.id for each in plan.parents)}")
-    line(f"target       {_target_text(plan.target)}{'' if plan.target.inclusive else ', exclusive'}")
-    line(f"timelines    {' → '.join(str(leg.timeline) for leg in plan.path.legs)}")
-    line(f"WAL needed   {wal}")
-    copied = planned.options.wal
-    if copied is not None:
-        line(f"WAL copied   {copied.segments} segments ({size(copied.nbytes)})")
-    if planned.remote is not None:
-        line(f"machine      {planned.remote.command}")
-    for path, (needed, free) in planned.room.items():
-        line(f"destination  {path}: {size(needed)} needed, {size(free)} free")
-
-
-def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
-    plan = planned.plan
-    return {
-        "backup_id": plan.backup.id,
-        "chain": [each.id for each in plan.chain],
-        "target": plan.target.kind,
-        "target_value": None if plan.target.value is None else str(plan.target.value),
-        "timeline": plan.timeline,
-        "path": str(plan.path),
-        "first_wal": plan.first.name(plan.backup.wal_segment_size),
-        "last_needed_wal": plan.until.name(plan.backup.wal_segment_size),
-        **_wal_facts(planned.options.wal),
-        "remote": None if planned.remote is None else planned.remote.command,
-        "destinations": {
-            path: {"needed_bytes": needed, "free_bytes": free}
-            for path, (needed, free) in planned.room.items()
-        },
-        "warnings": list(plan.warnings),
-    }
-
-
-def _wal_facts(wal: WalCopy | None) -> dict[str, object]:
-    copied = {} if wal is None else {"copied_segments": wal.segments, "copied_wal_bytes": wal.nbytes}
-    return {"get_wal": wal is None, **copied}
-
-
-def _report_facts(report: RestoreReport) -> dict[str, object]:
-    return {
-        "restored": True,
-        "changes": list(report.changes),
-        "changes_count": len(report.changes),
-        "settings": dict(report.settings),
-        "restored_bytes": report.nbytes,
-        "recovery_elapsed_time_seconds": round(report.seconds, 3),
-        "warnings": list(report.warnings),
-        "warnings_count": len(report.warnings),
-    }
-
-
-def _show_report(context: Context, planned: PlannedRestore, report: RestoreReport) -> None:
-    output = context.output
-    rate = report.nbytes / report.seconds if report.seconds else 0.0
-    output.line(f"restored     {size(report.nbytes)} in {duration(report.seconds)} ({size(rate)}/s)")
-    for change in report.changes:
-        output.line(f"changed      {change}")
-    harmless = ", ".join(
-        name
-        for name, value in report.settings
-        if not name.startswith("recovery_target") and value in ("", "off", "0")
-    )
-    output.line(f"switched off in postgresql.auto.conf: {harmless}")
-    for warning in report.warnings:
-        if warning not in planned.plan.warnings:
-            output.warning(warning)
-    output.line(
-        f"start it {'there ' if planned.remote else ''}with: pg_ctl -D {planned.options.destination} start"
-    )
-    if planned.plan.target.kind != "latest" and planned.plan.target.action in (None, "pause"):
-        output.line("it pauses at the target, readable; to make it writable: SELECT pg_wal_replay_resume();")

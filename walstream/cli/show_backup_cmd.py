@@ -33,21 +33,22 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     repository = repository_at(places.repository, places.name)
     listing = list_backups(repository, places.home, time.time())
     found = listing.survey.find(arguments.backup)
-    facts, groups = _unfinished(found)
+    facts, groups = _unfinished(found, places.name)
     if found.record is not None:
         shown = details(found.record, listing, repository)
-        facts, groups = facts_of_details(shown), groups_of_details(shown)
+        facts, groups = facts_of_details(shown), groups_of_details(shown, places.name, found.status.word)
         _warn_of_timelines(context, shown)
         rules = context.rules(arguments.server)
         verdict = judge_all(listing.survey, repository, places.home, rules).verdicts[found.id]
         facts, groups = _with_retention(facts, groups, verdict)
-    if found.status.error is not None:
-        facts |= {"error": found.status.error, "hint": found.status.hint}
+    error, hint = found.status.error, found.status.hint
+    if error is not None:
+        facts |= {"error": error, "hint": hint}
+        groups.append(("Error", [("Error", error)] + ([("Hint", hint)] if hint else [])))
     facts |= {"backup_id": found.id, "status": found.status.word, "server_name": places.name}
     output.put(places.name, facts)
     output.line(f"Backup {found.id}:")
-    top = [("Server Name", places.name), ("Status", found.status.word), *_error_lines(found)]
-    _show(context, [("", top), *groups])
+    _show(context, groups)
     return 0
 
 
@@ -61,11 +62,11 @@ def _show(context: Context, groups: list[Group]) -> None:
     context.output.line()
 
 
-def _unfinished(found: Surveyed) -> tuple[dict[str, object], list[Group]]:
+def _unfinished(found: Surveyed, server: str) -> tuple[dict[str, object], list[Group]]:
     """What there is to say about a backup without record."""
     mark = found.traces.failed or found.traces.started
     facts: dict[str, object] = {"backup_type": found.type}
-    lines = []
+    lines = [("Server Name", server), ("Status", found.status.word)]
     if mark is not None:
         facts["begin_time"] = mark.started.astimezone().isoformat(" ")
         lines.append(("Begin time", local_time(mark.started)))
@@ -74,12 +75,6 @@ def _unfinished(found: Surveyed) -> tuple[dict[str, object], list[Group]]:
         facts["parent_backup_id"] = started.parent
         lines.append(("Parent Backup", started.parent))
     return facts, [("", lines)]
-
-
-def _error_lines(found: Surveyed) -> list[tuple[str, str]]:
-    error, hint = found.status.error, found.status.hint
-    lines = [] if error is None else [("Error", error)]
-    return lines + ([("Hint", hint)] if hint else [])
 
 
 def _with_retention(

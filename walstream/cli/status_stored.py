@@ -23,7 +23,10 @@ def stored_entries(status: ServerStatus) -> list[Entry]:
 
 
 def _recovery_window(stored: StoredStatus, state: ReceiverState | None) -> Entry:
-    """From the oldest backup that can be restored to the newest position held; earlier ones end at a hole."""
+    """From the oldest backup that can be restored to the newest position held; earlier ones end at a hole.
+
+    A time can only be reached if a transaction ended after it, so that the last one's is where times end.
+    """
     key, description = "recovery_window", "Recovery window"
     if not stored.windows:
         return Entry(key, description, "none: no backup can be restored", {"windows": []})
@@ -41,7 +44,12 @@ def _recovery_window(stored: StoredStatus, state: ReceiverState | None) -> Entry
         }
         for window, end in pairs
     ]
+    if stored.last_time is not None:
+        facts[-1]["last_time"] = local_time(stored.last_time)
+        facts[-1]["last_time_timestamp"] = timestamp(stored.last_time.timestamp())
     *earlier, newest = (_window_text(window, end) for window, end in pairs)
+    if stored.last_time is not None:
+        newest += f", by time up to {local_time(stored.last_time)}"
     details = tuple(f"before that: {text}" for text in reversed(earlier))
     return Entry(key, description, newest, {"windows": facts}, details)
 

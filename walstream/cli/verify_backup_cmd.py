@@ -1,4 +1,4 @@
-"""``walstream verify-backup``: read a backup again and say what is wrong with it."""
+"""``walstream verify-backup``: read backups again and say what is wrong with them."""
 
 from __future__ import annotations
 
@@ -8,44 +8,97 @@ from datetime import UTC, datetime
 
 from backup.verify import Problem, VerifyReport, note, verify
 from catalog.coverage import Holdings
-from catalog.errors import Corrupt, StorageError
+from catalog.errors import Absent, Corrupt, Malformed, StorageError, UsageError, WalstreamError
 from catalog.lineage import defect
+from catalog.marks import VerifiedMark
 from catalog.record import BackupRecord
 from catalog.repository import Repository
-from catalog.survey import survey
+from catalog.statuses import STARTED, bad_pages
+from catalog.survey import Survey, survey
 from walstream.cli.context import Context
-from walstream.cli.units import duration, size
+from walstream.cli.units import duration, local_time, size
 from walstream.ops.stored import repository_at
 
-EXAMPLE = "walstream verify-backup main latest"
+EXAMPLE = "walstream verify-backup main --all"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a name, or the path of a repository")
-    parser.add_argument("backup", metavar="ID", help="an id, a name, latest, oldest or latest-full")
+    parser.add_argument(
+        "backups", metavar="ID", nargs="*", help="ids, names, latest, oldest or latest-full"
+    )  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="every finished backup of the server")
+    parser.add_argument(
+        "--full", action="store_true",
+        help="read everything again: without it what nobody has written since the last verification is skipped, "
+        "and a disk that lost bytes by itself goes unnoticed",
+    )  # fmt: skip
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
-    """Verify the backup; ``Corrupt`` when there are problems, which are shown one by one."""
+    """Verify each backup; problems are shown one by one, and one backup keeps no other from being verified."""
+    if bool(arguments.backups) == arguments.all:
+        raise UsageError("which backup is to be verified?", "give ids, or --all and no id")
     places, output = context.places(arguments.server), context.output
     repository = repository_at(places.repository, places.name)
     found = survey(repository)
-    record = found.require_record(arguments.backup)
-    with output.progress(f"verifying {record.id}") as progress:
-        report = verify(repository, record, found.holdings, progress.update)
-    _warn(context, record)
-    _note(context, repository, report)
-    report = replace(report, problems=(*report.problems, *_problems_of_chain(found.holdings, record)))
-    output.put(places.name, _facts(report) | _chain_facts(found.holdings, record))
-    for problem in report.problems:
-        output.line(f"{output.paint('FAILED', 'red')} {problem.what}: {problem.message}")
-    if report.problems:
-        raise _failure(places.name, report)
-    output.line(f"{places.name} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}")
-    parents = [each.id for each in found.holdings.lineage(record).parents]
-    if parents:
-        output.line(f"it is laid over {', '.join(parents)}: they were not read, verify each by itself")
-    return 0
+    if arguments.all:
+        return _verify_all(context, places.name, repository, found, arguments.full)
+    records = list(dict.fromkeys(map(found.require_record, arguments.backups)))
+    if len(records) == 1:
+        report = _verify(context, repository, records[0], found, arguments.full)
+        output.put(places.name, _facts(report) | _chain_facts(found.holdings, records[0]))
+        _show(context, places.name, records[0], report, found.holdings)
+        return 0
+    return _verify_each(context, places.name, repository, found, records, arguments.full)
+
+
+def _verify_all(context: Context, server: str, repository: Repository, found: Survey, full: bool) -> int:
+    code = 0
+    for each in found.backups:
+        if each.traces.unreadable is not None:
+            context.output.error(Corrupt(f"backup {each.id}: {each.status.error}", each.status.hint))
+            code = 1
+        elif each.record is None and each.status.word != STARTED:
+            context.output.note(f"backup {each.id} is {each.status.word}: there is nothing to verify")
+    return max(code, _verify_each(context, server, repository, found, list(found.holdings.records), full))
+
+
+def _verify_each(
+    context: Context,
+    server: str,
+    repository: Repository,
+    found: Survey,
+    records: list[BackupRecord],
+    full: bool,
+) -> int:
+    code = 0
+    facts = []
+    for record in records:
+        try:
+            report = _verify(context, repository, record, found, full)
+            facts.append(_facts(report) | _chain_facts(found.holdings, record))
+            _show(context, server, record, report, found.holdings)
+        except Absent as error:
+            context.output.note(error.message)
+        except WalstreamError as error:
+            context.output.error(error)
+            code = 1
+    context.output.put(server, facts)
+    return code
+
+
+def _verify(
+    context: Context, repository: Repository, record: BackupRecord, found: Survey, full: bool
+) -> VerifyReport:
+    with context.output.progress(f"verifying {record.id}") as progress:
+        known = None if full else _known(repository, record)
+        report = verify(repository, record, found.holdings, progress.update, known)
+    try:
+        note(repository, report, datetime.now(UTC))
+    except StorageError as error:
+        context.output.warning(f"the verification could not be noted: {error}", error.hint)
+    return replace(report, problems=(*report.problems, *_problems_of_chain(found.holdings, record)))
 
 
 def _problems_of_chain(holdings: Holdings, record: BackupRecord) -> list[Problem]:
@@ -62,19 +115,31 @@ def _chain_facts(holdings: Holdings, record: BackupRecord) -> dict[str, object]:
     return {"chain": [each.id for each in holdings.lineage(record).records]}
 
 
-def _note(context: Context, repository: Repository, report: VerifyReport) -> None:
+def _known(repository: Repository, record: BackupRecord) -> VerifiedMark | None:
     try:
-        note(repository, report, datetime.now(UTC))
-    except StorageError as error:
-        context.output.warning(f"the verification could not be noted: {error}", error.hint)
+        return repository.backups.verified(record.id)
+    except Malformed:
+        return None  # then everything is read, and the mark is written anew
 
 
-def _warn(context: Context, record: BackupRecord) -> None:
+def _show(
+    context: Context, server: str, record: BackupRecord, report: VerifyReport, holdings: Holdings
+) -> None:
+    """Show the result; ``Corrupt`` when there are problems."""
+    output = context.output
     if record.checksum_errors:
-        context.output.warning(
-            f"the server reported {record.checksum_errors} bad page checksums while backup {record.id} ran: "
+        output.warning(
+            f"the server found {bad_pages(record)} while backup {record.id} ran: "
             "its files are as the server sent them, bad pages included"
         )
+    for problem in report.problems:
+        output.line(f"{output.paint('FAILED', 'red')} {problem.what}: {problem.message}")
+    if report.problems:
+        raise _failure(server, report)
+    output.line(f"{server} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}")
+    parents = [each.id for each in holdings.lineage(record).parents]
+    if parents:
+        output.line(f"it is laid over {', '.join(parents)}: they were not read, verify each by itself")
 
 
 def _failure(server: str, report: VerifyReport) -> Corrupt:
@@ -87,13 +152,16 @@ def _failure(server: str, report: VerifyReport) -> Corrupt:
 
 
 def _checked(report: VerifyReport) -> str:
-    return (
-        f"{report.files} files in {report.archives} stored files, {report.segments} segments of WAL, "
-        f"{size(report.nbytes)} in {duration(report.seconds)}"
-    )
+    unchanged = "" if report.files_from is None else f"unchanged since {local_time(report.files_from)}"
+    if unchanged and not report.read_wal:
+        return unchanged
+    files = f"files {unchanged}" if unchanged else f"{report.files} files in {report.archives} stored files"
+    wal = f"{report.segments} segments of WAL" if report.read_wal else "WAL unchanged"
+    return f"{files}, {wal}, {size(report.nbytes)} in {duration(report.seconds)}"
 
 
 def _facts(report: VerifyReport) -> dict[str, object]:
+    files_from = report.files_from
     return {
         "backup_id": report.backup_id,
         "verified": not report.problems,
@@ -102,11 +170,11 @@ def _facts(report: VerifyReport) -> dict[str, object]:
         "no_of_segments": report.segments,
         "checked": size(report.nbytes),
         "checked_bytes": report.nbytes,
+        "files_unchanged_since": None if files_from is None else files_from.astimezone().isoformat(" "),
+        "wal_unchanged": not report.read_wal,
         "seconds": round(report.seconds, 3),
         "sha256": dict(report.sums),
-        "problems": [_problem_facts(each) for each in report.problems],
+        "problems": [
+            {"file": each.what, "problem": each.message, "hint": each.hint} for each in report.problems
+        ],
     }
-
-
-def _problem_facts(problem: Problem) -> dict[str, object]:
-    return {"file": problem.what, "problem": problem.message, "hint": problem.hint}

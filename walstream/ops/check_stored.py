@@ -18,6 +18,7 @@ from catalog.repository import Repository, refuse_foreign
 from catalog.repository_identity import read_identity
 from catalog.retention import satisfies
 from catalog.state import live_receiver_state, read_receiver_state, receiver_lock_path
+from catalog.statuses import FIND_RELATION, bad_pages
 from catalog.survey import survey
 from walstream.ops import wiring
 from walstream.ops.archive import incoming_of
@@ -183,13 +184,14 @@ def _failed_backups(label: str, repository: Repository) -> Item:
 def _suspect_backups(label: str, repository: Repository) -> Item:
     """Backups during which the server reported bad pages."""
     shelf = repository.backups
-    suspect = [each for each in shelf.ids() if (record := shelf.find(each)) and record.checksum_errors]
+    suspect = [record for each in shelf.ids() if (record := shelf.find(each)) and record.checksum_errors]
     if not suspect:
         return fine(label)
     return failure(
         label,
-        f"the server found bad page checksums during {len(suspect)}, the last of them {suspect[-1]}",
-        "check the server's disks (its log names the files), and take a new backup",
+        f"there are {len(suspect)}: the server found {bad_pages(suspect[-1])} during the last of them, "
+        f"{suspect[-1].id}",
+        f"check the server's disks, and take a new backup; {FIND_RELATION}",
     )
 
 

@@ -62,13 +62,15 @@ def plan_restore(
     get_wal: bool = True,
     owner: str | None = None,
     home: str | None = None,
+    scan: bool = True,
 ) -> PlannedRestore:
     """Decide how to restore, and refuse what cannot be done; nothing is written.
 
     ``backup`` is an id, a name, ``latest``, ``oldest``, or ``auto``: the newest from which the target can be
     reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; without
     ``get_wal`` the WAL is copied too, and the cluster recovers without the repository; ``owner`` is whom the
-    files are to belong to, as root. ``TargetUnreachable`` and ``DestinationRefused`` say why not.
+    files are to belong to, as root. Without ``scan`` no WAL is read to find the target.
+    ``TargetUnreachable`` and ``DestinationRefused`` say why not.
     """
     request = RestoreRequest(
         backup=backup,
@@ -78,6 +80,7 @@ def plan_restore(
         owner=owner,
         standby_mode=standby_mode,
         get_wal=get_wal,
+        scan=scan,
     )
     return planning.plan_restore(open_repository(repository), os.path.abspath(home or repository), request)
 

@@ -109,15 +109,24 @@ def free(setting: str, used: int, facts: ClusterFacts) -> int | None:
 
 
 def lack_of_tablespace_content(facts: ClusterFacts) -> Lack | None:
-    """Before 16 a base backup leaves out what is in tablespaces inside the data directory."""
+    """Some tablespaces a base backup leaves out without a word.
+
+    Before 16 those inside the data directory; in 13, which looks for them under an escaped name, those with a line
+    break in their location.
+    """
     inside = [s.name for s in facts.tablespaces if s.location and not s.location.startswith("/")]
-    if not inside or facts.version >= 160000:
+    broken = [s.name for s in facts.tablespaces if "\n" in s.location or "\r" in s.location]
+    if inside and facts.version < 160000:
+        left_out, what = inside, "tablespaces in place"
+    elif broken and facts.version < 140000:
+        left_out, what = broken, "tablespaces with a line break in their location"
+    else:
         return None
-    named = ", ".join(repr(name) for name in inside)
+    named = ", ".join(repr(name) for name in left_out)
     return Lack(
-        f"tablespaces in place ({named}): PostgreSQL {facts.version // 10000} leaves them out of base backups",
+        f"{what} ({named}): PostgreSQL {facts.version // 10000} leaves them out of base backups",
         "move their tables elsewhere and drop them: ALTER TABLE ALL IN TABLESPACE "
-        f"{identifier(inside[0])} SET TABLESPACE pg_default; DROP TABLESPACE {identifier(inside[0])};",
+        f"{identifier(left_out[0])} SET TABLESPACE pg_default; DROP TABLESPACE {identifier(left_out[0])};",
     )
 
 

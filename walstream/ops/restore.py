@@ -29,6 +29,7 @@ from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
+from walstream.ops.recovery_plan import plan_with_wal
 from walstream.ops.restore_elsewhere import Elsewhere, check_path_there, remote_options
 
 PREFETCH_SEGMENTS = 8  # where no configuration says otherwise
@@ -42,6 +43,7 @@ ROOT_OWNS = (
 class RestoreRequest:
     """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``.
 
+    Without ``scan`` no WAL is read to find the target: the plan goes by names alone.
     Without ``get_wal`` the WAL is copied beforehand; ``conf_file`` is where the recovery settings go.
     """
 
@@ -52,6 +54,7 @@ class RestoreRequest:
     owner: str | None = None
     partial_wal: bool = True
     standby_mode: bool = False
+    scan: bool = True
     prefetch_segments: int = PREFETCH_SEGMENTS
     get_wal: bool = True
     conf_file: str = AUTO_CONF
@@ -85,8 +88,13 @@ def restore_planned(
     return restore(plan, repository, options, on_progress)
 
 
-def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> PlannedRestore:
-    """Decide everything before a byte is written.
+def plan_restore(
+    repository: Repository,
+    home: str,
+    request: RestoreRequest,
+    on_read: Callable[[int], None] = lambda nbytes: None,
+) -> PlannedRestore:
+    """Decide everything before a byte is written; ``on_read`` gets the bytes of WAL that were read so far.
 
     ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
     """
@@ -99,7 +107,13 @@ def plan_restore(repository: Repository, home: str, request: RestoreRequest) -> 
     if backup != AUTO:
         failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
         backup = find_backup(backup, holdings.records, failed)
-    found = plan(holdings, request.target, backup)
+    if request.scan:
+        standby, target = request.standby_mode, request.target
+        found = plan_with_wal(
+            repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
+        )
+    else:
+        found = plan(holdings, request.target, backup)
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
     _refuse_unused(found, holdings, partial)
@@ -162,10 +176,13 @@ def reachable_holdings(repository: Repository, home: str, *, partial: bool) -> t
 
 
 def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -> None:
-    """A position inside the segment that is being received is reachable only if its bytes have arrived."""
+    """A position inside the segment that is being received is reachable only if its bytes have arrived.
+
+    Where the WAL was read, that is known already.
+    """
     position = found.target.lsn
     size = repository.identity.wal_segment_size
-    if found.target.kind != POSITION or position is None:
+    if found.target.kind != POSITION or position is None or found.reached is not None:
         return
     spooled = os.path.join(home, layout.STREAMING, f"{found.until.name(size)}.partial")
     state = read_receiver_state(home)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import datetime
 
 from catalog.coverage import restorable
 from catalog.errors import Absent, WalstreamError
@@ -14,6 +15,7 @@ from catalog.reach import Branch, Window, windows
 from catalog.record import BackupRecord
 from catalog.repository import Repository
 from walstream.ops.held_wal import HeldWal, held_wal
+from walstream.ops.last_time import last_time
 from walstream.ops.left_branches import left_branches
 from walstream.ops.receiver_facts import ReceiverFacts, receiver_facts
 from walstream.ops.stored import repository_at
@@ -38,6 +40,7 @@ class StoredStatus:
     """What is stored: ``backups`` are those that can be restored, ``missing`` holes that nobody recorded.
 
     ``windows`` are along ``timeline``, the server's or else the newest, ``branches`` what was left on the way.
+    ``last_time`` is when the last transaction in the newest window ended, None when none did near its end.
     ``problems`` say what does not count because it cannot be read.
     """
 
@@ -51,6 +54,7 @@ class StoredStatus:
     windows: tuple[Window, ...]
     branches: tuple[Branch, ...]
     problems: tuple[str, ...]
+    last_time: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +103,7 @@ def stored_status(repository: Repository, home: str, timeline: int | None = None
     """Look at backups and WAL."""
     held = held_wal(repository, home)
     path = held.newest_path(timeline)
+    found = windows(path, held.all)
     return StoredStatus(
         size=held.all.size,
         backups=tuple(
@@ -109,9 +114,10 @@ def stored_status(repository: Repository, home: str, timeline: int | None = None
         open_gaps=held.open_gaps(path),
         missing=held.missing,
         timeline=path.timeline,
-        windows=windows(path, held.all),
+        windows=found,
         branches=left_branches(repository, home, held, path),
         problems=held.problems,
+        last_time=last_time(repository, home, held, path, found),
     )
 
 

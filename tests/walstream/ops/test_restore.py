@@ -1,10 +1,20 @@
 """Planning a restore from directories: what lies there that cannot be read, or says nothing."""
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from support.repositories import SIZE, new_repository, segment_bytes, store_backup, store_wal
+from support.repositories import (
+    SIZE,
+    SYSTEM,
+    new_repository,
+    segment_bytes,
+    store_backup,
+    store_in_backup,
+    store_wal,
+)
+from support.wal_records import WalWriter
 
 from catalog.errors import TargetUnreachable
 from catalog.marks import StartedMark
@@ -26,8 +36,8 @@ def repository(tmp_path):
     return made
 
 
-def planned(repository, tmp_path, backup="auto"):
-    request = RestoreRequest(backup, str(tmp_path / "restored"), RecoveryTarget())
+def planned(repository, tmp_path, backup="auto", target=None, **options):
+    request = RestoreRequest(backup, str(tmp_path / "restored"), target or RecoveryTarget(), **options)
     return plan_restore(repository, repository.root, request).plan
 
 
@@ -60,6 +70,66 @@ def test_a_partial_segment_that_is_blank_is_not_planned_with(repository, tmp_pat
     assert planned(repository, tmp_path).until == Segment(1, 5)
 
 
+@pytest.fixture
+def with_records(tmp_path):
+    """A backup in segment 2, and WAL with a commit in each minute from there to segment 5."""
+    made = new_repository(tmp_path / "main")
+    record = store_backup(made, first=2, last=2)
+    wal = WalWriter(SIZE, 2, system_identifier=SYSTEM)
+    wal.fill(0x10000)
+    for minute in range(10):
+        wal.commit(700 + minute, record.end.time + timedelta(minutes=minute))
+        wal.fill(SIZE.nbytes // 3)
+    for number, data in wal.segments.items():
+        name = Segment(1, number).name(SIZE)
+        made.storage.put(f"wals/{name[:16]}/{name}", data)
+    os.mkdir(tmp_path / "restored")
+    return made, record
+
+
+def test_a_target_that_is_not_in_the_wal_is_refused_unless_nothing_is_read(with_records, tmp_path):
+    repository, record = with_records
+    never = RecoveryTarget("time", record.end.time + timedelta(hours=1))
+    with pytest.raises(TargetUnreachable, match="not in the WAL stored so far"):
+        planned(repository, tmp_path, target=never)
+    assert planned(repository, tmp_path, target=never, scan=False).reached is None
+
+
+def test_a_standby_may_wait_for_a_target_that_is_not_in_the_wal_yet(with_records, tmp_path):
+    repository, record = with_records
+    later = RecoveryTarget("time", record.end.time + timedelta(hours=1))
+    assert planned(repository, tmp_path, target=later, standby_mode=True).reached is None
+    here = RecoveryTarget("time", record.end.time + timedelta(minutes=3))
+    assert planned(repository, tmp_path, target=here, standby_mode=True).reached.xid == 704
+    with pytest.raises(TargetUnreachable):
+        planned(repository, tmp_path, target=RecoveryTarget("name", "never"), standby_mode=True)
+
+
+def test_how_much_wal_was_read_is_told(with_records, tmp_path):
+    repository, _ = with_records
+    read = []
+    request = RestoreRequest("auto", str(tmp_path / "restored"), RecoveryTarget("xid", "708"))
+    plan_restore(repository, repository.root, request, read.append)
+    assert read == sorted(read) and read[-1] > 0
+    read.clear()
+    plan_restore(repository, repository.root, replace(request, target=RecoveryTarget()), read.append)
+    assert read == []
+
+
+def test_wal_that_only_the_backup_has_is_read_too(tmp_path):
+    repository = new_repository(tmp_path / "main")
+    record = store_backup(repository, first=2, last=2)
+    wal = WalWriter(SIZE, 2, system_identifier=SYSTEM)
+    wal.fill(0x10000)
+    wal.commit(700, record.end.time)
+    store_in_backup(repository, record, Segment(1, 2).name(SIZE), wal.segments[2])
+    os.mkdir(tmp_path / "restored")
+    found = planned(repository, tmp_path, target=RecoveryTarget("xid", "700"))
+    assert (found.reached.xid, found.until) == (700, Segment(1, 2))
+    with pytest.raises(TargetUnreachable, match=f"the WAL ends at {wal.position}"):
+        planned(repository, tmp_path, target=RecoveryTarget("xid", "701"))
+
+
 def test_without_a_configuration_as_many_segments_are_fetched_ahead_as_by_default_with_one(
     repository, tmp_path
 ):
@@ -69,7 +139,9 @@ def test_without_a_configuration_as_many_segments_are_fetched_ahead_as_by_defaul
 
 
 def asked(tmp_path, **options):
-    return RestoreRequest("auto", str(tmp_path / "restored"), **{"target": RecoveryTarget()} | options)
+    """A request whose plan goes by names: the segments here hold no records."""
+    given = {"target": RecoveryTarget(), "scan": False} | options
+    return RestoreRequest("auto", str(tmp_path / "restored"), **given)
 
 
 def test_the_room_for_copied_wal_counts(repository, tmp_path):
