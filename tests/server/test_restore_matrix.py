@@ -275,9 +275,9 @@ def test_a_standby_with_its_wal_copied_waits_for_more(story, restored):
     with story.protection.away("zstd"):
         cluster.start()
         assert cluster.one("SHOW restore_command") == ""
-        assert cluster.one("SELECT count(*) FROM busy") >= story.busy_at_begin
         assert cluster.one("SELECT pg_is_in_recovery()")
         assert cluster.one("SELECT pg_promote()")
+        assert cluster.one("SELECT count(*) FROM busy") >= story.busy_at_begin
         assert timeline_of(cluster) == 2
 
 
