@@ -24,6 +24,7 @@
     ├── DestinationRefused                   the place to restore to cannot be used
     ├── RemoteFailed                         the other machine to restore to, or the way to it
     ├── HookFailed                           a script before the work failed, so the work was not done
+    ├── ListenFailed                         the address to serve metrics on cannot be had
     └── Interrupted                      130 asked to stop by a signal
 
 A message follows PostgreSQL's manner: lower case, no final stop, values quoted. ``hint`` tells
@@ -145,6 +146,10 @@ class RemoteFailed(WalstreamError):
 
 class HookFailed(WalstreamError):
     """A script of the operator failed, so the work before which it runs was not done."""
+
+
+class ListenFailed(WalstreamError):
+    """The address to serve metrics on cannot be had."""
 
 
 class Interrupted(WalstreamError):

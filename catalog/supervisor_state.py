@@ -40,7 +40,22 @@ class SupervisorState:
 
 def supervisor_lock(walstream_home: str) -> Lock:
     """The lock that ``walstream run`` holds."""
-    return Lock(os.path.join(walstream_home, _LOCK), f"supervising the servers of {walstream_home!r}")
+    return Lock(supervisor_lock_path(walstream_home), f"supervising the servers of {walstream_home!r}")
+
+
+def supervisor_lock_path(walstream_home: str) -> str:
+    """Where that lock is."""
+    return os.path.join(walstream_home, _LOCK)
+
+
+def supervisor_holder(walstream_home: str) -> tuple[str, int] | None:
+    """Host and process (0: not known) of the ``walstream run`` that runs right now; None when none does."""
+    path = supervisor_lock_path(walstream_home)
+    if not is_held(path):
+        return None
+    found = holder(path) or {}
+    pid = found.get("pid")
+    return str(found.get("host", "")), pid if isinstance(pid, int) else 0
 
 
 def write_supervisor_state(home: str, state: SupervisorState) -> None:

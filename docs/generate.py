@@ -1,7 +1,8 @@
 """Write the generated pages of the documentation: ``python docs/generate.py``.
 
 ``configuration.md`` comes from the table of options, ``commands.md`` from the table of commands and
-the parser of each. A test compares what is committed with what would be written.
+the parser of each, ``monitoring/metrics.md`` from the table of metrics. A test compares what is
+committed with what would be written.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ sys.path.insert(0, str(HERE.parent))
 
 from walstream.cli.commands import COMMANDS, GROUPS, Command  # noqa: E402
 from walstream.cli.program import command_parser  # noqa: E402
+from walstream.ops.metric_table import METRICS  # noqa: E402
 from walstream.settings.fates import FATES, NOT_YET, Fate  # noqa: E402
 from walstream.settings.options import OPTIONS  # noqa: E402
 
@@ -42,6 +44,11 @@ slot_name = walstream
   like any other.
 - A value comes from the server's section, else from `[walstream]` if the option may stand there, else from
   the default. An empty value, or `None`, means the default, and hides what `[walstream]` says.
+- A section with `model = true` and `cluster = NAME` is no server but a model: after `walstream config-switch SERVER
+  MODEL` its options hold in place of those of the server, which is of that cluster (by default a server's cluster
+  has its name), until another model is chosen or none with `--reset`. A model may set what a server may, less
+  paths and hooks. What it leaves away is the server's: where that sets `streaming_conninfo`, a model that is
+  to lead to another host must set it, too.
 - `[barman]` is read like `[walstream]`, which wins where both set an option.
 - With `configuration_files_directory` all `*.conf` files of that directory are read too. An option may be
   set only once in a section, even if the section is spread over files.
@@ -52,6 +59,15 @@ slot_name = walstream
 ## Options
 """
 
+METRICS_PAGE = """# Metrics
+
+What `walstream metrics` tells at `/metrics`. Each metric has the label `server`, and the one that stands beside it;
+names that end with `_total` are counters, all others gauges. What is not known is missing, rather than 0. Times are
+Unix times, so that an age is, for example, `time() - walstream_check_timestamp_seconds`. One more metric,
+`walstream_build_info`, is always 1, and has the version of walstream as its label `version`. How to use them:
+[Watching a server](../monitoring.md).
+"""
+
 
 def main() -> None:
     for name, text in pages().items():
@@ -60,7 +76,11 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """The generated pages by name."""
-    return {"configuration.md": configuration_page(), "commands.md": commands_page()}
+    return {
+        "configuration.md": configuration_page(),
+        "commands.md": commands_page(),
+        "monitoring/metrics.md": metrics_page(),
+    }
 
 
 def configuration_page() -> str:
@@ -100,6 +120,14 @@ def commands_page() -> str:
         if members:
             parts += [f"\n## {group}", *(line for command in members for line in _command(command))]
     return "\n".join([*parts, ""])
+
+
+def metrics_page() -> str:
+    rows = [
+        [f"`{metric.name}`", f"`{metric.label}`" if metric.label else "", metric.meaning]
+        for metric in METRICS
+    ]
+    return "\n".join([GENERATED + METRICS_PAGE, *_table(["metric", "label", "meaning"], rows), ""])
 
 
 def _command(command: Command) -> list[str]:

@@ -17,7 +17,9 @@ OFFLINE = (
     *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details", "walstream.ops.restore"),
     *("walstream.ops.held_wal", "walstream.ops.receiver_facts", "walstream.ops.status_facts"),
     *("walstream.ops.left_branches", "walstream.ops.last_time", "walstream.ops.recovery_plan"),
+    "walstream.ops.figures",
     *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
+    "walstream.ops.switch_model",
 )
 ONLINE = (
     "backup.take",
@@ -25,6 +27,7 @@ ONLINE = (
         f"walstream.cli.{name}_cmd"
         for name in ("backup", "check", "demo", "init", "receive_wal", "replication_status", "switch_wal")
     ),
+    "walstream.cli.metrics_cmd",
     "walstream.cli.replication_text",
 )
 

@@ -52,7 +52,7 @@ LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
     walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper walstream.ops.timetable walstream.ops.backups_due"""
+    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due"""
 
 ROWS = {
     "catalog.errors": "",
@@ -94,6 +94,7 @@ ROWS = {
     "catalog.lock": STORES,
     "catalog.layout": f"{POSITIONS} catalog.record",
     "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
+    "catalog.active_model": f"{DOCUMENTS} {STORES} catalog.layout",
     "catalog.supervisor_state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
     "catalog.gaps": f"{DECISIONS} {STORES} catalog.layout catalog.coverage",
     "catalog.wal": SHELVES,
@@ -206,6 +207,8 @@ ROWS = {
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
     "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.stop": "catalog",
+    "walstream.ops.renew": "catalog walstream.ops.stop",
+    "walstream.ops.switch_model": "catalog walstream.settings walstream.ops.renew",
     "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,
@@ -214,6 +217,19 @@ ROWS = {
     "walstream.ops.supervision": "",
     "walstream.ops.children": "walstream.ops.notify",
     "walstream.ops.health": "catalog walstream.ops.supervision",
+    "walstream.ops.companion": "walstream.ops.children walstream.ops.supervision",
+    # Metrics: what serves pages knows nothing of what is on them.
+    "walstream.ops.repeated": "",
+    "walstream.ops.http": "catalog.errors walstream.settings.listen",
+    "walstream.ops.figures": f"""{OFFLINE_OPS} walstream.standing walstream.ops.local
+        walstream.ops.receiver_facts walstream.ops.check""",
+    "walstream.ops.metric_table": """walstream.slots walstream.standing walstream.ops.figures
+        walstream.ops.receiver_facts""",
+    "walstream.ops.metrics": "walstream.ops.figures walstream.ops.metric_table",
+    "walstream.ops.observer": """catalog walstream.settings walstream.ops.check walstream.ops.figures
+        walstream.ops.receiver_facts walstream.ops.repeated""",
+    "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http
+        walstream.ops.metrics walstream.ops.observer""",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
     "walstream.ops.supervise": f"catalog walstream.settings walstream.wakeup {SUPERVISING}",
     "walstream.ops.rounds": """catalog walstream.settings walstream.ops.children walstream.ops.maintain

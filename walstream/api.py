@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ForeignRepository,
         HookFailed,
         Interrupted,
+        ListenFailed,
         Malformed,
         ProtocolError,
         RemoteFailed,
@@ -79,6 +80,7 @@ __all__ = [
     "HookFailed",
     "Interrupted",
     "ListedBackup",
+    "ListenFailed",
     "Malformed",
     "PlannedRestore",
     "Progress",
@@ -121,10 +123,9 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository HookFailed Interrupted Malformed ProtocolError RemoteFailed
-        RepositoryError
-        ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable UsageError WalstreamError
-        WrongServer
+        DestinationRefused ForeignRepository HookFailed Interrupted ListenFailed Malformed ProtocolError
+        RemoteFailed RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
+        UsageError WalstreamError WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",
     "catalog.record": "BackupRecord",

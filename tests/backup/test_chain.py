@@ -128,6 +128,20 @@ def test_only_tablespaces_of_the_last_backup_are_laid_down(store, restored, dest
     assert "pg_tblspc/16385/PG_18_1/5/1" in listed(dest)
 
 
+@pytest.mark.parametrize("where", ["/srv/old/spaces/near", "pg_tblspc/16385"])
+def test_a_tablespace_inside_the_data_directory_is_laid_over_there(store, restored, dest, where):
+    space = {"tablespaces": (Tablespace(16385, "near", where),), "data_directory": "/srv/old"}
+    members = [directory("pg_tblspc"), file("tablespace_map", b"16385 /old\n")]
+    kept = [directory("PG_18_1"), file("PG_18_1/5/1", b"x" * BLOCK), file("PG_18_1/5/2", b"x")]
+    full = store(*members, spaces={16385: kept}, **space)
+    changes = [directory("PG_18_1"), file("PG_18_1/5/INCREMENTAL.1", incremental_file({0: b"y" * BLOCK}, 1))]
+    last = store(*members, parent=full, spaces={16385: changes}, **space)
+    restored(full, last)
+    place = dest / os.path.relpath(where, "/srv/old") if where[0] == "/" else dest / where
+    assert (place / "PG_18_1/5/1").read_bytes() == b"y" * BLOCK
+    assert sorted(os.listdir(place / "PG_18_1/5")) == ["1"]
+
+
 @pytest.mark.parametrize(
     ("members", "says"),
     [

@@ -184,7 +184,7 @@ def test_a_directory_of_somebody_else(cluster_factory, protect):
     (ours.home() / "identity.json").write_text('{"systemid": "123", "version": "18"}')
     before = ours.listing()
     for command in ("receive-wal", "backup"):
-        assert "Barman" in ours.refusal(command, "main")
+        assert "Barman" in ours.refusal(command, "main", code=2)
     (ours.home() / "identity.json").rename(ours.home() / "notes.txt")
     for command in ("receive-wal", "backup"):
         assert "not a walstream repository" in ours.refusal(command, "main")

@@ -202,6 +202,22 @@ def test_a_restore_that_takes_all_wal_has_all_rows(primary, repository, recovery
     assert_same_rows(restored, primary)
 
 
+@pytest.mark.postgres(minimum=17)
+def test_an_incremental_backup_is_restored_with_what_it_is_based_on(primary, repository, recovery):
+    destination, start = recovery
+    primary.sql("ALTER SYSTEM SET summarize_wal = on")
+    primary.sql("SELECT pg_reload_conf()")
+    primary.load(20000)
+    full = api.take_backup(primary.conninfo(), repository, fast_checkpoint=True)
+    primary.load(100)
+    outcome = api.take_backup(primary.conninfo(), repository, incremental="latest", fast_checkpoint=True)
+    assert outcome.record.parent == full.record.id and outcome.stored_bytes < full.stored_bytes
+    planned = api.plan_restore(repository, destination)
+    assert [each.id for each in planned.plan.chain] == [full.record.id, outcome.record.id]
+    api.restore(planned)
+    assert_same_rows(start(), primary)
+
+
 def test_a_plan_is_refused_before_anything_is_written(server, repository, tmp_path):
     api.create_repository(server.conninfo(), repository)
     with pytest.raises(api.TargetUnreachable):

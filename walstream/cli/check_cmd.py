@@ -8,7 +8,7 @@ from catalog.errors import WalstreamError, one_line
 from walstream.cli import nagios
 from walstream.cli.context import Context
 from walstream.cli.output import Output
-from walstream.ops.check import Report, broken, check_all
+from walstream.ops.check import Report, broken, check_all, with_models
 from walstream.ops.items import Item
 
 EXAMPLE = "walstream check all"
@@ -50,7 +50,10 @@ def _check(context: Context, servers: list[str]) -> tuple[list[Report], bool]:
         if name not in configuration.broken:
             configuration.server(name)
     sound = [configuration.server(name) for name in names if name not in configuration.broken]
-    reports = {report.server: report for report in check_all(sound)}
+    reports = {
+        settings.name: with_models(report, configuration.models_of(settings.cluster))
+        for settings, report in zip(sound, check_all(sound), strict=True)
+    }
     wrong = {name: broken(name, configuration.broken[name]) for name in names if name in configuration.broken}
     return [(reports | wrong)[name] for name in names], bool(wrong)
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 PROTECT = "Protect a server"
 CATALOG = "Look at what is stored"
 RECOVER = "Recover"
+COMFORT = "For comfort"
 
-GROUPS = (PROTECT, CATALOG, RECOVER)
+GROUPS = (PROTECT, CATALOG, RECOVER, COMFORT)
 
 
 class Command:
@@ -35,13 +36,16 @@ COMMANDS = (
     Command("replication-status", PROTECT, "show who streams from a server, and how far each of them is"),
     Command("receive-wal", PROTECT, "stream WAL in the foreground"),
     Command("run", PROTECT, "run and supervise the receivers of all servers"),
+    Command("metrics", PROTECT, "serve metrics of all servers to Prometheus"),
     Command("cron", PROTECT, "start missing receivers and tidy up, once, for crontab"),
     Command("backup", PROTECT, "take a base backup"),
     Command("put-wal", PROTECT, "take in one WAL file, as an archive_command"),
     Command("archive-wal", PROTECT, "file WAL that waits, while no receiver runs"),
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
+    Command("config-switch", PROTECT, "put a model of the configuration in force, for a failover"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
+    Command("show-servers", CATALOG, "show all settings of servers, and where each comes from", "show-server"),
     Command("restore", RECOVER, "bring a cluster back, to the newest or a chosen moment", "recover"),
     Command("get-wal", RECOVER, "hand out one WAL file", light=True),
     Command("wal-restore", RECOVER, "deliver one WAL file: the restore_command", light=True),
@@ -52,6 +56,7 @@ COMMANDS = (
     Command("delete", CATALOG, "remove a backup, and the WAL that nothing needs any more"),
     Command("expire", CATALOG, "remove what the retention policy lets go, and say why"),
     Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
+    Command("completion", COMFORT, "print a script by which a shell completes what is typed"),
 )  # fmt: skip
 
 

@@ -42,6 +42,11 @@ class Context:
         """The settings of a server to be received from or backed up; ``UsageError`` if it is inactive."""
         settings = self.server(name)
         if not settings.active:
+            if settings.active_model is not None:
+                other = f"choose another model, or none: walstream config-switch {name} --reset"
+                raise UsageError(
+                    f"server {name!r} is inactive with its model {settings.active_model!r}", other
+                )
             raise UsageError(f"server {name!r} is inactive", "set active = on in its section")
         return settings
 

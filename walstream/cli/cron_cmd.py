@@ -10,7 +10,6 @@ import sys
 from catalog.errors import ConfigurationError, WalstreamError, one_line
 from walstream.cli.context import Context
 from walstream.ops.rounds import receiver_starter, run_rounds
-from walstream.settings.server import Configuration
 
 EXAMPLE = "walstream cron"
 
@@ -37,7 +36,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     logging.getLogger("walstream").addHandler(logging.NullHandler())
     logging.getLogger("walstream").propagate = False
     if not arguments.supervised:
-        for error in _errors(configuration):
+        for error in configuration.errors:
             context.output.error(ConfigurationError(one_line(error)))
     active = [settings for settings in configuration.servers.values() if settings.active]
     starter = receiver_starter(configuration.file, arguments.log_level, configuration.globals.log_file)
@@ -49,10 +48,4 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         context.output.close()
         sys.stdout.flush()
         os._exit(1)
-    return 1 if problems or _errors(configuration) else 0
-
-
-def _errors(configuration: Configuration) -> list[ConfigurationError]:
-    """What is wrong with the configuration, each once: an error of the global section breaks all servers."""
-    broken = [error for errors in configuration.broken.values() for error in errors]
-    return list({str(error): error for error in (*configuration.problems, *broken)}.values())
+    return 1 if problems or configuration.errors else 0

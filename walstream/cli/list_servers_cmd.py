@@ -18,20 +18,24 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     """List the servers; 2 if the configuration has errors, which are shown once each."""
     configuration, output = context.configuration, context.output
     for name in configuration.names:
-        description, mark = _about(configuration, name)
-        output.put(name, {"description": description})
+        description = configuration.description(name)
+        output.put(name, _facts(configuration, name))
         shown = f" - {description}" if description else ""
-        output.line(name if arguments.minimal else f"{name}{shown}{mark}")
-    errors = {str(error): error for error in configuration.problems}
-    for broken in configuration.broken.values():
-        errors |= {str(error): error for error in broken}
-    if errors:
-        output.error(joined(list(errors.values())))
-    return 2 if errors else 0
+        output.line(name if arguments.minimal else f"{name}{shown}{_mark(configuration, name)}")
+    if configuration.errors:
+        output.error(joined(configuration.errors))
+    return 2 if configuration.errors else 0
 
 
-def _about(configuration: Configuration, name: str) -> tuple[str, str]:
+def _facts(configuration: Configuration, name: str) -> dict[str, object]:
+    server = configuration.servers.get(name)
+    model = {"active_model": server.active_model} if server is not None and server.active_model else {}
+    return {"description": configuration.description(name), **model}
+
+
+def _mark(configuration: Configuration, name: str) -> str:
     server = configuration.servers.get(name)
     if server is None:
-        return configuration.descriptions[name], " (WARNING: disabled)"
-    return server.description or "", "" if server.active else " (inactive)"
+        return " (WARNING: disabled)"
+    model = f" (model: {server.active_model})" if server.active_model else ""
+    return model if server.active else f"{model} (inactive)"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from catalog.active_model import read_active_model
 from catalog.errors import Busy, ConfigurationError, Malformed, ServerRefused, UsageError
 from catalog.lsn import LSN
 from catalog.state import clear_stopped, is_stopped, read_receiver_state, receiver_holder
@@ -82,6 +83,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         # Under the lock: a receiver is stopped by the mark first, then by a signal to the lock's holder.
         if not arguments.supervised:
             clear_stopped(settings.home)
+        if read_active_model(settings.home) != settings.active_model:
+            succession.renew()  # switched after the configuration was read, when there was nobody to tell
         if not is_stopped(settings.home):
             if settings.slot_name is None:
                 log.warning("without slot_name the server may remove WAL before it is received: set one")

@@ -54,11 +54,14 @@ def configured_entries(status: ServerStatus) -> list[Entry]:
     settings = status.settings
     if settings is None:
         return []
-    return [
+    entries = [
         Entry("description", "Description", settings.description or ""),
         Entry("active", "Active", str(settings.active)),
         Entry("disabled", "Disabled", "False"),
     ]
+    if settings.active_model is not None:
+        entries.append(Entry("active_model", "Active model", settings.active_model))
+    return entries
 
 
 def server_entries(status: ServerStatus) -> list[Entry]:

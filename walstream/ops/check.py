@@ -7,7 +7,7 @@ can be answered without it is.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -16,13 +16,16 @@ from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.state import live_receiver_state
 from walstream.ops.check_limits import newest_of
+from walstream.ops.check_primary import primary_items
 from walstream.ops.check_receiver import lag_items
 from walstream.ops.check_server import server_items, summarizer_items
 from walstream.ops.check_slots import left_behind_items, slot_items
 from walstream.ops.check_stored import figures, is_receiving, stored_items
 from walstream.ops.items import Item, failure, fine
 from walstream.ops.other_hosts import OtherHosts
+from walstream.ops.primary import Primary
 from walstream.ops.survey import Survey, survey, wal_node
+from walstream.settings.models import Model
 from walstream.settings.server import ServerSettings
 
 _ELSEWHERE = " (WAL streaming)"
@@ -38,6 +41,8 @@ class Report:
     items: tuple[Item, ...]
     figures: Mapping[str, tuple[float, str]] = field(default_factory=dict)
     """Names and values for monitoring, each with its unit: ``s`` or ``B``."""
+    wal: Survey | None = None
+    """What the node answered that WAL is streamed from."""
 
     @property
     def ok(self) -> bool:
@@ -50,9 +55,11 @@ def check(settings: ServerSettings) -> Report:
     now = time.time()
     stored, repository = stored_items(settings, now)
     online: list[Item] = []
+    wal: Survey | None = None
     if settings.active:
-        online = _online(settings, repository)
-    return Report(settings.name, settings.active, (*online, *stored), figures(settings, repository, now))
+        online, wal = _online(settings, repository)
+    items = (*online, *stored)
+    return Report(settings.name, settings.active, items, figures(settings, repository, now), wal)
 
 
 def check_all(servers: Sequence[ServerSettings]) -> list[Report]:
@@ -61,6 +68,16 @@ def check_all(servers: Sequence[ServerSettings]) -> list[Report]:
         return [check(settings) for settings in servers]
     with ThreadPoolExecutor(min(len(servers), AT_ONCE), "walstream-check") as threads:
         return list(threads.map(check, servers))
+
+
+def with_models(report: Report, models: Iterable[Model]) -> Report:
+    """The report, and what is wrong with the models that ``config-switch`` could put in force for the server."""
+    items = [
+        failure("models", error.message, error.hint or "correct this line of the configuration")
+        for model in models
+        for error in model.errors
+    ]
+    return replace(report, items=(*report.items, *items))
 
 
 def broken(name: str, errors: Sequence[ConfigurationError]) -> Report:
@@ -72,21 +89,22 @@ def broken(name: str, errors: Sequence[ConfigurationError]) -> Report:
     return Report(name, True, tuple(items))
 
 
-def _online(settings: ServerSettings, repository: Repository | None) -> list[Item]:
+def _online(settings: ServerSettings, repository: Repository | None) -> tuple[list[Item], Survey]:
     try:
         receiving, state = is_receiving(settings), live_receiver_state(settings.home)
     except StorageError:
         receiving, state = False, None  # the item about the receiver says why that is not known
     node = wal_node(settings)
-    others = OtherHosts(node)
+    others, primary = OtherHosts(node), Primary(settings)
     found = survey(settings)
     items = server_items(settings, found, receiving)
+    items += primary_items(settings.name, found, primary.answer())
     items += summarizer_items(found.cluster, _newest(repository))
     if node is settings:
         items += slot_items(settings, found, receiving)
         items += left_behind_items(settings, others.slots(found.conninfo))
         items += lag_items(settings, state, found.position, time.time())
-        return [*items, *_coherence("systemid coherence", found, repository)]
+        return [*items, *_coherence("systemid coherence", found, repository)], found
     wal = survey(node)
     items += [
         replace(item, label=item.label + _ELSEWHERE)
@@ -95,7 +113,7 @@ def _online(settings: ServerSettings, repository: Repository | None) -> list[Ite
     items += left_behind_items(node, others.slots(wal.conninfo))
     items += lag_items(node, state, wal.position, time.time())
     items += _coherence("systemid coherence", found, repository)
-    return [*items, *_coherence("systemid coherence" + _ELSEWHERE, wal, repository)]
+    return [*items, *_coherence("systemid coherence" + _ELSEWHERE, wal, repository)], wal
 
 
 def _newest(repository: Repository | None) -> BackupRecord | None:

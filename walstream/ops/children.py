@@ -73,8 +73,12 @@ class Child:
 
 def receiver_words(config: str, log_level: str | None, server: str) -> list[str]:
     """The command line of a receiver."""
-    level = ["--log-level", log_level] if log_level is not None else []
-    return ["-c", config, *level, "-f", "json", "receive-wal", server, "--supervised"]
+    return ["-c", config, *_level(log_level), "-f", "json", "receive-wal", server, "--supervised"]
+
+
+def metrics_words(config: str, log_level: str | None) -> list[str]:
+    """The command line of what serves metrics."""
+    return ["-c", config, *_level(log_level), "-f", "json", "metrics", "--supervised"]
 
 
 def backup_words(config: str, server: str) -> list[str]:
@@ -85,3 +89,7 @@ def backup_words(config: str, server: str) -> list[str]:
 def round_words(config: str) -> list[str]:
     """The command line of one maintenance round."""
     return ["-c", config, "cron", "--supervised"]
+
+
+def _level(log_level: str | None) -> list[str]:
+    return ["--log-level", log_level] if log_level is not None else []

@@ -21,6 +21,7 @@ from walstream.ops.requirements import Lack, connection_lack
 from walstream.ops.survey import Survey, survey
 from walstream.settings.conninfo import SECRETS
 from walstream.settings.locate import STANDARD_FILES, find_file
+from walstream.settings.occupied import occupant
 from walstream.settings.server import ServerSettings
 from walstream.settings.write import add_server, planned_server
 
@@ -89,15 +90,10 @@ def init(request: InitRequest) -> InitOutcome:
 
 def _refuse_occupied(home: str) -> None:
     """``ForeignRepository`` when the root of all servers is a data directory, or Barman's home."""
-    try:
-        names = os.listdir(home)
-    except OSError:
-        return
-    marks = [name for name in names if name == "PG_VERSION" or name.startswith(".barman")]
-    if marks:
-        owner = "a PostgreSQL data directory" if marks[0] == "PG_VERSION" else "Barman's home"
+    found = occupant(home, ())
+    if found is not None:
         raise ForeignRepository(
-            f"{home!r} is {owner} (it holds {marks[0]!r})",
+            f"{home!r} is {found[0]} (it holds {found[1]!r})",
             "give walstream a directory of its own with --home; nothing was written",
         )
 

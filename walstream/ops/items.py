@@ -16,7 +16,7 @@ MINOR = frozenset(
     {
         "failed backups", "suspect backups", "minimum redundancy requirements", "archiver errors",
         "incoming WALs directory", "streaming WALs directory", "backup maximum age", "backup minimum size",
-        "wal maximum age",
+        "wal maximum age", "PostgreSQL server is standby", "Primary server is not a standby", "models",
     }
 )  # fmt: skip
 

@@ -39,7 +39,7 @@ def stop_receiver(name: str, repository: str, home: str, patience: float = PATIE
             )
         if told is None and pid:
             _refuse_backup(pid, name, os.path.join(repository, layout.LOCKS, layout.BACKUP_LOCK))
-            if not _is_visible(pid, receiver_lock_path(home)) and receiver_holder(home) == found:
+            if not is_visible(pid, receiver_lock_path(home)) and receiver_holder(home) == found:
                 host = f"{host}, in another container"
             _tell(host, pid, name)
             told = pid
@@ -60,7 +60,7 @@ def _refuse_backup(pid: int, name: str, lock: str) -> None:
         )
 
 
-def _is_visible(pid: int, lock: str) -> bool:
+def is_visible(pid: int, lock: str) -> bool:
     """Whether the kernel says that this process holds the lock, and not one that another container calls so."""
     try:
         inode = os.stat(lock).st_ino

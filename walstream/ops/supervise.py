@@ -1,8 +1,9 @@
 """``walstream run``: a receiver process per server, restarted when it ends; scheduled backups; a round each minute.
 
 One thread, no psycopg, and nothing that could wait for a server or for a repository's disk: rounds are processes
-of their own, and so are receivers. These survive a supervisor that is killed, because going on to receive loses
-no WAL; the next supervisor asks them to end and takes their place. What to do is ``supervision``'s business.
+of their own, and so are receivers, and what serves metrics. Receivers survive a supervisor that is killed, because
+going on to receive loses no WAL; the next supervisor asks them to end and takes their place. What to do is
+``supervision``'s business.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from catalog.errors import ConfigurationError, WalstreamError, one_line
 from walstream.ops.backups_due import BackupsDue
 from walstream.ops.children import Child, round_words
+from walstream.ops.companion import Companion
 from walstream.ops.keeper import Keeper
 from walstream.ops.notify import Notifier
 from walstream.ops.supervision import LOOK, PATIENCE
@@ -50,6 +52,7 @@ class Supervisor:
         self._notifier = notifier
         self._log_level = log_level
         self._keepers: dict[str, Keeper] = {}
+        self._metrics = Companion(log_level)
         self._rounds: dict[Child, float] = {}
         self._backups = BackupsDue()
         self._next_round = time.monotonic() + FIRST_ROUND
@@ -86,7 +89,10 @@ class Supervisor:
     def _sleep(self) -> None:
         now = time.monotonic()
         limit = min(
-            [LOOK, self._next_round - now, *(keeper.time_to_wait(now) for keeper in self._keepers.values())]
+            [
+                *(LOOK, self._next_round - now, self._metrics.time_to_wait(now)),
+                *(keeper.time_to_wait(now) for keeper in self._keepers.values()),
+            ]
         )
         if self._notifier.interval is not None:
             limit = min(limit, self._notifier.interval)
@@ -110,6 +116,7 @@ class Supervisor:
             keeper.look_after(self._configuration.file, time.monotonic())
             if keeper.is_done:
                 del self._keepers[name]
+        self._metrics.look_after(self._configuration.file, time.monotonic())
         _reap_strangers({child.pid for child in self._children()})
 
     def _look_after_rounds(self) -> None:
@@ -151,6 +158,9 @@ class Supervisor:
         self._backups.renew(fresh.servers)
         for name, errors in fresh.broken.items():
             self._say_broken(name, errors)
+        for model in fresh.models.values():
+            for error in model.errors:
+                log.error("model %s: %s", model.name, one_line(error))
         wanted = {
             name: settings
             for name, settings in fresh.servers.items()
@@ -164,6 +174,7 @@ class Supervisor:
         for name, settings in wanted.items():
             if name not in self._keepers:
                 self._keepers[name] = Keeper(settings, self._log_level)
+        self._metrics.renew(fresh.globals.metrics_listen is not None, time.monotonic())
 
     def _say_broken(self, name: str, errors: Sequence[ConfigurationError]) -> None:
         """What is wrong with a section, a line for each error, and what becomes of its server."""
@@ -185,9 +196,12 @@ class Supervisor:
         self._backups.end()
         for keeper in self._keepers.values():
             keeper.dismiss()
+        self._metrics.renew(False, time.monotonic())
         self._look_after_servers()
         give_up = time.monotonic() + PATIENCE + AFTERMATH
-        while (self._keepers or self._backups.children) and time.monotonic() < give_up:
+        while (
+            self._keepers or self._backups.children or self._metrics.is_ending
+        ) and time.monotonic() < give_up:
             self._sleep()
             self._look_after_rounds()
             self._look_after_backups()
@@ -208,11 +222,8 @@ class Supervisor:
         self._notifier.status(text)
 
     def _children(self) -> list[Child]:
-        return [
-            *self._rounds,
-            *self._backups.children,
-            *(each.child for each in self._keepers.values() if each.child is not None),
-        ]
+        children = [self._metrics.child, *(each.child for each in self._keepers.values())]
+        return [*self._rounds, *self._backups.children, *(each for each in children if each is not None)]
 
 
 def _reap_strangers(ours: set[int]) -> None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from walstream.settings.options import BOTH, GLOBAL, SERVER
+from walstream.settings.options import BOTH, GLOBAL, NO_MODEL, OWN, SERVER
 from walstream.settings.values import OFF
 
 ANY = ("any",)
-OWN_NAME = "the server's own name"
 NOT_YET = "is not supported yet"
 
 
@@ -31,13 +30,10 @@ class Fate:
         """Whether it is one of those that are not needed, rather than refused."""
         return bool(self.accepted) and self.why != NOT_YET
 
-    def accepts(self, value: str, section: str) -> bool:
-        """Whether the option may be set to ``value`` in the section of that name."""
-        words = [section if word == OWN_NAME else word.lower() for word in self.accepted]
+    def accepts(self, value: str) -> bool:
+        """Whether the option may be set to ``value``."""
         return (
-            self.accepted == ANY
-            or value == ""
-            or (value if OWN_NAME in self.accepted else value.lower()) in words
+            self.accepted == ANY or value == "" or value.lower() in [word.lower() for word in self.accepted]
         )
 
 
@@ -51,10 +47,6 @@ def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]
 
 _LATER = [
     *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
-    *_later(GLOBAL, "metrics_listen"),
-    *_later(SERVER, "model", *OFF),
-    Fate("cluster", SERVER, (OWN_NAME,), NOT_YET),
-    *_later(SERVER, "primary_conninfo"),
 ]
 
 _STREAMED = "backups and WAL come over replication connections, without programs of PostgreSQL, ssh or rsync"
@@ -100,14 +92,14 @@ _BARMAN = [
     *_fate("staging_location", _IN_PLACE, "local"),
     *_fate("combine_mode", _IN_PLACE, "copy"),
     *_fate("local_staging_path recovery_staging_path", _IN_PLACE),
-    *_fate("primary_ssh_command", _PASSIVE, scope=SERVER),
-    *_fate("wal_conninfo", "set 'wal_streaming_conninfo', which serves for SQL too", scope=SERVER),
+    *_fate("primary_ssh_command", _PASSIVE, scope=OWN),
+    *_fate("wal_conninfo", "set 'wal_streaming_conninfo', which serves for SQL too", scope=OWN),
     *_fate("tablespace_bandwidth_limit", "set 'bandwidth_limit', for the whole backup"),
     *_fate("custom_compression_filter custom_decompression_filter custom_compression_magic", _CUSTOM),
     *_fate("encryption_key_id encryption_passphrase_command", _GPG),
     *_fate("backup_directory basebackups_directory wals_directory", _REPOSITORY, scope=SERVER),
     *_fate("incoming_wals_directory streaming_wals_directory errors_directory", _REPOSITORY, scope=SERVER),
-    *_fate("xlogdb_directory", "there is no xlog.db; the files themselves are the list"),
+    *_fate("xlogdb_directory", "there is no xlog.db; the files themselves are the list", scope=NO_MODEL),
     *_fate("cloud_staging_directory cloud_staging_max_size cloud_upload_max_archive_size", _CLOUD),
     *_fate("cloud_upload_min_chunk_size cloud_delete_batch_size", _CLOUD),
     *_fate("cloud_wal_archive_parallel cloud_wal_restore_parallel", _CLOUD),

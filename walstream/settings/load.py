@@ -7,34 +7,46 @@ ignored: an option is honoured, known to make no difference, or an error.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from catalog.errors import ConfigurationError
+from catalog.active_model import read_active_model
+from catalog.errors import ConfigurationError, WalstreamError
 from walstream.settings import options
-from walstream.settings.fates import FATES, NOT_YET
-from walstream.settings.ini import Document, Line, Section
+from walstream.settings.checking import checked, line_problem
+from walstream.settings.fates import FATES
+from walstream.settings.ini import Document, Section
 from walstream.settings.levels import resolved_level
 from walstream.settings.locate import (
     GLOBAL_SECTIONS,
     check_server_name,
     find_file,
-    is_unset,
     read_document,
     server_names,
-    shown,
 )
-from walstream.settings.nearest import suggestion
-from walstream.settings.options import GLOBAL, OPTIONS, SERVER, Option
+from walstream.settings.lookup import Lookup
+from walstream.settings.models import Model, cluster_of, lost_model, model_for, models_of
+from walstream.settings.occupied import occupant
+from walstream.settings.options import GLOBAL, SERVER, Option
 from walstream.settings.server import Configuration, GlobalSettings, ServerSettings
 
 T = TypeVar("T")
+ActiveModel = Callable[[str], str | None]
 
 
-def load(config: str | None = None, environ: Mapping[str, str] = os.environ) -> Configuration:
-    """Read the configuration; raises ``ConfigurationError`` only if there is no file to read."""
+def load(
+    config: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+    active_model: ActiveModel = read_active_model,
+) -> Configuration:
+    """Read the configuration; raises ``ConfigurationError`` only if there is no file to read.
+
+    ``active_model`` says by a server's home which model is in force there.
+    """
     file = find_file(config, environ)
-    return configured(read_document(file), file)
+    document = read_document(file)
+    _refuse_occupied(document, file)
+    return configured(document, file, active_model)
 
 
 def setting(
@@ -42,29 +54,29 @@ def setting(
 ) -> tuple[T, ConfigurationError | None]:
     """One value, for a command that no mistake in the configuration is to stop; and what is wrong with its line.
 
-    With a wrong line, or none, it is the default. A server with ``/`` in it is the path of its repository
-    directory; then nothing is read.
+    With a wrong line, or none, it is the default; a model has no say. A server with ``/`` in it is the path of its
+    repository directory; then nothing is read.
     """
     if "/" in server:
         return option.default, None
     document = read_document(find_file(config, environ))
-    names = [name for name in (server, *GLOBAL_SECTIONS) if name in document.sections]
-    lookup = Lookup([document.sections[name] for name in names])
-    line = lookup.line(option)
-    if line is None:
+    own = [document.sections[server]] if server in document.sections else []
+    lookup = Lookup(own, _shared(document))
+    found = lookup.found(option)
+    if found is None:
         return option.default, None
-    where = next(name for name in names if line in document.sections[name].lines)
-    return lookup.get(option), _line_problem(line, where, option.scope)
+    section, line = found
+    return lookup.get(option), line_problem(line, section.name, option.scope)
 
 
-def configured(document: Document, file: str) -> Configuration:
+def configured(document: Document, file: str, active_model: ActiveModel = lambda home: None) -> Configuration:
     """What a document says; never raises."""
-    shared = [document.sections[name] for name in GLOBAL_SECTIONS if name in document.sections]
+    shared = _shared(document)
     problems = list(document.problems)
     for section in shared:
         problems += checked(section, GLOBAL)
-    top = Lookup(shared)
-    home = top.get(options.WALSTREAM_HOME) or top.get(options.BARMAN_HOME)
+    top = Lookup((), shared)
+    home = _home(top)
     if home is None and not problems:
         problems.append(
             ConfigurationError(f"{file}: 'walstream_home' is not set", "add it to the section [walstream]")
@@ -76,98 +88,77 @@ def configured(document: Document, file: str) -> Configuration:
         log_level=top.get(options.LOG_LEVEL),
         log_file=top.get(options.LOG_FILE),
         log_format=top.get(options.LOG_FORMAT),
+        metrics_listen=top.get(options.METRICS_LISTEN),
     )
     servers: dict[str, ServerSettings] = {}
     broken: dict[str, list[ConfigurationError]] = {}
-    descriptions: dict[str, str] = {}
+    lookups: dict[str, Lookup] = {}
+    models = models_of(document)
     for name in server_names(document):
-        lookup = Lookup([document.sections[name], *shared])
-        errors = [*problems, *_server_problems(document.sections[name])]
-        server = None if errors else _server(lookup, home or "", errors)
+        section = document.sections[name]
+        errors = [*problems, *_server_problems(section)]
+        model = _model_in_force(section, home, models, active_model, errors)
+        own = [section] if model is None else [document.sections[model], section]
+        lookups[name] = Lookup(own, shared)
+        server = None if errors else _server(lookups[name], home or "", model, errors)
         if server is None or errors:
             broken[name] = errors
-            descriptions[name] = lookup.get(options.DESCRIPTION) or ""
         else:
             servers[name] = server
-    return Configuration(file, settings, servers, broken, problems, descriptions)
+    return Configuration(file, settings, servers, broken, problems, models, lookups)
 
 
-class Lookup:
-    """Values from sections, nearest first; an option that may not be inherited comes from the first."""
-
-    def __init__(self, sections: list[Section]) -> None:
-        self.sections = sections
-
-    def line(self, option: Option[object]) -> Line | None:
-        """The line that counts for ``option``."""
-        for section in self.sections:
-            inherited = section is not self.sections[0]
-            if not (inherited and option.scope == SERVER) and (line := section.find(option.name)) is not None:
-                return line
-        return None
-
-    def get(self, option: Option[T]) -> T:
-        """The value that counts, or the default; a wrong line, which ``checked`` reports, is passed over."""
-        line = self.line(option)
-        if line is None or unsets(line.value, option):
-            return option.default
-        try:
-            return option.kind.parse(line.value)
-        except ValueError:
-            return option.default
+def _shared(document: Document) -> list[Section]:
+    return [document.sections[name] for name in GLOBAL_SECTIONS if name in document.sections]
 
 
-def unsets(value: str, option: Option[object]) -> bool:
-    """Whether ``value`` leaves ``option`` without one; ``None`` is a codec's name before it is that."""
-    return value == "" or (is_unset(value) and "none" not in option.kind.accepted.split(", "))
+def _home(top: Lookup) -> str | None:
+    return top.get(options.WALSTREAM_HOME) or top.get(options.BARMAN_HOME)
 
 
-def checked(section: Section, scope: str) -> list[ConfigurationError]:
-    """What is wrong with the lines of a section, each by itself."""
-    problems = list(section.problems)
-    for line in section.lines:
-        if line.option not in section.doubtful:
-            problem = _line_problem(line, section.name, scope)
-            if problem is not None:
-                problems.append(problem)
-    return problems
+def _refuse_occupied(document: Document, file: str) -> None:
+    """Note as a problem of all servers that their home is Barman's, or a cluster's data directory."""
+    top = Lookup((), _shared(document))
+    home = _home(top)
+    found = occupant(home, server_names(document)) if home is not None else None
+    if home is None or found is None:
+        return
+    line = top.line(options.WALSTREAM_HOME) or top.line(options.BARMAN_HOME)
+    place = line.place if line is not None else file
+    owner, mark = found
+    document.problems.append(
+        ConfigurationError(
+            f"{place}: {home!r} is {owner} (it holds {mark!r}), where walstream writes nothing",
+            "give it an empty directory of its own: walstream_home = … in the section [walstream]",
+        )
+    )
 
 
-def _line_problem(line: Line, section: str, scope: str) -> ConfigurationError | None:
-    about = f"{line.place}: '{line.option}' in [{section}]"
-    option, fate = OPTIONS.get(line.option), FATES.get(line.option)
-    if option is None and fate is None:
-        known = [*OPTIONS, *FATES]
-        hint = suggestion(line.option, known) or "the options are listed in docs/configuration.md"
-        return ConfigurationError(f"{about} is not an option", hint)
-    if scope not in (option.scope if option is not None else fate.scope if fate is not None else ""):
-        where = "the section of a server" if scope == GLOBAL else "the section [walstream]"
-        return ConfigurationError(f"{about} does not belong there", f"it belongs in {where}")
-    if fate is not None:
-        return _fate_problem(line, section, about)
-    return _value_problem(line, option, about) if option is not None else None
-
-
-def _fate_problem(line: Line, section: str, about: str) -> ConfigurationError | None:
-    fate = FATES[line.option]
-    if is_unset(line.value) or fate.accepts(line.value, section):
-        return None
-    accepted = f"accepted is only: {', '.join(fate.accepted)}" if fate.accepted else "remove the line"
-    if fate.why == NOT_YET:
-        return ConfigurationError(f"{about} {NOT_YET}", accepted)
-    return ConfigurationError(f"{about} is an option of Barman that walstream refuses: {fate.why}", accepted)
-
-
-def _value_problem(line: Line, option: Option[object], about: str) -> ConfigurationError | None:
-    if unsets(line.value, option):
+def _model_in_force(
+    section: Section,
+    home: str | None,
+    models: Mapping[str, Model],
+    active_model: ActiveModel,
+    errors: list[ConfigurationError],
+) -> str | None:
+    """The model that is in force for a server; what is wrong with it is added to ``errors``."""
+    if home is None or errors:
         return None
     try:
-        option.kind.parse(line.value)
-    except ValueError as error:
-        text = "this value" if option.kind.secret else shown(line.value)
-        more = f": {error}" if str(error) else ""
-        return ConfigurationError(f"{about} cannot be {text}{more}", f"accepted: {option.kind.accepted}")
-    return None
+        name = active_model(os.path.join(home, section.name))
+    except WalstreamError as error:
+        hint = error.hint or "let this user read it: it says which model is in force"
+        errors.append(ConfigurationError(error.message, hint))
+        return None
+    if name is None:
+        return None
+    try:
+        model = model_for(section.name, cluster_of(section), name, models)
+    except ConfigurationError as error:
+        errors.append(lost_model(section.name, name, error))
+        return None
+    errors += model.errors
+    return name
 
 
 def _server_problems(section: Section) -> list[ConfigurationError]:
@@ -179,7 +170,7 @@ def _server_problems(section: Section) -> list[ConfigurationError]:
             ConfigurationError(f"{section.source}: section [{section.name}]: {error}", error.hint)
         )
     problems += checked(section, SERVER)
-    if section.find(options.CONNINFO.name) is None and section.find("model") is None:
+    if section.find(options.CONNINFO.name) is None:
         problems.append(
             ConfigurationError(
                 f"{section.source}: 'conninfo' is not set in [{section.name}]",
@@ -189,8 +180,10 @@ def _server_problems(section: Section) -> list[ConfigurationError]:
     return problems
 
 
-def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> ServerSettings | None:
-    section, get = lookup.sections[0], lookup.get
+def _server(
+    lookup: Lookup, home: str, model: str | None, errors: list[ConfigurationError]
+) -> ServerSettings | None:
+    section, get = lookup.own[-1], lookup.get
     conninfo = get(options.CONNINFO)
     if conninfo is None:
         errors.append(ConfigurationError(f"{section.source}: 'conninfo' in [{section.name}] is empty"))
@@ -203,9 +196,12 @@ def _server(lookup: Lookup, home: str, errors: list[ConfigurationError]) -> Serv
         home=os.path.join(home, section.name),
         description=get(options.DESCRIPTION),
         active=get(options.ACTIVE),
+        cluster=cluster_of(section),
+        active_model=model,
         conninfo=conninfo,
         streaming_conninfo=streaming,
         wal_streaming_conninfo=get(options.WAL_STREAMING_CONNINFO) or streaming,
+        primary_conninfo=get(options.PRIMARY_CONNINFO),
         streaming_archiver=get(options.STREAMING_ARCHIVER),
         archiver=get(options.ARCHIVER),
         slot_name=get(options.SLOT_NAME),
@@ -259,12 +255,12 @@ def _level(
         return resolved_level(name, lookup.get(level))
     except ValueError as error:
         line = lookup.line(level)
-        place = line.place if line is not None else lookup.sections[0].source
-        about = f"'{level.name}' does not fit '{codec.name} = {name}' in [{lookup.sections[0].name}]"
+        place = line.place if line is not None else lookup.own[-1].source
+        about = f"'{level.name}' does not fit '{codec.name} = {name}' in [{lookup.own[-1].name}]"
         errors.append(ConfigurationError(f"{place}: {about}", f"accepted: {error}"))
         return 0
 
 
-def _not_needed(sections: list[Section]) -> tuple[str, ...]:
+def _not_needed(sections: Sequence[Section]) -> tuple[str, ...]:
     names = {line.option for section in sections for line in section.lines}
     return tuple(sorted(name for name in names if name in FATES and FATES[name].needless))

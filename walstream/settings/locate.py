@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 
 from catalog.errors import ConfigurationError
-from walstream.settings.ini import Document, Line
+from walstream.settings.ini import Document, Line, Section
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ VARIABLE = "WALSTREAM_CONFIG_FILE"
 STANDARD_FILES = ("~/.walstream.conf", "/etc/walstream.conf")
 GLOBAL_SECTIONS = ("walstream", "barman")
 RESERVED = ("all", *GLOBAL_SECTIONS)
+ON = ("on", "true", "yes", "1", "t", "y")
 INCLUDES = "configuration_files_directory"
 
 _NAME_CHARACTERS = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-")
@@ -54,7 +55,7 @@ def places(
     file = find_file(config, environ)
     document = read_document(file)
     section = document.sections.get(server)
-    if section is None or server in RESERVED:
+    if section is None or server in RESERVED or is_model(section):
         raise unknown_server(server, server_names(document), file)
     check_server_name(server)
     root = _path_of(document, "walstream_home") or _path_of(document, "barman_home")
@@ -175,7 +176,19 @@ def absolute_path(text: str) -> str:
 
 def server_names(document: Document) -> list[str]:
     """The sections that are servers, in the order of the files."""
-    return [name for name in document.sections if name not in GLOBAL_SECTIONS]
+    sections = document.sections
+    return [name for name in sections if name not in GLOBAL_SECTIONS and not is_model(sections[name])]
+
+
+def model_names(document: Document) -> list[str]:
+    """The sections that are models, in the order of the files."""
+    return [name for name, section in document.sections.items() if is_model(section)]
+
+
+def is_model(section: Section) -> bool:
+    """Whether a section says that it is a model."""
+    line = section.find("model")
+    return section.name not in GLOBAL_SECTIONS and line is not None and line.value.lower() in ON
 
 
 def check_server_name(name: str) -> None:

@@ -17,7 +17,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 GLOBAL = "global"
 SERVER = "server"
-BOTH = "global, server"
+MODEL = "model"
+# A model may set what a server may, as in Barman: all but paths and hooks.
+OWN = f"{SERVER}, {MODEL}"
+BOTH = f"{GLOBAL}, {OWN}"
+NO_MODEL = f"{GLOBAL}, {SERVER}"
 CODECS = ("none", "gzip", "lz4", "zstd")
 
 
@@ -57,7 +61,7 @@ BARMAN_HOME = _optional(
 )
 REPOSITORY = _optional(
     "repository",
-    BOTH,
+    NO_MODEL,
     values.PATH,
     "root of repositories: a server has the directory of its name in it",
     "walstream_home",
@@ -79,17 +83,31 @@ LOG_FILE = _optional("log_file", GLOBAL, values.PATH, "where logs go", "standard
 LOG_FORMAT = _set(
     "log_format", GLOBAL, choice("text", "json"), "text", "lines for people, or JSON for machines"
 )
-
-DESCRIPTION = _optional("description", SERVER, values.TEXT, "free text, shown by list-servers")
-ACTIVE = _set("active", SERVER, SWITCH, "on", "off: nothing is received and backed up; restoring goes on")
-CONNINFO = _optional(
-    "conninfo", SERVER, values.CONNINFO, "how to connect for SQL, any libpq string; required"
+METRICS_LISTEN = _optional(
+    "metrics_listen",
+    GLOBAL,
+    values.LISTEN,
+    "where run serves Prometheus metrics and /healthz, to whoever asks",
 )
+
+DESCRIPTION = _optional("description", OWN, values.TEXT, "free text, shown by list-servers")
+ACTIVE = _set("active", OWN, SWITCH, "on", "off: nothing is received and backed up; restoring goes on")
+CLUSTER = _optional(
+    "cluster", OWN, values.TEXT, "the models of that cluster can be switched to", "the server's name"
+)
+IS_MODEL = _set("model", OWN, SWITCH, "off", "on: the section is a model, for the servers of its cluster")
+CONNINFO = _optional("conninfo", OWN, values.CONNINFO, "how to connect for SQL, any libpq string; required")
 STREAMING_CONNINFO = _optional(
-    "streaming_conninfo", SERVER, values.CONNINFO, "how to connect for replication", "conninfo"
+    "streaming_conninfo", OWN, values.CONNINFO, "how to connect for replication", "conninfo"
 )
 WAL_STREAMING_CONNINFO = _optional(
-    "wal_streaming_conninfo", SERVER, values.CONNINFO, "another node to stream WAL from", "streaming_conninfo"
+    "wal_streaming_conninfo", OWN, values.CONNINFO, "another node to stream WAL from", "streaming_conninfo"
+)
+PRIMARY_CONNINFO = _optional(
+    "primary_conninfo",
+    OWN,
+    values.CONNINFO,
+    "of a standby: its primary, which check looks at, and where switch-wal switches",
 )
 
 STREAMING_ARCHIVER = _set("streaming_archiver", BOTH, SWITCH, "on", "receive WAL by streaming")
@@ -106,7 +124,7 @@ CREATE_SLOT = _set(
 )
 REPORT_APPLIED = _set(
     "report_applied",
-    SERVER,
+    OWN,
     SWITCH,
     "off",
     "report what is flushed as applied too, for synchronous_commit = remote_apply",
@@ -157,7 +175,7 @@ BACKUP_COMPRESSION = _set("backup_compression", BOTH, choice(*CODECS), "zstd", "
 BACKUP_COMPRESSION_LEVEL = _optional("backup_compression_level", BOTH, values.LEVEL, "its level", _FAST)
 BACKUP_SCHEDULE = _optional(
     "backup_schedule",
-    SERVER,
+    OWN,
     values.SCHEDULE,
     "when 'walstream run' takes a backup: five fields as in a crontab",
 )
@@ -196,7 +214,7 @@ RECOVERY_OPTIONS = _set(
 )
 RESTORE_SSH_COMMAND = _optional(
     "restore_ssh_command",
-    SERVER,
+    OWN,
     values.TEXT,
     "how a cluster restored elsewhere reaches this machine for its WAL: ssh walstream@backup-host",
 )
@@ -208,7 +226,7 @@ STAGING_PATH = _optional(
 )
 PREFETCH_SEGMENTS = _set(
     "prefetch_segments",
-    BOTH,
+    NO_MODEL,
     whole(0, 1024),
     "8",
     "a recovery keeps so many segments decoded ahead, inside its pg_wal; 0: none",
@@ -233,44 +251,48 @@ MAX_INCOMING_WALS_QUEUE = _optional(
 )
 PRE_BACKUP_SCRIPT = _optional(
     "pre_backup_script",
-    BOTH,
+    NO_MODEL,
     values.TEXT,
     "shell command before a backup, which is not done if it fails",
 )
-POST_BACKUP_SCRIPT = _optional("post_backup_script", BOTH, values.TEXT, "shell command after a backup")
+POST_BACKUP_SCRIPT = _optional("post_backup_script", NO_MODEL, values.TEXT, "shell command after a backup")
 PRE_ARCHIVE_SCRIPT = _optional(
     "pre_archive_script",
-    BOTH,
+    NO_MODEL,
     values.TEXT,
     "shell command before WAL is stored, which is not done if it fails",
 )
-POST_ARCHIVE_SCRIPT = _optional("post_archive_script", BOTH, values.TEXT, "shell command after WAL is stored")
+POST_ARCHIVE_SCRIPT = _optional(
+    "post_archive_script", NO_MODEL, values.TEXT, "shell command after WAL is stored"
+)
 PRE_DELETE_SCRIPT = _optional(
     "pre_delete_script",
-    BOTH,
+    NO_MODEL,
     values.TEXT,
     "shell command before a backup is removed, which is not done if it fails",
 )
 POST_DELETE_SCRIPT = _optional(
-    "post_delete_script", BOTH, values.TEXT, "shell command after a backup is removed"
+    "post_delete_script", NO_MODEL, values.TEXT, "shell command after a backup is removed"
 )
 PRE_WAL_DELETE_SCRIPT = _optional(
     "pre_wal_delete_script",
-    BOTH,
+    NO_MODEL,
     values.TEXT,
     "shell command before WAL is removed, which is not done if it fails",
 )
 POST_WAL_DELETE_SCRIPT = _optional(
-    "post_wal_delete_script", BOTH, values.TEXT, "shell command after WAL is removed"
+    "post_wal_delete_script", NO_MODEL, values.TEXT, "shell command after WAL is removed"
 )
 PRE_RECOVERY_SCRIPT = _optional(
     "pre_recovery_script",
-    BOTH,
+    NO_MODEL,
     values.TEXT,
     "shell command before a restore, which is not done if it fails",
 )
-POST_RECOVERY_SCRIPT = _optional("post_recovery_script", BOTH, values.TEXT, "shell command after a restore")
-HOOK_TIMEOUT = _set("hook_timeout", BOTH, duration(1), "10min", "a script that takes longer is killed")
+POST_RECOVERY_SCRIPT = _optional(
+    "post_recovery_script", NO_MODEL, values.TEXT, "shell command after a restore"
+)
+HOOK_TIMEOUT = _set("hook_timeout", NO_MODEL, duration(1), "10min", "a script that takes longer is killed")
 CHECK_TIMEOUT = _set(
     "check_timeout", BOTH, duration(0), "30s", "check gives up on a server after this; 0: never"
 )

@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from catalog.errors import ConfigurationError
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo
+from walstream.settings.listen import Listen
 from walstream.settings.locate import unknown_server
+from walstream.settings.lookup import Lookup
+from walstream.settings.models import Model
+from walstream.settings.options import DESCRIPTION
 from walstream.settings.schedule import Schedule
 
 
@@ -22,14 +26,16 @@ class GlobalSettings:
     log_level: str
     log_file: str | None
     log_format: str
+    metrics_listen: Listen | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServerSettings:
     """What holds for one server. Times are seconds, sizes bytes, ``bandwidth_limit`` kB/s.
 
-    ``repository`` and ``home`` are the server's own directories. ``not_needed`` names the options
-    that are accepted because they change nothing. ``scripts`` has shell commands by name: ``pre_backup``.
+    ``repository`` and ``home`` are the server's own directories. ``active_model`` is the model in force.
+    ``not_needed`` names the options that are accepted because they change nothing. ``scripts`` has shell commands
+    by name: ``pre_backup``.
     """
 
     name: str
@@ -38,10 +44,13 @@ class ServerSettings:
     home: str
     description: str | None
     active: bool
+    cluster: str
+    active_model: str | None
 
     conninfo: Conninfo
     streaming_conninfo: Conninfo
     wal_streaming_conninfo: Conninfo
+    primary_conninfo: Conninfo | None
 
     streaming_archiver: bool
     archiver: bool
@@ -88,8 +97,8 @@ class ServerSettings:
 class Configuration:
     """All that the files say. Each server is in ``servers``, or in ``broken`` with its errors.
 
-    An error of the global section counts for every server; ``problems`` has those apart.
-    ``descriptions`` is of the broken ones, for listing.
+    An error of the global section counts for every server; ``problems`` has those apart. One in a model is only
+    the model's while that is not in force. ``lookups`` say by server where each value comes from.
     """
 
     file: str
@@ -97,12 +106,28 @@ class Configuration:
     servers: Mapping[str, ServerSettings]
     broken: Mapping[str, Sequence[ConfigurationError]]
     problems: Sequence[ConfigurationError]
-    descriptions: Mapping[str, str]
+    models: Mapping[str, Model]
+    lookups: Mapping[str, Lookup]
 
     @property
     def names(self) -> list[str]:
         """The names of all servers, broken ones too, sorted."""
         return sorted((*self.servers, *self.broken))
+
+    @property
+    def errors(self) -> list[ConfigurationError]:
+        """All that is wrong, each error once."""
+        owned = [*self.broken.values(), *(model.errors for model in self.models.values())]
+        found = [*self.problems, *(error for errors in owned for error in errors)]
+        return list({str(error): error for error in found}.values())
+
+    def models_of(self, cluster: str) -> list[Model]:
+        """The models that the servers of a cluster can be switched to."""
+        return [model for model in self.models.values() if model.cluster == cluster]
+
+    def description(self, name: str) -> str:
+        """What the file says of a server, also of a broken one."""
+        return self.lookups[name].get(DESCRIPTION) or ""
 
     def server(self, name: str) -> ServerSettings:
         """The settings of a server; ``ConfigurationError`` if it is broken or not there."""
@@ -110,6 +135,10 @@ class Configuration:
             return self.servers[name]
         if name in self.broken:
             raise joined(self.broken[name])
+        if name in self.models:
+            raise ConfigurationError(
+                f"{name!r} is a model, not a server", f"its cluster: {self.models[name].cluster}"
+            )
         if self.problems:
             raise joined(self.problems)  # a section that could not be read is missing for a reason
         raise unknown_server(name, self.names, self.file)

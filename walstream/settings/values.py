@@ -13,12 +13,12 @@ from typing import Generic, TypeVar
 from catalog.codec import LEVELS
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo, is_uri
-from walstream.settings.locate import absolute_path
+from walstream.settings.listen import Listen
+from walstream.settings.locate import ON, absolute_path
 from walstream.settings.schedule import Schedule
 
 T_co = TypeVar("T_co", covariant=True)
 
-ON = ("on", "true", "yes", "1", "t", "y")
 OFF = ("off", "false", "no", "0", "f", "n")
 
 
@@ -61,7 +61,12 @@ def whole(least: int, most: int, unit: str = "") -> Kind[int]:
     return Kind(f"a whole number{unit} from {least} to {most}", parse)
 
 
-_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS = {"": 1.0, "ms": 0.001, "s": 1.0, "sec": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_SECONDS |= {
+    word + plural: seconds
+    for word, seconds in (("second", 1.0), ("minute", 60.0), ("hour", 3600.0), ("day", 86400.0))
+    for plural in ("", "s")
+}
 _AGES = {"SECOND": 1, "MINUTE": 60, "HOUR": 3600, "DAY": 86400, "WEEK": 7 * 86400, "MONTH": 31 * 86400}
 
 
@@ -74,7 +79,7 @@ def duration(least: float, most: float = 86400.0) -> Kind[float]:
         _digits(whole_part)
         if point:
             _digits(fraction)
-        return within(float(number) * _SECONDS[unit], least, most)
+        return within(float(number) * _SECONDS[unit.lower()], least, most)
 
     bounds = f"from {least:g} to {most:g} seconds"
     return Kind(f"a time such as 500ms, 10s, 2min or 1h; a bare number is seconds; {bounds}", _known(parse))
@@ -89,11 +94,12 @@ def _age(text: str) -> float:
     return duration(1, 1e10).parse(text)
 
 
-_BYTES = {"": 1, "B": 1} | {
+# In any case of letters: nobody means a thousandth of a byte.
+_BYTES = {"": 1, "b": 1} | {
     prefix + unit: int(base**power)
-    for power, letter in enumerate("KMGT", 1)
-    for prefix, base in ((letter, 1000), (letter + "i", 1024), (letter.replace("K", "k"), 1000))
-    for unit in ("", "B")
+    for power, letter in enumerate("kmgt", 1)
+    for prefix, base in ((letter, 1000), (letter + "i", 1024))
+    for unit in ("", "b")
 }
 
 
@@ -102,7 +108,7 @@ def size(least: int, most: int) -> Kind[int]:
 
     def parse(text: str) -> int:
         number, unit = _split(text)
-        return within(_digits(number) * _BYTES[unit], least, most)
+        return within(_digits(number) * _BYTES[unit.lower()], least, most)
 
     bounds = f"from {least} to {most} bytes"
     return Kind(f"a size such as 64MiB (2^20) or 1GB (10^9); a bare number is bytes; {bounds}", _known(parse))
@@ -169,6 +175,7 @@ SCHEDULE = Kind(
 )
 AGE = Kind("an age such as 7 DAYS, 36 HOURS, 2 WEEKS or 1 MONTH; or 90min, 12h, 7d", _age)
 POLICY = Kind("none, REDUNDANCY n, or RECOVERY WINDOW OF n HOURS, DAYS, WEEKS or MONTHS", _policy)
+LISTEN = Kind("host:port, such as 127.0.0.1:9797, localhost:9797 or [::1]:9797", Listen.parse)
 LEVEL = Kind(f"{_RANGES}; or low, medium, high", _level)
 
 N = TypeVar("N", int, float)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from catalog import durable
+from catalog.active_model import read_active_model
 from catalog.errors import ConfigurationError
 from walstream.settings.ini import Document, unquoted
 from walstream.settings.load import configured
@@ -53,7 +54,7 @@ def planned_server(
         section, home = _section(name, lines), _section("walstream", {"walstream_home": walstream_home})
         _check(home + section, name, lines)
         known.read(section if _has_home(known) else home + section, file)
-    return configured(known, file).server(name), new
+    return configured(known, file, read_active_model).server(name), new
 
 
 def _section(name: str, lines: Mapping[str, str]) -> str:

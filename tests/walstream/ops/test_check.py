@@ -255,10 +255,31 @@ def test_a_foreign_directory(server, protected, items):
     assert "not a walstream repository" in found["directories"]["hint"]
 
 
-def test_a_directory_of_barmans(server, protected, items):
+def test_a_directory_of_barmans(server, protected, items, commands):
     settings = protected(server)
     Path(settings.repository, "identity.json").write_text('{"systemid": "7", "version": "15"}')
+    run = commands("check", "main")
+    assert run.code == 2 and "Barman's home (it holds 'main/identity.json')" in run.out
+    other = Path(settings.home).parent / "two"  # a home is ours when something of ours is in it
+    other.mkdir()
+    other.joinpath("identity.json").write_text('{"format": 1}')
+    with open(commands.file, "a") as file:
+        file.write("[two]\nconninfo = host=/nowhere\n")
     assert "Barman" in items()["directories"]["hint"]
+
+
+def test_what_is_wrong_in_a_model_of_the_server_is_told_before_it_is_needed(server, protected, items):
+    protected(server, "[main:standby]", "model = true", "cluster = main", "slot_name = A-B")
+    found = items()["models"]
+    assert "'slot_name' in [main:standby]" in found["hint"] and "1 to 63" in found["remedy"]
+
+
+def test_a_model_that_cannot_be_read_disables_the_server(server, protected, commands):
+    Path(protected(server).home, "state", "active-model").mkdir()
+    run = commands("check", "main")
+    assert (
+        run.code == 2 and "active-model': is a directory" in run.out and "which model is in force" in run.out
+    )
 
 
 def test_a_repository_that_cannot_be_read(server, protected, items):
@@ -269,9 +290,9 @@ def test_a_repository_that_cannot_be_read(server, protected, items):
 
 
 def test_a_lock_that_cannot_be_read(server, protected, items):
-    state = Path(protected(server).home, "state")
-    shutil.rmtree(state)
-    state.symlink_to(state)
+    lock = Path(protected(server).home, "state", "receiver.lock")
+    lock.unlink(missing_ok=True)
+    lock.symlink_to(lock)
     assert "cannot read" in items()["receive_wal_running"]["hint"]
 
 
@@ -370,3 +391,31 @@ def test_wal_from_another_node_is_checked_there(cluster_factory, standby_factory
     assert failed_keys(found) == ["receive_wal_running"]
     assert "standby" in found["postgresql_(wal_streaming)"]["hint"]
     assert "replication_slot_(wal_streaming)" in found and "replication_slot" not in found
+
+
+def test_the_primary_of_a_standby_is_asked_for_its_role_and_cluster(
+    cluster_factory, standby_factory, protected, items, commands
+):
+    primary = cluster_factory()
+    protected(standby_factory(primary), f"primary_conninfo = {primary.conninfo()}")
+    found = items()
+    for key in (
+        "postgresql_server_is_standby",
+        "primary_server_is_not_a_standby",
+        "primary_and_standby_have_same_system_id",
+    ):
+        assert found[key]["status"] == "OK"
+    primary.stop("immediate")
+    found = items()
+    assert found["primary_server_is_not_a_standby"]["status"] == "FAILED"
+    assert found["postgresql"]["status"] == found["postgresql_server_is_standby"]["status"] == "OK"
+
+
+def test_what_is_no_standby_or_no_primary_of_it_is_named(cluster_factory, standby_factory, protected, items):
+    primary, stranger = cluster_factory(), cluster_factory()
+    standby = standby_factory(stranger)
+    protected(primary, f"primary_conninfo = {standby.conninfo()}")
+    found = items()
+    assert "config-switch main" in found["postgresql_server_is_standby"]["remedy"]
+    assert "leads to a standby" in found["primary_server_is_not_a_standby"]["hint"]
+    assert "different clusters" in found["primary_and_standby_have_same_system_id"]["hint"]

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from support.configurations import write
+from support.metrics import answer_of, free_port, samples_of
 from support.protection import environment, stop, wait_until
 
 UNREACHABLE = "conninfo = host=/nowhere user=nobody\n"
@@ -95,3 +97,57 @@ def test_the_first_process_of_a_container_buries_orphans(start, tmp_path):
 def children(pid):
     """The children of a process, those that have ended and were not buried included."""
     return list(map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
+
+
+def serving(port):
+    return answer_of(port, "/metrics")[0] == 200
+
+
+def test_metrics_are_served_come_back_when_they_are_killed_and_end_with_the_supervisor(start, tmp_path):
+    port = free_port()
+    process = start(f"metrics_listen = 127.0.0.1:{port}\n[one]\n{UNREACHABLE}active = off\n")
+    for _ in range(2):
+        wait_until(lambda: serving(port))
+        assert samples_of(answer_of(port, "/metrics")[1])["walstream_server_active", "one"] == 0
+        assert answer_of(port, "/healthz") == (200, "ok\n")
+        (child,) = children(process.pid)
+        os.kill(child, signal.SIGKILL)
+        wait_until(lambda child=child: child not in children(process.pid))
+    wait_until(lambda: serving(port))
+    assert said(tmp_path).count("no metrics: killed by SIGKILL; tried again by itself") == 1
+    assert stop(process) == 0
+    assert not serving(port)
+
+
+def test_metrics_end_with_a_supervisor_that_is_killed(start):
+    port = free_port()
+    process = start(f"metrics_listen = localhost:{port}\n")
+    wait_until(lambda: serving(port))
+    process.kill()
+    process.wait()
+    wait_until(lambda: not serving(port))
+
+
+def test_metrics_move_begin_and_end_with_the_configuration(start, tmp_path):
+    first, second = free_port(), free_port()
+    process = start("")
+    wait_until(lambda: (tmp_path / "home" / ".run.lock").exists())
+    for wanted, other in ((first, second), (second, first), (None, second)):
+        line = f"metrics_listen = 127.0.0.1:{wanted}\n" if wanted else ""
+        write(tmp_path, f"[walstream]\nwalstream_home = {tmp_path}/home\n{line}")
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda wanted=wanted: wanted is None or serving(wanted))
+        wait_until(lambda other=other: not serving(other))
+    assert stop(process) == 0
+    assert "no metrics" not in said(tmp_path)
+
+
+def test_a_taken_address_is_said_disturbs_no_receiver_and_is_used_when_it_is_free(start, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        process = start(f"metrics_listen = 127.0.0.1:{port}\n[one]\n{UNREACHABLE}")
+        wait_until(lambda: f"cannot listen on 127.0.0.1:{port}: " in said(tmp_path))
+        wait_until(lambda: said(tmp_path).count("one: error: receiver ended") >= 2)
+    wait_until(lambda: serving(port))
+    assert stop(process) == 0
+    assert "no metrics" not in said(tmp_path)

@@ -64,6 +64,36 @@ def test_a_standby_is_refused(cluster_factory, standby_factory, main, commands):
     assert run.code == 1 and "is a standby" in run.err and "\nhint: " in run.err
 
 
+def test_for_a_standby_its_primary_switches(cluster_factory, standby_factory, main, commands):
+    primary = cluster_factory()
+    standby = standby_factory(primary)
+    main(standby)
+    with open(commands.file, "a") as file:
+        file.write(f"primary_conninfo = {primary.conninfo()}\n")
+    primary.load(rows=10)
+    current = primary.one("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    run = commands("switch-wal", "main", "-f", "json")
+    assert run.code == 0 and json.loads(run.out) == {"main": {"segment": current}}
+
+
+def test_what_is_no_primary_of_this_standby_is_not_switched(cluster_factory, standby_factory, main, commands):
+    standby, stranger = standby_factory(cluster_factory()), cluster_factory()
+    main(standby)
+    stranger.load(rows=10)
+    before = stranger.one("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    with open(commands.file) as file:
+        section = file.read()
+    for conninfo, said in [
+        (standby.conninfo(), "leads to a standby"),
+        (stranger.conninfo(), "leads to another cluster"),
+    ]:
+        with open(commands.file, "w") as file:
+            file.write(f"{section}primary_conninfo = {conninfo}\n")
+        run = commands("switch-wal", "main")
+        assert run.code == 1 and said in run.err and "\nhint: " in run.err
+    assert stranger.one("SELECT pg_walfile_name(pg_current_wal_lsn())") == before
+
+
 @pytest.mark.parametrize(("words", "grant"), [([], "pg_switch_wal()"), (["--force"], "pg_checkpoint")])
 def test_a_missing_privilege_is_named_with_its_remedy(cluster_factory, main, commands, words, grant):
     cluster = cluster_factory()

@@ -7,13 +7,19 @@ from walstream.settings.options import OPTIONS
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("1s", 1), ("500ms", 0.5), ("2min", 120), ("7", 7), ("1.5 h", 5400)]
-)
+    ("text", "seconds"),
+    [
+        ("1s", 1), ("500ms", 0.5), ("2min", 120), ("7", 7), ("1.5 h", 5400), ("30 SECONDS", 30), ("5 minutes", 300),
+        ("1 Hour", 3600), ("1 day", 86400),
+    ],
+)  # fmt: skip
 def test_a_time_has_a_unit_or_is_in_seconds(text, seconds):
     assert values.duration(0).parse(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "s", "-1s", "1 fortnight", "1.", ".5", "1.2.3", "٣", "1e3", "nan"])
+@pytest.mark.parametrize(
+    "text", ["", "s", "-1s", "1 fortnight", "1.", ".5", "5ss", "5m", "1.2.3", "٣", "1e3", "nan"]
+)
 def test_what_is_no_time_is_refused(text):
     with pytest.raises(ValueError):
         values.duration(0).parse(text)
@@ -21,7 +27,16 @@ def test_what_is_no_time_is_refused(text):
 
 @pytest.mark.parametrize(
     ("text", "nbytes"),
-    [("64MiB", 64 << 20), ("1GB", 10**9), ("3k", 3000), ("2Ki", 2048), ("10kB", 10000), ("5", 5)],
+    [
+        ("64MiB", 64 << 20),
+        ("1GB", 10**9),
+        ("3k", 3000),
+        ("2Ki", 2048),
+        ("10kB", 10000),
+        ("5", 5),
+        ("64 mib", 64 << 20),
+        ("2G", 2 * 10**9),
+    ],
 )
 def test_a_size_has_powers_of_1000_or_1024(text, nbytes):
     assert values.size(0, 1 << 40).parse(text) == nbytes

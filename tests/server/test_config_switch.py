@@ -1,0 +1,147 @@
+"""Failover by ``config-switch``: from the primary to its standby, without loss of WAL."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from support.clusters import assert_same_rows
+from support.protection import assert_same_wal, stop, timeline_of, wait_until
+
+from catalog.lock import Lock
+from catalog.state import read_receiver_state, receiver_holder
+
+
+@pytest.fixture
+def pair(cluster_factory, standby_factory, protect):
+    """A primary under protection, with a model that leads to its standby."""
+    primary = cluster_factory({"wal_keep_size": "64MB"}, segment_megabytes=1)
+    standby = standby_factory(primary, {"wal_keep_size": "64MB"})
+    ours = protect(primary)
+    with open(ours.config, "a") as file:
+        file.write(f"[main:standby]\nmodel = true\ncluster = main\nconninfo = {standby.conninfo()}\n")
+    yield ours, standby
+    if pid := receiver(ours):
+        os.kill(pid, signal.SIGKILL)
+
+
+def receiver(ours):
+    found = receiver_holder(str(ours.home()))
+    return found[1] if found else 0
+
+
+def fail_over(ours, standby):
+    """Lose the primary once the standby has all of it; the standby takes over and goes on to write."""
+    position = ours.catch_up()
+    standby_has = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+    wait_until(lambda: standby.one(standby_has, str(position)))
+    ours.cluster.stop("immediate")
+    standby.one("SELECT pg_promote()")
+    ours.cluster = standby
+    standby.load(rows=5000)
+
+
+def all_is_there(ours, standby, restored):
+    """All WAL of the new timeline is held, and what is restored has the rows of the new primary."""
+    ours.catch_up()
+    assert timeline_of(standby) == 2
+    assert_same_wal(ours, timeline=2)
+    ours.run("switch-wal", "main", "--archive")
+    ours.restore(Path(restored.directory), "auto", restored.directory)
+    restored.start()
+    wait_until(lambda: restored.one("SELECT NOT pg_is_in_recovery()"))
+    assert_same_rows(standby, restored)
+
+
+def test_a_failover_by_config_switch_loses_no_wal(pair, cluster_factory, cluster_directory):
+    ours, standby = pair
+    supervisor = ours.start("run")
+    try:
+        wait_until(ours.streams)
+        first = receiver(ours)
+        ours.backup()
+        ours.cluster.load(rows=5000)
+        fail_over(ours, standby)
+        done = ours.run("config-switch", "main", "main:standby")
+        assert f"process {first}, which receives, was told" in done.stdout
+        wait_until(ours.streams)
+        assert receiver(ours) == first, "new settings need no new process"
+        assert ours.facts("status", "main")["active_model"]["message"] == "main:standby"
+        restored = cluster_factory(start=False, directory=os.path.join(cluster_directory, "restored"))
+        all_is_there(ours, standby, restored)
+    finally:
+        assert stop(supervisor, timeout=60) == 0, ours.log.read_text()
+
+
+@pytest.mark.postgres(versions=[18])
+def test_receivers_of_cron_and_by_hand_are_told_too(pair):
+    ours, standby = pair
+    with ours.receiving() as process:
+        fail_over(ours, standby)
+        assert str(process.pid) in ours.run("config-switch", "main", "main:standby").stdout
+        wait_until(ours.streams)
+        ours.catch_up()
+    assert_same_wal(ours, timeline=2)
+    ours.run("cron")
+    wait_until(ours.streams)
+    started = receiver(ours)
+    ours.run("config-switch", "main", "--reset")  # back to a primary that is gone
+    wait_until(lambda: (state := read_receiver_state(str(ours.home()))) and state.phase != "streaming")
+    ours.run("config-switch", "main", "main:standby")
+    wait_until(ours.streams)
+    assert receiver(ours) == started
+
+
+@pytest.mark.postgres(versions=[18])
+def test_a_receiver_that_has_only_just_begun_is_told_too(pair):
+    ours, standby = pair
+    with ours.receiving():
+        fail_over(ours, standby)
+    with Lock(str(ours.home() / "lock" / "archive"), "archiving").acquire():
+        process = ours.start("receive-wal", "main")  # it has read its settings, and waits for that lock
+        wait_until(lambda: receiver(ours) == process.pid)
+        ours.run("config-switch", "main", "main:standby")
+    try:
+        wait_until(ours.streams)
+        ours.catch_up()
+    finally:
+        assert stop(process) == 0
+
+
+@pytest.mark.postgres(versions=[18])
+def test_a_model_that_makes_the_server_inactive_ends_its_receiver(pair):
+    ours, _ = pair
+    with open(ours.config, "a") as file:
+        file.write("[main:paused]\nmodel = true\ncluster = main\nactive = off\n")
+    supervisor = ours.start("run")
+    try:
+        wait_until(ours.streams)
+        ours.run("config-switch", "main", "main:paused")
+        wait_until(lambda: not receiver(ours))
+        ours.run("config-switch", "main", "--reset")
+        wait_until(ours.streams)
+    finally:
+        assert stop(supervisor, timeout=60) == 0, ours.log.read_text()
+    ours.run("cron")
+    wait_until(ours.streams)
+    ours.run("config-switch", "main", "main:paused")
+    wait_until(lambda: not receiver(ours))
+
+
+@pytest.mark.postgres(versions=[18])
+def test_a_receiver_goes_on_when_its_model_is_lost_and_no_other_one_starts(pair):
+    ours, _ = pair
+    with ours.receiving() as process:
+        ours.run("config-switch", "main", "main:standby")
+        settings = Path(ours.config).read_text()
+        Path(ours.config).write_text(settings.replace("[main:standby]", "[main:renamed]"))
+        process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the settings stay as they were" in ours.log.read_text())
+        assert process.poll() is None
+    said = ours.refusal("receive-wal", "main", code=2)
+    assert "config-switch main MODEL|--reset" in said
+    assert json.loads(ours.run("-f", "json", "show-servers", "main", code=2).stdout)["main"]["disabled"]
+    ours.run("config-switch", "main", "--reset")
+    with ours.receiving():
+        ours.catch_up()

@@ -1,0 +1,58 @@
+"""``walstream config-switch``: put a model of the configuration in force for a server, or none."""
+
+from __future__ import annotations
+
+import argparse
+
+from catalog.errors import UsageError
+from walstream.cli.context import Context
+from walstream.ops.switch_model import Switched, switch_model
+
+EXAMPLE = "walstream config-switch main main:standby"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Put a model in force: the options in its section (model = true, cluster = …) hold in place of the "
+        "server's own, until another one is chosen or --reset. It is remembered, and the running receiver goes on "
+        "with it at once. Meant for failover: nothing switches by itself."
+    )
+    parser.add_argument("server", metavar="SERVER", help="the server's name")
+    parser.add_argument(
+        "model", metavar="MODEL", nargs="?", help="the name of a model of the server's cluster"
+    )
+    parser.add_argument("--reset", action="store_true", help="no model: only the server's own section holds")
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    if (arguments.model is None) != arguments.reset:
+        raise UsageError("one model is to be named, or --reset is", "see: walstream config-switch --help")
+    done = switch_model(context.config_file, arguments.server, arguments.model)
+    told = done.told
+    context.output.line(f"{done.server}: {_what(done)}")
+    if told.is_backup:
+        context.output.note(
+            f"process {told.receiver}, a backup that receives its WAL by itself, ends with the former settings"
+        )
+    elif told.receiver is not None:
+        context.output.line(f"{done.server}: process {told.receiver}, which receives, was told")
+    elif told.supervisor is not None:
+        context.output.line(f"{done.server}: process {told.supervisor}, walstream run, was told")
+    facts = {
+        "active_model": done.model,
+        "former_model": done.former,
+        "process": None if told.is_backup else told.receiver,
+    }
+    context.output.put(done.server, facts)
+    return 0
+
+
+def _what(done: Switched) -> str:
+    if done.model is None:
+        return (
+            "no model was in force" if done.former is None else f"model {done.former!r} is no longer in force"
+        )
+    if done.former == done.model:
+        return f"model {done.model!r} was in force already"
+    before = f" in place of {done.former!r}" if done.former is not None else ""
+    return f"model {done.model!r} is in force{before}"
