@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ListenFailed,
         Malformed,
         ProtocolError,
+        RemoteFailed,
         RepositoryError,
         ServerError,
         ServerRefused,
@@ -87,6 +88,7 @@ __all__ = [
     "Reader",
     "Reception",
     "RecoveryTarget",
+    "RemoteFailed",
     "Repository",
     "RepositoryError",
     "RestoreReport",
@@ -122,7 +124,7 @@ _MODULES = {
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
         DestinationRefused ForeignRepository HookFailed Interrupted ListenFailed Malformed ProtocolError
-        RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
+        RemoteFailed RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
         UsageError WalstreamError WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",

@@ -47,8 +47,6 @@ def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]
 
 _LATER = [
     *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
-    *_later(OWN, "restore_ssh_command"),
-    *_later(BOTH, "staging_path"),
 ]
 
 _STREAMED = "backups and WAL come over replication connections, without programs of PostgreSQL, ssh or rsync"

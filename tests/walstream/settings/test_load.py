@@ -77,7 +77,6 @@ def test_a_wrong_conninfo_is_not_repeated_in_the_message(tmp_path):
     [
         "encryption = age",
         "repository = s3://bucket",
-        "recovery_options = no-get-wal",
     ],
 )  # fmt: skip
 def test_what_is_designed_and_not_made_yet_is_refused_as_such(tmp_path, line):
