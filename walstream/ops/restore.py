@@ -103,17 +103,7 @@ def plan_restore(
         check_path_there(request.destination)
     partial = request.partial_wal and not request.standby_mode
     holdings, problems = reachable_holdings(repository, home, partial=partial)
-    backup = request.backup
-    if backup != AUTO:
-        failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
-        backup = find_backup(backup, holdings.records, failed)
-    if request.scan:
-        standby, target = request.standby_mode, request.target
-        found = plan_with_wal(
-            repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
-        )
-    else:
-        found = plan(holdings, request.target, backup)
+    found = _plan(repository, home, request, holdings, on_read)
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
     _refuse_unused(found, holdings, partial)
@@ -144,6 +134,26 @@ def plan_restore(
         return PlannedRestore(repository, found, options, check_room(found, options))
     there = remote_options(found, repository, options, request.owner, elsewhere)
     return PlannedRestore(repository, found, options, remote.look(found, options, there)[1], there)
+
+
+def _plan(
+    repository: Repository,
+    home: str,
+    request: RestoreRequest,
+    holdings: Holdings,
+    on_read: Callable[[int], None],
+) -> RecoveryPlan:
+    """Plan with or without reading WAL, from the backup that the operator's word means."""
+    backup, target, standby = request.backup, request.target, request.standby_mode
+    if backup != AUTO:
+        failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
+        backup = find_backup(backup, holdings.records, failed)
+    if not request.scan:
+        return plan(holdings, target, backup)
+    partial = request.partial_wal and not standby
+    return plan_with_wal(
+        repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
+    )
 
 
 def _is_failed(repository: Repository, backup_id: str) -> bool:
