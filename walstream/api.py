@@ -124,8 +124,8 @@ _MODULES = {
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
         DestinationRefused ForeignRepository HookFailed Interrupted ListenFailed Malformed ProtocolError
-        RemoteFailed RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
-        UsageError WalstreamError WrongServer
+        RemoteFailed RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused
+        TargetUnreachable UsageError WalstreamError WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",
     "catalog.record": "BackupRecord",
