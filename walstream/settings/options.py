@@ -214,7 +214,7 @@ RECOVERY_OPTIONS = _set(
 )
 RESTORE_SSH_COMMAND = _optional(
     "restore_ssh_command",
-    OWN,
+    SERVER,
     values.TEXT,
     "how a cluster restored elsewhere reaches this machine for its WAL: ssh walstream@backup-host",
 )
