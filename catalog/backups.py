@@ -7,7 +7,7 @@ what was found out later about one that has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from catalog import layout
 from catalog.age.header import read_header
@@ -109,21 +109,24 @@ class BackupShelf:
         """The stored bytes of one file of a backup; ``Absent`` when it is missing."""
         return self._storage.read(layout.backup_key(backup_id, file))
 
-    def body(self, backup_id: str, file: str) -> tuple[MeasuredReader, Reader]:
+    def body(
+        self, backup_id: str, file: str, decode: Callable[[Reader, str], Reader] = decoder
+    ) -> tuple[MeasuredReader, Reader]:
         """The bytes of a file that its record measures, and the raw ones in them; closing these closes both.
 
         An age header is not measured: it may have been replaced. ``IdentityError`` at once when none opens it.
+        ``decode`` undoes the compression.
         """
         stored = self.stored(backup_id, file)
         suffix = split_suffix(file)[1]
         try:
             if not suffix.endswith(ENCRYPTED):
                 measured = MeasuredReader(stored)
-                return measured, decoder(measured, suffix)
+                return measured, decode(measured, suffix)
             header, rest = read_header(stored)
             measured = MeasuredReader(rest)
             key = self._identities.file_key(header, f"{file!r} of backup {backup_id}")
-            return measured, decoder(decrypted(key, measured), suffix.removesuffix(ENCRYPTED))
+            return measured, decode(decrypted(key, measured), suffix.removesuffix(ENCRYPTED))
         except BaseException:
             stored.close()
             raise

@@ -163,6 +163,21 @@ def decoder(
     return _Decoder(reader, _door(suffix), suffix) if suffix else reader
 
 
+def decompress_frame(data: bytes, size: int, suffix: str) -> bytes:
+    """The ``size`` bytes that one complete frame holds; ``Corrupt`` if it is damaged or holds another number."""
+    door = _door(suffix)
+    frame = door.new_decompressor()
+    try:
+        raw = frame.decompress(data, size + 1)
+        if not frame.eof and len(raw) == size:
+            raw += frame.decompress(b"", 1)  # some libraries check the end only when asked for more
+    except door.DAMAGE as error:
+        raise Corrupt(f"stored {suffix!r} bytes are damaged: {error}", _DAMAGED) from error
+    if not frame.eof or frame.unused_data or len(raw) != size:
+        raise Corrupt(f"stored {suffix!r} bytes are damaged: a frame does not hold {size} bytes", _DAMAGED)
+    return raw
+
+
 class _Decoder:
     """Pulls stored bytes and hands out raw ones, frame by frame."""
 

@@ -23,6 +23,7 @@
     ├── BackupFailed                         the base backup did not complete
     ├── TargetUnreachable                    no restore can reach the recovery target
     ├── DestinationRefused                   the place to restore to cannot be used
+    ├── RemoteFailed                         the other machine to restore to, or the way to it
     ├── HookFailed                           a script before the work failed, so the work was not done
     ├── ListenFailed                         the address to serve metrics on cannot be had
     └── Interrupted                      130 asked to stop by a signal
@@ -142,6 +143,10 @@ class TargetUnreachable(WalstreamError):
 
 class DestinationRefused(WalstreamError):
     """The place to restore to cannot be used."""
+
+
+class RemoteFailed(WalstreamError):
+    """The other machine to restore to, or the way to it; what was said there is in the message."""
 
 
 class HookFailed(WalstreamError):

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         ListenFailed,
         Malformed,
         ProtocolError,
+        RemoteFailed,
         RepositoryError,
         ServerError,
         ServerRefused,
@@ -89,6 +90,7 @@ __all__ = [
     "Reader",
     "Reception",
     "RecoveryTarget",
+    "RemoteFailed",
     "Repository",
     "RepositoryError",
     "RestoreReport",
@@ -124,9 +126,8 @@ _MODULES = {
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
         DestinationRefused ForeignRepository HookFailed IdentityError Interrupted ListenFailed Malformed
-        ProtocolError
-        RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
-        UsageError WalstreamError WrongServer
+        ProtocolError RemoteFailed RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused
+        TargetUnreachable UsageError WalstreamError WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",
     "catalog.record": "BackupRecord",

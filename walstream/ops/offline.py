@@ -10,7 +10,6 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from backup import restore as restoring
 from backup.fetch import WalSource
 from backup.restore import RestoreReport
 from catalog.coverage import restorable
@@ -73,6 +72,7 @@ def plan_restore(
     *,
     tablespaces: Mapping[str, str] | None = None,
     standby_mode: bool = False,
+    get_wal: bool = True,
     owner: str | None = None,
     home: str | None = None,
     identity_file: str | None = None,
@@ -81,10 +81,11 @@ def plan_restore(
     """Decide how to restore, and refuse what cannot be done; nothing is written.
 
     ``backup`` is an id, a name, ``latest``, ``oldest``, or ``auto``: the newest from which the target can be
-    reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; ``owner`` is
-    whom the files are to belong to, as root; ``identity_file`` opens an encrypted backup, now and while the server
-    recovers. Without ``scan`` no WAL is read to find the target. ``TargetUnreachable`` and ``DestinationRefused``
-    say why not.
+    reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; without
+    ``get_wal`` the WAL is copied too, and the cluster recovers without the repository; ``owner`` is whom the
+    files are to belong to, as root; ``identity_file`` opens an encrypted backup, now and while the server
+    recovers. Without ``scan`` no WAL is read to find the target. ``TargetUnreachable`` and
+    ``DestinationRefused`` say why not.
     """
     request = RestoreRequest(
         backup=backup,
@@ -93,6 +94,7 @@ def plan_restore(
         tablespaces=dict(tablespaces or {}),
         owner=owner,
         standby_mode=standby_mode,
+        get_wal=get_wal,
         scan=scan,
     )
     opened = open_repository(repository, identity_file)
@@ -103,4 +105,4 @@ def restore(
     planned: PlannedRestore, on_progress: Callable[[int], None] = lambda nbytes: None
 ) -> RestoreReport:
     """Carry out a planned restore; the cluster recovers when it is started. ``on_progress`` gets bytes."""
-    return restoring.restore(planned.plan, planned.repository, planned.options, on_progress)
+    return planning.restore_planned(planned, on_progress)

@@ -84,15 +84,16 @@ def _explained(option: Option[object], lookup: Lookup) -> Explained:
     if found is not None and not unsets(found[1].value, option):
         section, line = found
         value = option.kind.parse(line.value)
-        text = masked(line.value) if option.kind.secret else line.value
-        return Explained(option.name, _for_programs(value), text, _origin(section, line, lookup))
+        text = masked(line.value) if isinstance(value, Conninfo) else line.value
+        return Explained(option.name, _for_programs(value, text), text, _origin(section, line, lookup))
     other = _INSTEAD.get(option.name)
     if other is not None:
         instead = _explained(other, lookup)
         if instead.value is not None:
             named = replace(instead.origin, option=instead.origin.option or other.name)
             return replace(instead, option=option.name, origin=named)
-    return Explained(option.name, _for_programs(option.default), option.shown, Origin(DEFAULT))
+    default = _for_programs(option.default, option.shown)
+    return Explained(option.name, default, option.shown, Origin(DEFAULT))
 
 
 def _resolved(found: Explained, settings: ServerSettings) -> Explained:
@@ -110,7 +111,10 @@ def _origin(section: Section, line: Line, lookup: Lookup) -> Origin:
     return Origin(kind, section.name, line.source, line.number)
 
 
-def _for_programs(value: object) -> object:
+def _for_programs(value: object, text: str) -> object:
+    """A value as JSON has it: what is neither a number, a switch nor a word is its text."""
     if isinstance(value, Conninfo):
         return masked(value)
-    return value.text if isinstance(value, RetentionPolicy | Schedule) else value
+    if isinstance(value, RetentionPolicy | Schedule):
+        return value.text
+    return value if value is None or isinstance(value, (bool, int, float, str)) else text

@@ -232,6 +232,8 @@ def _server(
         retention_policy=get(options.RETENTION_POLICY),
         minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),
+        restore_ssh_command=get(options.RESTORE_SSH_COMMAND),
+        staging_path=get(options.STAGING_PATH),
         prefetch_segments=get(options.PREFETCH_SEGMENTS),
         last_backup_maximum_age=get(options.LAST_BACKUP_MAXIMUM_AGE),
         last_backup_minimum_size=get(options.LAST_BACKUP_MINIMUM_SIZE),

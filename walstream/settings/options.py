@@ -226,9 +226,21 @@ MINIMUM_REDUNDANCY = _set(
 RECOVERY_OPTIONS = _set(
     "recovery_options",
     BOTH,
-    choice("get-wal", refused="copying WAL at restore is not supported yet"),
+    choice("get-wal", "no-get-wal"),
     "get-wal",
-    "a restored cluster fetches its WAL while it recovers",
+    "a restored cluster fetches its WAL while it recovers; no-get-wal: restore copies it beforehand",
+)
+RESTORE_SSH_COMMAND = _optional(
+    "restore_ssh_command",
+    SERVER,
+    values.TEXT,
+    "how a cluster restored elsewhere reaches this machine for its WAL: ssh walstream@backup-host",
+)
+STAGING_PATH = _optional(
+    "staging_path",
+    BOTH,
+    values.PATH,
+    "where restore puts an incremental backup together that goes to another machine",
 )
 PREFETCH_SEGMENTS = _set(
     "prefetch_segments",

@@ -83,6 +83,8 @@ class ServerSettings:
     minimum_redundancy: int
 
     recovery_options: str
+    restore_ssh_command: str | None
+    staging_path: str | None
     prefetch_segments: int
     last_backup_maximum_age: float | None
     last_backup_minimum_size: int | None

@@ -6,6 +6,8 @@ from support.configurations import MAIN, loaded, write
 
 from catalog.errors import ConfigurationError
 from walstream.ops.local import backup_codec, wal_codec
+from walstream.settings.explain import explained
+from walstream.settings.load import load
 from walstream.settings.locate import places
 
 A, B = str(OURS.recipient), str(OTHERS.recipient)
@@ -72,3 +74,10 @@ def test_where_the_identity_is_comes_from_the_server_then_from_the_global_sectio
     assert (found.identity_file, found.identity_command) == ("/a", None)
     found, _ = places(f"{tmp_path}/main")
     assert (found.identity_file, found.identity_command) == (None, None)
+
+
+def test_recipients_are_shown_whole(tmp_path):
+    text = with_lines("encryption = age", f"encryption_recipients = {A}, {B}")
+    configuration = load(write(tmp_path, text))
+    found = explained(configuration.server("main"), configuration.lookups["main"])
+    assert {each.option: each.value for each in found}["encryption_recipients"] == f"{A}, {B}"

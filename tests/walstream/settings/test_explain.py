@@ -1,4 +1,7 @@
+import json
+
 import pytest
+from support.age import OURS
 from support.configurations import write
 
 from catalog.active_model import write_active_model
@@ -63,6 +66,42 @@ def test_every_option_has_its_value_and_where_it_comes_from(found, tmp_path, opt
 def test_no_option_is_left_out_and_no_secret_is_shown(found):
     assert found.keys() == OPTIONS.keys() - {"barman_home", "model"}
     assert "secret" not in repr(found)
+
+
+SAMPLES = (
+    "on",
+    "5",
+    "99",
+    "1h",
+    "64MiB",
+    "/x",
+    "host=a",
+    "zstd",
+    "auto",
+    "REDUNDANCY 1",
+    "0 4 * * *",
+    "a:97",
+    str(OURS.recipient),
+)
+SET_ALREADY = ("walstream_home", "conninfo", "model", "configuration_files_directory")
+
+
+@pytest.mark.parametrize("name", sorted(OPTIONS.keys() - set(SET_ALREADY)))
+def test_every_value_can_be_written_as_json(tmp_path, name):
+    option = OPTIONS[name]
+    sample = next(each for each in (*SAMPLES, option.shown) if accepts(option, each))
+    section = "main" if "server" in option.scope else "walstream"
+    text = f"[walstream]\nwalstream_home = {tmp_path}\n[main]\nconninfo = host=a\n[{section}]\n{name} = {sample}\n"
+    configuration = load(write(tmp_path, text))
+    found = explained(configuration.server("main"), configuration.lookups["main"])
+    assert json.loads(json.dumps({each.option: each.value for each in found}))
+
+
+def accepts(option, text):
+    try:
+        return option.kind.parse(text) is not None
+    except ValueError:
+        return False
 
 
 def test_what_is_not_needed_is_told_with_its_reason(tmp_path):
