@@ -90,15 +90,17 @@ def test_without_an_identity_all_works_that_need_not_read(protect, origin):
     assert list(destination.iterdir()) == []
 
 
-@pytest.mark.parametrize("whose", ["ours", "theirs"])
-def test_every_recipient_restores_all_of_it(protect, origin, cluster_factory, identities, whose):
+@pytest.mark.parametrize(
+    ("whose", "words"), [("ours", []), ("theirs", ["--no-get-wal", "--jobs", "2"])], ids=["ours", "theirs"]
+)
+def test_every_recipient_restores_all_of_it(protect, origin, cluster_factory, identities, whose, words):
     protection = protected(protect, origin)
     key = identities[whose]
     said = protection.refusal("verify-backup", "main", "latest", "--identity-file", identities["stranger's"])
     assert "does not open it" in said
     assert protection.facts("verify-backup", "main", "latest", "--identity-file", key)["verified"]
     destination = protection.place / "restored o'data"
-    protection.restore(destination, "auto", str(destination), "--identity-file", key)
+    protection.restore(destination, "auto", str(destination), "--identity-file", key, *words)
     restored = Cluster(origin.version, str(destination))
     try:
         verified_by_postgres(restored)
