@@ -51,7 +51,7 @@ def lines_of_latencies(findings: Findings) -> list[list[str]]:
 
 def milliseconds(seconds: float) -> str:
     """A latency as people read it."""
-    return f"{seconds * 1000:.2f} ms"
+    return f"{seconds * 1000:.{2 if seconds >= 0.0001 else 3}f} ms"
 
 
 def facts(findings: Findings) -> dict[str, object]:

@@ -25,7 +25,9 @@ def rate_of_pg_receivewal(program: str, source: Source, seconds: float, director
 
     ``ServerRefused`` with its own words when it does not receive any.
     """
-    before = Segment(source.timeline, source.size.number_at(source.start) - 1).name(source.size)
+    # It takes segment 0 for none, so of a server that is quite new it begins with segment 2.
+    number = max(1, source.size.number_at(source.start) - 1)
+    before = Segment(source.timeline, number).name(source.size)
     try:
         # It goes on behind the last whole segment that it finds: one without content costs nothing.
         with open(os.path.join(directory, before), "wb") as file:
