@@ -56,6 +56,7 @@ COMMANDS = (
     Command("delete", CATALOG, "remove a backup, and the WAL that nothing needs any more"),
     Command("expire", CATALOG, "remove what the retention policy lets go, and say why"),
     Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
+    Command("verify-wal", CATALOG, "read all stored WAL, and say what is missing or damaged, and where"),
     Command("completion", COMFORT, "print a script by which a shell completes what is typed"),
 )  # fmt: skip
 
