@@ -120,8 +120,10 @@ class SegmentCheck:
     def _wrong_switch(self) -> Fault | None:
         """A timeline begins with a record about the WAL itself, right where the one before was left."""
         switch, first = self._place.switch, self._first_behind
-        if switch is None or self._place.is_partial or self._records.is_inside_record:
+        if switch is None or self._place.is_partial:
             return None
+        if first is None and self._records.is_inside_record:
+            return None  # it ends in the next segment
         if first is not None and first.rmgr == RM_XLOG and first.position >= switch:
             return None
         timeline = self._place.segment.timeline

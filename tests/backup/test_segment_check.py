@@ -117,7 +117,6 @@ def test_any_changed_byte_that_counts_is_found_and_its_place_named(name, chance)
     record = max((b for b, _ in places if b <= at), default=at)
     longest = 1_300_100 if name == "made" else 20_000
     assert record - longest <= fault.position.value <= -(-(at + 1) // PAGE) * PAGE
-    assert str(fault.position) in fault.message or fault.position.value % (1 << 20) == 0
 
 
 def branched(most=500):
