@@ -25,8 +25,7 @@ class VerifiedWal:
     """
 
     def __init__(self, home: str | None, *, fresh: bool = False) -> None:
-        self._state = None if home is None else os.path.join(home, layout.STATE)
-        self._home = home or ""
+        self._home = home
         self._fresh = fresh
         self._directory = ""
         self._entries: dict[str, object] = {}
@@ -52,7 +51,7 @@ class VerifiedWal:
 
     def save(self) -> None:
         """Write what is new; that it cannot be written is no trouble."""
-        if not self._changed or self._state is None or not os.path.isdir(self._state):
+        if not self._changed or not self._is_kept:
             return
         path = self._path(self._directory)
         try:
@@ -65,6 +64,8 @@ class VerifiedWal:
 
     def forget_others(self, directories: Collection[str]) -> None:
         """Forget all but these directories of the archive."""
+        if self._home is None:
+            return
         place = os.path.dirname(self._path(""))
         kept = {os.path.basename(self._path(each)) for each in directories}
         try:
@@ -78,7 +79,7 @@ class VerifiedWal:
             return
         self.save()
         self._directory, self._entries, self._changed = directory, {}, False
-        if self._state is None or self._fresh:
+        if self._fresh or not self._is_kept:
             return
         try:
             with open(self._path(directory), encoding="utf-8") as file:
@@ -88,8 +89,12 @@ class VerifiedWal:
             return
         self._entries = segments if isinstance(segments, dict) else {}
 
+    @property
+    def _is_kept(self) -> bool:
+        return self._home is not None and os.path.isdir(os.path.join(self._home, layout.STATE))
+
     def _path(self, directory: str) -> str:
-        return os.path.join(self._home, layout.verified_key(directory))
+        return os.path.join(self._home or "", layout.verified_key(directory))
 
 
 def _joint(plain: object) -> Joint | None:

@@ -293,3 +293,14 @@ def test_without_a_place_for_it_nothing_is_kept(repository, tmp_path):
     for _ in range(2):
         assert walk(repository, home=str(tmp_path / "nowhere")).segments == 6
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_what_was_verified_is_forgotten_with_its_directory(repository):
+    stored(repository)
+    walk(repository)
+    (kept,) = Path(repository.root, "state", "verified").iterdir()
+    other = kept.with_name(f"{name(3)[:8]}000000FF.json")
+    other.write_text("{}")
+    VerifiedWal(repository.root).forget_others(repository.wal.directories())
+    assert (kept.exists(), other.exists()) == (True, False)
+    assert walk(repository).skipped == 6
