@@ -68,14 +68,15 @@ class Bounds:
     first: int | None = None
     last: int | None = None
 
-    def cut(self, run: Run) -> Run:
-        """What of a run is inside; nothing has a length below 1."""
+    def cut(self, run: Run) -> Run | None:
+        """What of a run is inside, if anything is."""
         first = run.first if self.first is None else max(run.first, self.first)
-        return Run(run.timeline, first, run.last if self.last is None else min(run.last, self.last))
+        last = run.last if self.last is None else min(run.last, self.last)
+        return Run(run.timeline, first, last) if first <= last else None
 
     def has(self, number: int) -> bool:
         """Whether a segment is inside."""
-        return len(self.cut(Run(1, number, number))) == 1
+        return self.cut(Run(1, number, number)) is not None
 
 
 def verify_wal(
@@ -116,7 +117,7 @@ class _Walk:
         self._on_progress = on_progress
         self._report = WalReport()
         runs = (bounds.cut(run) for spans in self._inventory.runs.values() for run in spans)
-        self._runs = sorted(run for run in runs if len(run) > 0)
+        self._runs = sorted(run for run in runs if run is not None)
         self._partials = sorted(each for each in self._inventory.partials if bounds.has(each.number))
         self._total = (sum(map(len, self._runs)) + len(self._partials)) * self._size.nbytes
         begins = [Segment(run.timeline, run.first) for run in self._runs] + self._partials

@@ -242,6 +242,7 @@ def test_only_what_is_within_bounds_is_read(repository):
     stored(repository)
     assert walk(repository, Bounds(5, 6)).segments == 2
     assert walk(repository, Bounds(6)).skipped == 1
+    assert walk(repository, Bounds(100)).segments == 0
     report = walk(repository, Bounds(None, 4))
     assert (report.segments, report.skipped) == (2, 0)
     # Segment 5 was judged by itself before, and is now held against what it follows.

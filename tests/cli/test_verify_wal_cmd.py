@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support import repositories
 from support.configurations import write
 from support.filed_wal import name, new_repository, store
 from support.values import MB
@@ -101,6 +102,25 @@ def test_a_recorded_gap_is_named_as_such(repository, run):
     assert "(it was recycled); no backup begins behind it" in said
     facts = json.loads(run("main", "-f", "json", code=1).out)["main"]
     assert [(each["first"], each["open"]) for each in facts["recorded_gaps"]] == [(name(5), True)]
+
+
+def test_what_lies_before_the_oldest_backup_is_not_needed_and_a_backup_bounds_what_is_read(tmp_path, run):
+    made = repositories.new_repository(tmp_path / "home" / "main")
+    wal = WalWriter(MB, 3, version=18, system_identifier=repositories.SYSTEM)
+    wal.fill((6 << 20) - 50_000)
+    wal.switch()
+    for number, data in wal.segments.items():
+        file = Path(made.storage.path(f"wals/{name(number)[:16]}/{name(number)}"))
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(data)
+    record = repositories.store_backup(made, first=6, last=7)
+    os.unlink(path_of(made, 4))
+    said = run("main").out
+    assert f"not needed: {name(4)} is not there, and no backup reaches it" in said
+    assert "main: OK, 5 segments read" in said
+    damage(made, 3, 500_000)
+    assert f"the next backup behind it is {record.id}" in run("main", code=1).out
+    assert "2 segments read" in run("main", "--from", "latest", "--to", record.id).out
 
 
 def test_bounds_are_segments_or_refused(repository, run):

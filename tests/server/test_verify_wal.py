@@ -55,6 +55,11 @@ def test_the_wal_of_a_server_and_its_successor_is_good_and_what_is_done_to_it_is
     again = ours.facts("verify-wal", "main")
     assert (again["no_of_segments"], again["no_of_segments_unchanged"]) == (0, len(segments))
 
+    shown = ours.facts("show-backup", "main", "latest")
+    first = shown["base_backup_information"]["begin_wal"][8:]
+    facts = ours.facts("verify-wal", "main", "--full", "--from", "latest")
+    assert facts["verified"] and facts["no_of_segments"] == sum(name[8:] >= first for name in segments)
+
     name, path = next((n, p) for n, p in segments.items() if n.startswith("00000002"))
     plain = ours.held(name)
     size = segment_size(ours.cluster)

@@ -102,7 +102,7 @@ def _named(repository: Repository, word: str, of_backup: Callable[[BackupRecord]
 
 
 def _is_inside(hole: Hole, bounds: Bounds) -> bool:
-    return len(bounds.cut(hole.run)) > 0
+    return bounds.cut(hole.run) is not None
 
 
 def _is_still(hole: Hole, now: Inventory) -> bool:
