@@ -20,7 +20,8 @@ BYTES = "catalog.sink"
 DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
 RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
-CODECS = f"{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay"
+CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay catalog.age
+    catalog.identity"""
 STORES = f"{ERRORS} {BYTES} catalog.durable catalog.storage catalog.local_storage"
 SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.marks"
 
@@ -88,8 +89,8 @@ ROWS = {
     "catalog.frames": CODECS,
     "catalog.relay": CODECS,
     "catalog.parallel": CODECS,
-    "catalog.age": f"{ERRORS} {BYTES}",
-    "catalog.identity": f"{ERRORS} {BYTES} catalog.age",
+    "catalog.age": f"{ERRORS} {BYTES} catalog.age",
+    "catalog.identity": f"{ERRORS} {BYTES} catalog.age catalog.durable",
     "catalog.storage": STORES,
     "catalog.local_storage": STORES,
     "catalog.lock": STORES,
@@ -102,7 +103,8 @@ ROWS = {
     "catalog.backups": SHELVES,
     "catalog.comparison": f"{BYTES} catalog.walpage",
     "catalog.partials": f"{POSITIONS} {BYTES} catalog.comparison catalog.walrecord",
-    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.partials",
+    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.partials catalog.fingerprint",
+    "catalog.fingerprint": f"{ERRORS} {BYTES} catalog.age catalog.comparison catalog.walpage",
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
@@ -207,6 +209,7 @@ ROWS = {
     "walstream.ops.recovery_plan": OFFLINE_BACKUP,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
+    "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
     "walstream.ops.hooks": "catalog",
     "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",
