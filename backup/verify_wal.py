@@ -20,7 +20,7 @@ from backup.wal_listing import StoredNames, WalProblem
 from catalog import layout
 from catalog.codec import decoder, split_suffix
 from catalog.coverage import Holdings
-from catalog.errors import Absent, Malformed, StorageError
+from catalog.errors import Absent, IdentityError, Malformed, StorageError
 from catalog.inventory import Run
 from catalog.lsn import LSN
 from catalog.repository import Repository
@@ -192,7 +192,9 @@ class _Walk:
     def _read(self, key: str, file: str, place: Place) -> Checked | None:
         """Read a file to its end, or its first fault; None when it cannot be read so far."""
         check = SegmentCheck(place)
-        reader = decoder(self._repository.storage.read(key), split_suffix(file)[1])
+        identities = self._repository.identities
+        stored = self._repository.storage.read(key)
+        reader = decoder(stored, split_suffix(file)[1], identities, f"the stored {file!r}")
         begin = self._report.nbytes
         try:
             with pieces_ahead(reader) as pieces:
@@ -202,11 +204,12 @@ class _Walk:
                     self._on_progress(self._report.nbytes, max(self._total, self._report.nbytes))
                     if check.is_done:
                         break
-        except (Malformed, StorageError) as error:
+        except (Malformed, StorageError, IdentityError) as error:
+            if isinstance(error, IdentityError) and not (identities and identities.all()):
+                raise  # nothing that is encrypted can be read
             offset = self._report.nbytes - begin
-            self._report.add(
-                WalProblem(file, error.message, place.segment.start(self._size) + offset, offset)
-            )
+            position = place.segment.start(self._size) + offset
+            self._report.add(WalProblem(file, error.message, position, offset))
             return None
         checked = check.finish()
         if checked.fault is not None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import repositories
+from support.age import OTHERS, OURS, encrypt
 from support.configurations import write
 from support.filed_wal import name, new_repository, store
 from support.values import MB
@@ -145,6 +146,22 @@ def test_an_interrupted_run_says_that_it_can_go_on_and_does(repository, run, mon
         said = run("main", code=130)
     assert "the same command goes on there" in said.err
     assert "3 segments read, 2 unchanged" in run("main").out
+
+
+def test_encrypted_wal_is_read_with_an_identity_and_refused_without(repository, run, tmp_path):
+    for number in (4, 5):
+        path = path_of(repository, number)
+        path.with_name(f"{name(number)}.age").write_bytes(encrypt(path.read_bytes()))
+        path.unlink()
+    assert "is encrypted, and no identity was given" in run("main", code=1).err
+    key = tmp_path / "key"
+    key.write_text(OURS.secret_text())
+    key.chmod(0o600)
+    assert "main: OK, " in run("main", "--identity-file", str(key)).out
+    stored = repository.storage.path(f"wals/{name(4)[:16]}/{name(4)}.age")
+    Path(stored).write_bytes(encrypt(b"x", OTHERS.recipient))
+    (line,) = run("main", "--identity-file", str(key), code=1).out.splitlines()
+    assert line.startswith(f"FAILED {name(4)}.age at offset 0")
 
 
 def test_only_so_many_problems_are_shown(repository, run):

@@ -12,6 +12,7 @@ from catalog.inventory import Run
 from catalog.lsn import SegmentSize
 from catalog.walname import Segment
 from walstream.cli.context import Context
+from walstream.cli.light import add_identity_arguments, chosen_identities
 from walstream.cli.signals import raising
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.stored import repository_at
@@ -40,12 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to", dest="end", metavar="PLACE", help="end with this segment, or a backup's last one"
     )
+    add_identity_arguments(parser)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     """Verify, show everything that is wrong, and fail if there is anything."""
     places, output = context.places(arguments.server), context.output
     repository = repository_at(places.repository, places.name)
+    identities = chosen_identities(
+        arguments.identity_file, arguments.identity_command, places, context.ask_secret
+    )
+    if identities is not None:
+        repository = repository.with_identities(identities)
     bounds = bounds_of(repository, arguments.begin, arguments.end)
     try:
         with raising(), output.progress(f"verifying the WAL of {places.name}") as progress:
