@@ -95,8 +95,10 @@ class BackupShelf:
         self._storage.put(layout.backup_key(backup_id, layout.STARTED), mark.to_json())
 
     def mark_verified(self, backup_id: str, mark: VerifiedMark) -> None:
-        """Note a successful verification."""
+        """Note a verification; of a backup that was removed meanwhile nothing is left by it."""
         self._storage.put(layout.backup_key(backup_id, layout.VERIFIED), mark.to_json())
+        if self.find(backup_id) is None:
+            self._storage.delete_some(layout.backup_directory(backup_id), [layout.VERIFIED])
 
     def writer(self, backup_id: str, file: str) -> Sink:
         """A sink for one file of a backup, as it is to be stored."""
