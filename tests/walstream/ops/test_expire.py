@@ -125,6 +125,16 @@ def test_a_mark_that_cannot_be_read_keeps_with_everything(repository):
     assert names(repository)[0] == segment(3) and ids(repository)[0] == first
 
 
+def test_a_kept_backup_is_not_deleted_even_when_its_record_cannot_be_read(repository):
+    first, *_ = ids(repository)
+    repository.backups.keep(first, KeepMark(target="full", since=datetime.now(UTC)))
+    Path(repository.root, "base", first, "record.json").write_text("{")
+    with pytest.raises(UsageError, match="is kept"):
+        plan_removal(repository, repository.root, Rules(), first)
+    repository.backups.keep(first, None)
+    assert list(plan_removal(repository, repository.root, Rules(), first).going) == [first]
+
+
 @pytest.mark.parametrize("damage", ["{", None])
 def test_while_nobody_knows_what_a_backup_needs_no_wal_goes(repository, damage):
     first, *_ = ids(repository)
