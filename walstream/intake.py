@@ -263,7 +263,7 @@ class Intake:
         return found
 
     def _put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
-        # At a promotion the archiver has a history and a partial segment that were delivered, and the stream has its own.
+        # At a promotion the archiver has a history and a partial segment that were delivered, the stream its own.
         with self._one_at_a_time:
             self._repository.require_present()
             return self._filing.put(name, open_raw, path)
