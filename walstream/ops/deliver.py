@@ -15,8 +15,8 @@ def deliver(settings: ServerSettings, repository: Repository, name: str, content
     """Take in one file; False when it is held already, with the same bytes.
 
     ``Malformed`` when it is not what its name says, ``Conflict`` when other bytes are held under its name: nothing
-    is overwritten, and the server keeps its copy. Of a partial segment what is stored seldom is the same, because it
-    ends elsewhere: whoever files it decides which one goes on.
+    is overwritten, and the server keeps its copy. Of a partial segment what is stored seldom is the same, it ends
+    elsewhere, and whoever files it finds out which one goes on.
     """
     stored = None if kind_of(name) == PARTIAL else _stored(repository, name)
     if stored is None:
