@@ -146,7 +146,9 @@ def test_a_history_that_is_delivered_while_the_stream_has_it_as_well_is_no_confl
     delivered = tmp_path / "incoming" / "00000002.history"
     delivered.parent.mkdir()
     os.mkfifo(delivered)
-    with open(delivered, "wb", buffering=0) as pipe:  # waits for the archiver, which then waits for the content
+    with open(
+        delivered, "wb", buffering=0
+    ) as pipe:  # waits for the archiver, which then waits for the content
         ours = threading.Thread(target=made.keep_history, args=(2, content))
         ours.start()
         ours.join(0.2)  # time to go wrong
