@@ -67,7 +67,7 @@ class BackupOptions:
     """Everything that taking a backup needs; times in seconds, ``max_rate`` in kB/s.
 
     ``receiving`` is how WAL is received, by this backup itself if nobody else does and ``may_receive``; with
-    ``delivered`` the server's archive_command brings it as well.
+    ``delivered`` nobody does, and the server's archive_command brings it.
     """
 
     place: Place

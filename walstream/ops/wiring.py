@@ -111,7 +111,7 @@ def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOp
         conninfo=settings.streaming_conninfo,
         receiving=receive_options(settings),
         may_receive=settings.streaming_archiver,
-        delivered=settings.archiver,
+        delivered=settings.archiver and not settings.streaming_archiver,
         codec=codec_of(settings.backup_compression, settings.backup_compression_level),
         application_name=settings.streaming_backup_name,
         name=request.name,
