@@ -4,6 +4,7 @@ import math
 import os
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from catalog.lock import Lock
 from catalog.marks import StartedMark
 from catalog.state import mark_stopped, receiver_lock_path, write_receiver_state
 from catalog.walname import Segment
-from walstream.ops import place
+from walstream.ops import place, rounds
 from walstream.ops.archive import Archived, archive_waiting
 from walstream.ops.deliver import deliver
 from walstream.ops.rounds import round_lock_path, run_rounds
@@ -177,6 +178,14 @@ def test_a_server_that_hangs_keeps_no_other_waiting(servers):
         assert started == ["two", "two"]
     finally:
         release.set()
+
+
+def test_a_script_may_take_the_time_that_it_is_given(one, monkeypatch):
+    monkeypatch.setattr(rounds, "LIMIT", 0.2)
+    settings = replace(one, scripts={"pre_archive": "sleep 0.5"}, hook_timeout=60.0)
+    leave_segments(settings, 2)
+    assert run_rounds([settings], None) == ([], True)
+    assert repository_of(settings).wal.holds(Segment(1, 2).name(SIZE))
 
 
 def test_a_round_that_never_ends_is_said_by_those_after_it(one):
