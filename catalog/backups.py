@@ -8,10 +8,11 @@ what was found out later about one that has.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from catalog import layout
 from catalog.codec import SUFFIXES, Codec, decoder
-from catalog.errors import Absent, Conflict, Malformed, RepositoryError
+from catalog.errors import Absent, Conflict, Malformed, RepositoryError, StorageError
 from catalog.marks import KEEP_STANDALONE, FailedMark, KeepMark, RemovedMark, StartedMark, VerifiedMark
 from catalog.record import BackupRecord, check_backup_id
 from catalog.sink import Reader, Sink
@@ -151,8 +152,12 @@ class BackupShelf:
         self._storage.delete(layout.backup_key(backup_id, layout.STARTED))
 
     def remove(self, backup_id: str, mark: RemovedMark) -> None:
-        """Remove a backup, its record first; one that is interrupted leaves the mark to the last."""
-        self._storage.put(layout.backup_key(backup_id, layout.REMOVED), mark.to_json())
+        """Remove a backup, its record first; one that is interrupted leaves the mark to the last.
+
+        A full disk has no room for the mark, and needs the removal most: then it goes without.
+        """
+        with suppress(StorageError):
+            self._storage.put(layout.backup_key(backup_id, layout.REMOVED), mark.to_json())
         self._storage.delete(layout.backup_key(backup_id, layout.RECORD))
         self._storage.delete_tree(layout.backup_directory(backup_id), keep=layout.REMOVED)
         self._storage.delete_tree(layout.backup_directory(backup_id))
