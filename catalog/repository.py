@@ -54,9 +54,9 @@ class Repository:
         wal, backups = WalShelf(self.storage, identities), BackupShelf(self.storage, identities)
         return replace(self, wal=wal, backups=backups, identities=identities)
 
-    def lock(self, name: str, what: str) -> Lock:
+    def lock(self, name: str, what: str, *, unsigned_when_full: bool = False) -> Lock:
         """The lock ``name`` of this repository (``archive``, ``backup``), not yet taken."""
-        return Lock(self.lock_path(name), what)
+        return Lock(self.lock_path(name), what, unsigned_when_full=unsigned_when_full)
 
     def lock_path(self, name: str) -> str:
         """Where that lock's file is."""
