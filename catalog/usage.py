@@ -74,6 +74,8 @@ class WalUsage:
         stop = up_to or "G"
         for at in range(len(self._directories) - 1, -1, -1):
             directory = self._directories[at]
+            if directory > stop[:_PREFIX]:
+                continue
             if directory < after[:_PREFIX]:
                 break
             names = [name for name, _ in self._segments(at, directory) if after < name <= stop]
