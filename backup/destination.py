@@ -109,6 +109,12 @@ def check(path: str, root: str) -> None:
         raise failed("read", path, error) from error
 
 
+def holds_cluster(path: str) -> bool:
+    """Whether a whole cluster is there: neither what a broken-off restore left, nor anything else."""
+    signs = (os.path.join(path, name) for name in ("PG_VERSION", "global/pg_control"))
+    return all(map(os.path.isfile, signs)) and not os.path.exists(os.path.join(path, MARK))
+
+
 def reclaimable(path: str) -> int:
     """The bytes that emptying the directory gives back to its file system: 0 without a mark."""
     if not os.path.exists(os.path.join(path, MARK)):

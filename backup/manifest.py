@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import chain, islice
 from typing import NoReturn
 
 from backup import names
@@ -151,16 +151,17 @@ def rewrite(
     reader: Reader,
     changes: Mapping[str, tuple[int, str]],
     dropped: Collection[str] = (),
+    added: Iterable[FileEntry] = (),
     resolve: Callable[[Iterable[FileEntry]], Iterable[FileEntry]] = iter,
 ) -> Iterator[bytes]:
     """A copy of a manifest with other sizes and checksums for some paths and without others, in pieces.
 
-    ``resolve`` may put other entries in the place of those that were read. The sums are of the algorithm that the
-    file's entry names. That the original is unharmed, and lists all of the paths, is known only when the last
-    piece has been taken.
+    ``resolve`` may put other entries in the place of those that were read; ``added`` come last. The sums are of the
+    algorithm that the file's entry names. That the original is unharmed, and lists all of the paths, is known
+    only when the last piece has been taken.
     """
     original = ManifestReader(reader)
-    entries = _changed(resolve(original), changes, dropped)
+    entries = chain(_changed(resolve(original), changes, dropped), added)
     return write(entries, _late(original), original.system_identifier)
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from backup import lookahead
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 
 ABSENT_CODE = 64
+STDOUT = "-"
 
 _TARGET_SETTINGS = {
     TIME: "recovery_target_time",
@@ -23,8 +24,9 @@ _TARGET_SETTINGS = {
     XID: "recovery_target_xid",
     NAME: "recovery_target_name",
 }
-STAY_INSIDE = ("log_directory", "stats_temp_directory")
-INCLUDES = ("include", "include_if_exists", "include_dir")
+STAY_INSIDE = ("log_directory", "log_filename", "stats_temp_directory")
+INCLUDE_DIR = "include_dir"
+INCLUDES = ("include", "include_if_exists", INCLUDE_DIR)
 
 _LINE = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_.]*)\s*=?\s*(.*)")
 _VALUE = re.compile(r"'((?:[^'\\]|\\.|'')*)'|([^\s#'\"]+)")
@@ -48,6 +50,8 @@ class RestoreCall:
     backup_id: str
     partial: bool = True
     standby: bool = False
+    identity_file: str | None = None
+    identity_command: str | None = None
     prefetch: int = 0
 
 
@@ -59,6 +63,17 @@ def restore_command(call: RestoreCall) -> str:
     else into 255. A serving standby would be shut down by that, so there trouble is 1: it asks again. What waits in
     the lookahead needs no Python at all.
     """
+    quoted = " ".join(map(shlex.quote, [*_words(call), call.repository])).replace("%", "%%")
+    ahead = f"mv -f {lookahead.DIRECTORY}/%f %p 2>/dev/null || " if call.prefetch else ""
+    return f"{_codes(call)}; {ahead}{quoted} %f %p"
+
+
+def _codes(call: RestoreCall) -> str:
+    trouble = 1 if call.standby else 255
+    return f"trap 'case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac' EXIT"
+
+
+def _words(call: RestoreCall) -> list[str]:
     words = [call.python, "-P", "-m", "walstream", "wal-restore", "--absent-code", str(ABSENT_CODE)]
     words += ["--backup", call.backup_id, "--path", call.path]
     if call.standby:
@@ -71,12 +86,35 @@ def restore_command(call: RestoreCall) -> str:
         words += ["--prefetch", str(call.prefetch)]
     if call.home != call.repository:
         words += ["--home", call.home]
-    words.append(call.repository)
-    quoted = " ".join(shlex.quote(word) for word in words).replace("%", "%%")
-    ahead = f"mv -f {lookahead.DIRECTORY}/%f %p 2>/dev/null || " if call.prefetch else ""
-    trouble = 1 if call.standby else 255
-    codes = f"trap 'case $? in 0) ;; {ABSENT_CODE}) exit 1 ;; *) exit {trouble} ;; esac' EXIT"
-    return f"{codes}; {ahead}{quoted} %f %p"
+    if call.identity_file is not None:
+        words += ["--identity-file", call.identity_file]
+    if call.identity_command is not None:
+        words += ["--identity-command", call.identity_command]
+    return words
+
+
+def remote_restore_command(call: RestoreCall, way_back: Sequence[str]) -> str:
+    """The same for a server on another machine, which reaches this one by ``way_back``: ``ssh user@host``.
+
+    The inner command passes two shells, so it is quoted twice. It writes to its standard output; what came whole
+    gets its name by a rename. The codes mean the same: ssh's own 255 is trouble. A killed call may leave a
+    file, which the next one removes. There is no lookahead.
+    """
+    words = [*_words(replace(call, prefetch=0)), call.repository]
+    inner = " ".join(map(shlex.quote, words)).replace("%", "%%") + f" %f {STDOUT}"
+    outer = " ".join(map(shlex.quote, way_back)).replace("%", "%%")
+    return (
+        f'{_codes(call)}; t=%p.walstream-tmp; rm -f "$t".*; t="$t.$$"; '
+        f'{outer} {shlex.quote(inner)} </dev/null >"$t" && mv -f "$t" %p; c=$?; rm -f "$t"; exit $c'
+    )
+
+
+def no_restore_command(standby: bool) -> str:
+    """The setting of a cluster whose WAL lies in ``pg_wal``, where PostgreSQL looks when a command fails.
+
+    A recovery must have a command, so this one says that all is absent; a standby asks for ever, and needs none.
+    """
+    return "" if standby else "exit 1"
 
 
 def recovery_settings(
@@ -114,6 +152,8 @@ def harmless_settings(version: int) -> list[tuple[str, str]]:
     ]
     if version < 150000:
         settings.append(("stats_temp_directory", "pg_stat_tmp"))
+    if version < 160000:
+        settings.append(("promote_trigger_file", ""))
     if version >= 150000:
         settings.insert(2, ("archive_library", ""))
     return settings
@@ -147,12 +187,37 @@ def comment_out(text: str, names: Sequence[str], note: str) -> tuple[str, list[s
 
 def includes(text: str) -> list[tuple[str, str]]:
     """The include directives of a configuration file: ``include``, ``include_dir``, …, and the path as written."""
+    return values_of(text, INCLUDES)
+
+
+def redirect_includes(
+    text: str, redirected: Callable[[str, str], tuple[str | None, str]], note: str
+) -> tuple[str, list[tuple[str, str]]]:
+    """A configuration file with include directives that lead elsewhere, and each that did with what was done.
+
+    ``redirected`` tells of a kind and path the new path, if there is one, and what that is called: "" keeps
+    the line.
+    """
+    lines, changed = [], []
+    for line in text.split("\n"):
+        for kind, path in includes(line):
+            instead, what = redirected(kind, path)
+            if what:
+                changed.append((line.strip(), what))
+                lines += [f"{kind} {conf_quoted(instead)}"] if instead is not None else []
+                line = f"#{note} {line}"
+        lines.append(line)
+    return "\n".join(lines), changed
+
+
+def values_of(text: str, names: Sequence[str]) -> list[tuple[str, str]]:
+    """The settings of these names in a configuration file, each with its value, as they follow each other."""
     found = []
     for line in text.split("\n"):
         match = _LINE.fullmatch(line)
-        path = _conf_unquoted(match[2]) if match and match[1].lower() in INCLUDES else None
-        if match and path:
-            found.append((match[1].lower(), path))
+        value = _conf_unquoted(match[2]) if match and match[1].lower() in names else None
+        if match and value:
+            found.append((match[1].lower(), value))
     return found
 
 

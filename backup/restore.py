@@ -9,26 +9,30 @@ Works without the network and without the configuration.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 
-from backup import destination
-from backup.chain import BACKUP_LABEL, lay_down_chain, needed_at_once, needed_by_archive, resolved
-from backup.configure import CONF, configure, described
+from backup import destination, room
+from backup.chain import BACKUP_LABEL, lay_down_chain, resolved
+from backup.configure import Configured, Recovery, configure
+from backup.copied_wal import WalCopy, push_wal
 from backup.extract import Extractor
+from backup.fetch import WalSource
 from backup.label import as_full, format_tablespace_map, parse_tablespace_map
-from backup.manifest import FileEntry, rewrite
-from backup.recovery_conf import RestoreCall
+from backup.manifest import FileEntry, ManifestReader, rewrite
+from backup.neutralise import AUTO_CONF, CONF, described
+from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
 from backup.stored import CheckedFile
+from backup.tar import MemberSink
 from backup.tree import sync_tree
 from backup.unpack import Places, Unpacker, lay_down
 from catalog import layout
-from catalog.errors import Corrupt, DestinationRefused
+from catalog.errors import Corrupt
 from catalog.local_storage import failed
 from catalog.pitr import RecoveryPlan
+from catalog.record import BackupRecord
 from catalog.repository import Repository
 
 TABLESPACE_MAP = "tablespace_map"
@@ -40,7 +44,8 @@ class RestoreOptions:
 
     ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
     where the server's spool is; ``python`` the interpreter for the restore_command, which
-    keeps ``prefetch_segments`` decoded ahead.
+    keeps ``prefetch_segments`` decoded ahead. With ``wal`` that is copied beforehand, and there is no such
+    command. ``conf_file`` is where the recovery settings go; ``jobs`` is how many threads decompress.
     """
 
     destination: str
@@ -51,6 +56,9 @@ class RestoreOptions:
     partial_wal: bool = True
     standby_mode: bool = False
     prefetch_segments: int = 0
+    wal: WalCopy | None = None
+    conf_file: str = AUTO_CONF
+    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,40 +82,21 @@ def restore(
     """Restore as planned. Raises ``DestinationRefused`` before anything is written, ``Corrupt`` when the
     stored bytes are not what was stored; then what was written carries the mark of an unfinished restore.
     """
-    return _Restore(plan, repository, options, on_progress).run()
+    return Restore(plan, repository, options, on_progress).run()
 
 
-def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[int, int]]:
-    """For each directory to be written: bytes needed and bytes free. Refuses what cannot be used.
-
-    What an interrupted restore left counts as free.
-    """
-    record = plan.backup
-    root = os.path.abspath(options.destination)
-    locations = destination.tablespace_locations(record, options.tablespaces, root)
-    for path in _directories(root, locations):
-        destination.check(path, root)
-    at_once = needed_at_once(plan.chain)
-    sizes = {
-        root if oid is None else locations[oid]: min(size, at_once)
-        for oid, size in needed_by_archive(plan.chain).items()
-    }
-    devices = {path: os.stat(_nearest_existing(path)).st_dev for path in sizes}
-    room: dict[str, tuple[int, int]] = {}
-    for path, size in sizes.items():
-        beside = [each for each in sizes if devices[each] == devices[path]]
-        free = shutil.disk_usage(_nearest_existing(path)).free + sum(map(destination.reclaimable, beside))
-        needed = min(sum(sizes[each] for each in beside), at_once)
-        if needed > free:
-            raise DestinationRefused(
-                f"{path!r} has room for {free} bytes, {needed} are needed on its file system",
-                "make room, or choose another place",
-            )
-        room[path] = (size, free)
-    return room
+def lists_file(repository: Repository, record: BackupRecord, name: str) -> bool:
+    """Whether a backup holds a file, by its manifest."""
+    with CheckedFile(repository, record.id, record.manifest) as reader:
+        manifest = ManifestReader(reader)
+        found = name in (entry.path for entry in manifest)
+        manifest.finish()
+        return found
 
 
-class _Restore:
+class Restore:
+    """One restore on this machine; ``backup.remote`` has the one that goes to another."""
+
     def __init__(
         self,
         plan: RecoveryPlan,
@@ -119,25 +108,26 @@ class _Restore:
         self._record = plan.backup
         self._repository = repository
         self._options = options
-        self._unpacker = Unpacker(repository, on_progress)
+        self._unpacker = Unpacker(repository, on_progress, options.jobs)
+        self._on_progress = on_progress
         self._root = os.path.abspath(options.destination)
         self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)
         self._changed_files: dict[str, tuple[int, str]] = {}
+        self._new_files: list[FileEntry] = []
 
     def run(self) -> RestoreReport:
         began = time.monotonic()
-        check_room(self._plan, self._options)
+        room.check_room(self._plan, self._options)
         self._check_archives()
-        directories = _directories(self._root, self._locations)
+        directories = room.directories(self._root, self._locations)
         with (
             destination.Claim(directories, self._options.owner) as claim,
-            closing(self._unpack_all()) as main,
+            closing(self._unpack_all(self._places())) as main,
         ):
             try:
                 self._link_tablespaces()
-                configured = configure(self._root, self._plan, self._call(), self._own)
-                self._changed_files |= configured.changed_files
-                self._write_manifest()
+                self._copy_wal()
+                configured = self._configure()
                 # PostgreSQL refuses to start on a data directory that others can read.
                 os.chmod(self._root, 0o750 if main.group_access else destination.PRIVATE)
                 for directory in directories:
@@ -158,7 +148,7 @@ class _Restore:
 
     def _check_archives(self) -> None:
         for record in self._plan.chain:
-            stored = self._repository.backups.sizes(record.id)
+            stored = self._repository.backups.measured_sizes(record.id)
             for archive in (*record.archives, record.manifest):
                 if stored.get(archive.file) != archive.stored_size:
                     raise Corrupt(
@@ -167,9 +157,11 @@ class _Restore:
                         "the repository was altered or damaged: restore another backup; nothing was written",
                     )
 
-    def _unpack_all(self) -> Extractor:
+    def _places(self) -> Places:
+        return Places(self._root, self._locations, self._options.owner)
+
+    def _unpack_all(self, places: Places) -> Extractor:
         """Lay everything down; returns the main archive's extractor, which still holds pg_control."""
-        places = Places(self._root, self._locations, self._options.owner)
         places.make_below()
         transforms = {TABLESPACE_MAP: self._remap}
         if not self._plan.parents:
@@ -206,19 +198,57 @@ class _Restore:
                 os.symlink(path, link)
                 self._own(link)
 
+    def _copy_wal(self) -> None:
+        with closing(Extractor(self._root, owner=self._options.owner)) as extractor:
+            self._push_wal(extractor)
+
+    def _push_wal(self, sink: MemberSink) -> None:
+        if self._options.wal is None:
+            return
+        source = WalSource(
+            self._repository.root,
+            self._options.home,
+            partial=self._options.partial_wal,
+            backup_id=self._record.id,
+            identities=self._repository.identities,
+        )
+        push_wal(self._options.wal, source, sink, self._record.system_identifier, self._count)
+
+    def _count(self, nbytes: int) -> None:
+        self._unpacker.done += nbytes
+        self._on_progress(self._unpacker.done)
+
+    def _configure(self) -> Configured:
+        """Write the recovery settings, and the manifest of what is laid down now."""
+        configured = configure(self._root, self._plan, self._recovery(), self._own)
+        self._changed_files |= configured.changed_files
+        self._new_files = [
+            FileEntry(name, size, "", "CRC32C", total) for name, (size, total) in configured.new_files.items()
+        ]
+        self._write_manifest()
+        return configured
+
     def _write_manifest(self) -> None:
         path = os.path.join(self._root, layout.MANIFEST)
         with CheckedFile(self._repository, self._record.id, self._record.manifest) as reader:
             with open(path, "wb") as file:
                 os.chmod(path, 0o600)
-                for piece in rewrite(reader, self._changed_files, (destination.MARK,), self._resolve):
+                changed, new = self._changed_files, self._new_files
+                for piece in rewrite(reader, changed, (destination.MARK,), new, self._resolve):
                     file.write(piece)
         self._own(path)
 
     def _resolve(self, entries: Iterable[FileEntry]) -> Iterable[FileEntry]:
         return resolved(entries, self._root) if self._plan.parents else entries
 
-    def _call(self) -> RestoreCall:
+    def _recovery(self) -> Recovery:
+        standby = self._options.standby_mode
+        copied = self._options.wal is not None
+        command = no_restore_command(standby) if copied else restore_command(self.call())
+        return Recovery(command, standby, self._options.conf_file)
+
+    def call(self) -> RestoreCall:
+        """How the restored server is to fetch its WAL."""
         return RestoreCall(
             python=self._options.python,
             repository=self._repository.root,
@@ -228,6 +258,8 @@ class _Restore:
             backup_id=self._record.id,
             partial=self._options.partial_wal,
             standby=self._options.standby_mode,
+            identity_file=self._repository.identities.file,
+            identity_command=self._repository.identities.command,
             prefetch=self._options.prefetch_segments,
         )
 
@@ -240,7 +272,7 @@ class _Restore:
         if not os.path.exists(os.path.join(self._root, CONF)):
             warnings.append(
                 f"the backup holds no {CONF} (the origin keeps it outside its data directory): "
-                f"put one into {self._root!r} before the start, and pg_hba.conf with it"
+                f"put one into {self._options.destination!r} before the start, and pg_hba.conf with it"
             )
         in_place = [repr(each.name) for each in self._record.tablespaces if not os.path.isabs(each.location)]
         if in_place:
@@ -249,14 +281,3 @@ class _Restore:
                 "allow_in_place_tablespaces = on, as the origin had it"
             )
         return warnings
-
-
-def _directories(root: str, locations: Mapping[int, str]) -> list[str]:
-    """The data directory, and the tablespaces that lie outside it."""
-    return [root, *(path for path in locations.values() if not destination.is_below(path, root))]
-
-
-def _nearest_existing(path: str) -> str:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path

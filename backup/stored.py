@@ -2,36 +2,46 @@
 
 from __future__ import annotations
 
-from catalog.codec import decoder, split_suffix
+from catalog.codec import decoder
 from catalog.errors import Absent, Corrupt
+from catalog.frames import Workers
+from catalog.parallel import parallel_decoder
 from catalog.record import Archive
 from catalog.repository import Repository
-from catalog.sink import MeasuredReader, Reader
+from catalog.sink import Reader
 
 
 class CheckedFile:
     """The raw bytes of a stored archive; leaving the block without an error checks its hash.
 
-    Use it in a ``with``, and read to the end.
+    Use it in a ``with``, and read to the end. With ``jobs`` above 1 so many threads decompress it.
     """
 
-    def __init__(self, repository: Repository, backup_id: str, archive: Archive) -> None:
+    def __init__(self, repository: Repository, backup_id: str, archive: Archive, jobs: int = 1) -> None:
+        self._jobs = jobs
+        self._workers: Workers | None = None
         try:
-            stored = repository.backups.stored(backup_id, archive.file)
+            self._measured, self._reader = repository.backups.body(backup_id, archive.file, self._decoder)
         except Absent:
             raise Corrupt(
                 f"{archive.file!r} of backup {backup_id} is missing", "restore another backup"
             ) from None
         self._archive = archive
         self._backup_id = backup_id
-        self._measured = MeasuredReader(stored)
-        self._reader = decoder(self._measured, split_suffix(archive.file)[1])
+
+    def _decoder(self, reader: Reader, suffix: str) -> Reader:
+        if self._jobs <= 1:
+            return decoder(reader, suffix)
+        self._workers = Workers(self._jobs)
+        return parallel_decoder(reader, suffix, self._workers)
 
     def __enter__(self) -> Reader:
         return self._reader
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
         self._reader.close()
+        if self._workers is not None:
+            self._workers.close()
         if kind is None and self._measured.sha256 != self._archive.sha256:
             raise Corrupt(
                 f"{self._archive.file!r} of backup {self._backup_id} is not what was stored: "

@@ -51,14 +51,15 @@ class Places:
 class Unpacker:
     """Reads stored archives into member sinks; ``done`` counts the decoded bytes of all of them."""
 
-    def __init__(self, repository: Repository, on_progress: Callable[[int], None]) -> None:
+    def __init__(self, repository: Repository, on_progress: Callable[[int], None], jobs: int = 1) -> None:
         self.done = 0
         self._repository = repository
         self._on_progress = on_progress
+        self._jobs = jobs
 
     def unpack(self, record: BackupRecord, archive: Archive, sink: MemberSink) -> None:
         """Push all members of an archive into a sink, and prove that they are what was stored."""
-        with CheckedFile(self._repository, record.id, archive) as reader:
+        with CheckedFile(self._repository, record.id, archive, self._jobs) as reader:
             # Behind the relay files are written while the next piece is decompressed.
             relay = Relay(TarParser(_OutsideTablespaces(sink) if archive.oid is None else sink))
             left = archive.raw_size

@@ -12,6 +12,7 @@
     │   ├── WrongServer                      another system identifier
     │   ├── Conflict                         the name is taken by different bytes
     │   └── Busy                             somebody else holds the lock
+    ├── IdentityError                        encrypted, and there is no identity that opens it
     ├── StorageError                         the operating system refused to read or write
     │   └── SpoolFull                        more WAL waits to be archived than the spool may hold
     ├── ServerError                          PostgreSQL, or the way to it
@@ -22,6 +23,7 @@
     ├── BackupFailed                         the base backup did not complete
     ├── TargetUnreachable                    no restore can reach the recovery target
     ├── DestinationRefused                   the place to restore to cannot be used
+    ├── RemoteFailed                         the other machine to restore to, or the way to it
     ├── HookFailed                           a script before the work failed, so the work was not done
     ├── ListenFailed                         the address to serve metrics on cannot be had
     └── Interrupted                      130 asked to stop by a signal
@@ -95,6 +97,10 @@ class Busy(RepositoryError):
     """Somebody else holds the lock."""
 
 
+class IdentityError(WalstreamError):
+    """What is to be read is encrypted, and there is no identity that opens it."""
+
+
 class StorageError(WalstreamError):
     """The operating system refused to read or write; the cause is chained."""
 
@@ -137,6 +143,10 @@ class TargetUnreachable(WalstreamError):
 
 class DestinationRefused(WalstreamError):
     """The place to restore to cannot be used."""
+
+
+class RemoteFailed(WalstreamError):
+    """The other machine to restore to, or the way to it; what was said there is in the message."""
 
 
 class HookFailed(WalstreamError):

@@ -174,10 +174,13 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
 def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> RecoveryPlan:
     """The plan with the place where its target is reached; ``TargetUnreachable`` if it is not in the WAL."""
     record, target, path, size = found.backup, found.target, found.path, holdings.size
-    if wal is None or target.kind not in SEARCHED:
+    if wal is None or target.kind not in (*SEARCHED, IMMEDIATE):
         return found
     stored = PathWal.on(path, record, holdings)
     first, last = record.first_segment.number, record.last_segment.number
+    if target.kind == IMMEDIATE:
+        log = wal.along(path, first, max(stored.last, last), record.id)
+        return found if log.record_behind(record.end.lsn) is not None else _to_the_end(found)
     stretch = Stretch(record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings))
     reached = find(target, wal.along(path, first, max(stored.last, last), record.id), stretch)
     until = max(size.number_before(reached.end), last)
@@ -188,6 +191,21 @@ def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> Recove
         missing=(),
         warnings=tuple(_warnings(record, target, stored, holdings, until, reached)),
         reached=reached,
+    )
+
+
+def _to_the_end(found: RecoveryPlan) -> RecoveryPlan:
+    """The plan without its target: PostgreSQL stops as soon as it is consistent, but only in front of a record.
+
+    Of an idle standby there may be none behind the backup, and recovery would fail at its end instead.
+    """
+    end = found.backup.end.lsn
+    warning = (
+        f"no WAL is held behind the end of backup {found.backup.id} ({end}), where PostgreSQL could stop: the "
+        "cluster recovers to the end of the WAL, which is there, and comes up for writing"
+    )
+    return replace(
+        found, target=replace(found.target, kind=LATEST, action=None), warnings=(*found.warnings, warning)
     )
 
 

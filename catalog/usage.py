@@ -14,7 +14,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from catalog import durable, layout
-from catalog.codec import SUFFIXES
+from catalog.codec import ENDINGS
 from catalog.local_storage import LocalStorage, failed
 from catalog.wal import WalShelf
 from catalog.walname import PARTIAL, SEGMENT, kind_of
@@ -24,7 +24,7 @@ CACHE = "wal-sizes.json"
 _PREFIX = 16
 _NAME = 24
 # What follows the 24 digits of a segment, complete or partial, as it is stored.
-_BEHIND = frozenset(partial + suffix for partial in ("", ".partial") for suffix in ("", *SUFFIXES))
+_BEHIND = frozenset(partial + suffix for partial in ("", ".partial") for suffix in ENDINGS)
 # A directory that changed so recently may change again without a new time: clocks are coarse, or another host's.
 _SETTLED = 60 * 10**9
 

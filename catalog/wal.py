@@ -7,7 +7,7 @@ the raw bytes. Putting files onto the shelf is ``catalog.filing``'s business.
 from __future__ import annotations
 
 from catalog import layout
-from catalog.codec import SUFFIXES, decoder, split_suffix
+from catalog.codec import ENDINGS, decoder, split_suffix
 from catalog.errors import Absent
 from catalog.walname import HISTORY, SEGMENT, is_low_part, kind_of
 
@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from catalog.identity import Identities
     from catalog.sink import Reader
     from catalog.storage import Storage
 
@@ -22,10 +23,11 @@ _SUFFIXES = frozenset(("", *SUFFIXES))
 
 
 class WalShelf:
-    """The WAL files below ``wals/`` of a repository."""
+    """The WAL files below ``wals/`` of a repository; ``identities`` open what is encrypted."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, identities: Identities | None = None) -> None:
         self._storage = storage
+        self._identities = identities
 
     def open(self, name: str) -> Reader:
         """The raw bytes of a stored WAL file; ``Absent`` when no codec's suffix leads to one."""
@@ -47,13 +49,13 @@ class WalShelf:
 
     def find(self, name: str) -> tuple[str, Reader]:
         """The key under which a WAL file is stored, and its raw bytes."""
-        for suffix in ("", *SUFFIXES):
+        for suffix in ENDINGS:
             key = layout.wal_key(name, suffix)
             try:
                 stored = self._storage.read(key)
             except Absent:
                 continue
-            return key, decoder(stored, suffix)
+            return key, decoder(stored, suffix, self._identities, f"the stored {name!r}")
         raise Absent(f"WAL file {name!r} is not in the repository")
 
     def names(self, directories: Iterable[str] | None = None) -> Iterator[str]:

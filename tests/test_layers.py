@@ -20,7 +20,8 @@ BYTES = "catalog.sink"
 DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
 RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
-CODECS = f"{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay"
+CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay catalog.age
+    catalog.identity"""
 STORES = f"{ERRORS} {BYTES} catalog.durable catalog.storage catalog.local_storage"
 SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.marks"
 
@@ -86,8 +87,9 @@ ROWS = {
     "catalog.codec": CODECS,
     "catalog.frames": CODECS,
     "catalog.relay": CODECS,
-    "catalog.age": f"{ERRORS} {BYTES}",
-    "catalog.identity": f"{ERRORS} {BYTES} catalog.age",
+    "catalog.parallel": CODECS,
+    "catalog.age": f"{ERRORS} {BYTES} catalog.age",
+    "catalog.identity": f"{ERRORS} {BYTES} catalog.age catalog.durable",
     "catalog.storage": STORES,
     "catalog.local_storage": STORES,
     "catalog.lock": STORES,
@@ -100,7 +102,8 @@ ROWS = {
     "catalog.backups": SHELVES,
     "catalog.comparison": f"{BYTES} catalog.walpage",
     "catalog.partials": f"{POSITIONS} {BYTES} catalog.comparison catalog.walrecord",
-    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.partials",
+    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.partials catalog.fingerprint",
+    "catalog.fingerprint": f"{ERRORS} {BYTES} catalog.age catalog.comparison catalog.walpage",
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
@@ -127,10 +130,16 @@ ROWS = {
     "backup.unpack": OFFLINE_BACKUP,
     "backup.chain": OFFLINE_BACKUP,
     "backup.fetch": OFFLINE_BACKUP,
+    "backup.copied_wal": OFFLINE_BACKUP,
     "backup.lookahead": OFFLINE_BACKUP,
     "backup.wal_log": OFFLINE_BACKUP,
+    "backup.ssh": f"{ERRORS} {BYTES} catalog.durable",
+    "backup.tar_stream": f"{STORES} {FORMATS} backup.tar backup.extract backup.neutralise",
+    "backup.remote_place": f"{ERRORS} backup.ssh backup.destination",
     "backup.remote": OFFLINE_BACKUP,
+    "backup.neutralise": "backup.checksum backup.recovery_conf",
     "backup.configure": OFFLINE_BACKUP,
+    "backup.room": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
     "backup.unchanged": OFFLINE_BACKUP,
@@ -189,10 +198,12 @@ ROWS = {
     "walstream.ops.reception": LIBRARY_ONLY,
     "walstream.ops.backup": LIBRARY_ONLY,
     "walstream.ops.backup_wal": LIBRARY_ONLY,
-    "walstream.ops.restore": LIBRARY_ONLY,
+    "walstream.ops.restore": f"{LIBRARY_ONLY} walstream.ops.restore_elsewhere",
+    "walstream.ops.restore_elsewhere": OFFLINE_BACKUP,
     "walstream.ops.recovery_plan": OFFLINE_BACKUP,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
+    "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
     "walstream.ops.hooks": "catalog",
     "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",

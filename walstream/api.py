@@ -26,10 +26,12 @@ if TYPE_CHECKING:
         DestinationRefused,
         ForeignRepository,
         HookFailed,
+        IdentityError,
         Interrupted,
         ListenFailed,
         Malformed,
         ProtocolError,
+        RemoteFailed,
         RepositoryError,
         ServerError,
         ServerRefused,
@@ -77,6 +79,7 @@ __all__ = [
     "DestinationRefused",
     "ForeignRepository",
     "HookFailed",
+    "IdentityError",
     "Interrupted",
     "ListedBackup",
     "ListenFailed",
@@ -87,6 +90,7 @@ __all__ = [
     "Reader",
     "Reception",
     "RecoveryTarget",
+    "RemoteFailed",
     "Repository",
     "RepositoryError",
     "RestoreReport",
@@ -121,9 +125,9 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository HookFailed Interrupted ListenFailed Malformed ProtocolError
-        RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused TargetUnreachable
-        UsageError WalstreamError WrongServer
+        DestinationRefused ForeignRepository HookFailed IdentityError Interrupted ListenFailed Malformed
+        ProtocolError RemoteFailed RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused
+        TargetUnreachable UsageError WalstreamError WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",
     "catalog.record": "BackupRecord",

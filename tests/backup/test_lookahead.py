@@ -273,12 +273,21 @@ def test_one_prefetcher_serves_all_the_commands(recovering):
     assert processes_of(recovering) == [pid]
 
 
+def opened_by(pid):
+    found = set()
+    for path in Directory(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            found.add(os.readlink(path))
+    return found
+
+
 def test_it_has_a_session_of_its_own_and_nothing_open_but_its_lock(recovering):
     assert recovering.ask(name(4)) == 0
     recovering.wait_for(5, 6, 7)
     pid = recovering.pid
-    opened = {os.readlink(path) for path in Directory(f"/proc/{pid}/fd").iterdir()}
-    assert opened == {os.devnull, str(recovering.directory / "lock")}
+    wait_until(
+        lambda: opened_by(pid) == {os.devnull, str(recovering.directory / "lock")}
+    )  # it may be looking
     assert os.getsid(pid) == pid != os.getsid(0)
     assert Directory(f"/proc/{pid}/cwd").readlink() == recovering.data
 

@@ -240,6 +240,7 @@ def test_a_restored_cluster_cannot_touch_its_origin(version):
     assert ("archive_library" in found) == (version >= 150000)
     for name in ("archive_command", "primary_conninfo", "primary_slot_name", "synchronous_standby_names"):
         assert found[name] == ""
+    assert ("promote_trigger_file" in found) == (version < 160000)
     assert found.get("stats_temp_directory") == ("pg_stat_tmp" if version < 150000 else None)
     for name in ("recovery_end_command", "archive_cleanup_command"):
         assert found[name] == ""

@@ -556,8 +556,16 @@ def test_a_time_is_looked_for_along_the_newest_timeline_s_path():
     assert asked.asked == [("1@0/580000,2", 2, 8, BACKUP.id)]
 
 
-@pytest.mark.parametrize("target", [LATEST, IMMEDIATE])
-def test_nothing_is_asked_when_names_tell_all(target):
+def test_nothing_is_asked_when_names_tell_all():
     asked = Asked()
-    assert plan(holdings((1, range(2, 6))), target, wal=asked).reached is None
+    assert plan(holdings((1, range(2, 6))), LATEST, wal=asked).reached is None
     assert asked.asked == []
+
+
+def test_immediate_needs_a_record_to_stop_in_front_of_and_else_means_the_end_of_the_wal():
+    held = holdings((1, range(2, 6)))
+    found = plan(held, IMMEDIATE, wal=Asked(commit(4, 4)))
+    assert (found.target, found.warnings) == (IMMEDIATE, ())
+    found = plan(held, IMMEDIATE, wal=Asked(commit(3.4, 3)))
+    assert (found.target.kind, found.until) == ("latest", Segment(1, 3))
+    assert "comes up for writing" in found.warnings[-1]

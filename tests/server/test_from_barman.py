@@ -91,6 +91,19 @@ def test_the_recipe_works_and_barmans_files_stay_as_they_are(cluster_factory, cl
     assert content(host.barman) == before
 
 
+def test_barmans_file_works_as_it_is_once_its_home_is_an_empty_place(tmp_path):
+    (tmp_path / "empty").mkdir()
+    text = "".join(FILES).replace("/var/lib/barman", f"{tmp_path}/empty")
+    configuration = loaded(tmp_path, text.replace("configuration_files_directory", "; "))
+    server = configuration.server("main")
+    assert (configuration.errors, list(configuration.models)) == ([], ["main:standby"])
+    assert (server.home, server.slot_name, server.compression) == (f"{tmp_path}/empty/main", "barman", "gzip")
+    assert str(server.streaming_conninfo) == "host=pg user=streaming_barman"
+    assert (server.last_backup_maximum_age, server.immediate_checkpoint) == (7 * 86400, True)
+    not_needed = {"barman_user", "retention_policy_mode", "wal_retention_policy"}
+    assert set(server.not_needed) == {"path_prefix", "parallel_jobs", "backup_options"} | not_needed
+
+
 @pytest.mark.parametrize(("line", "advice"), ROWS, ids=[line for line, _ in ROWS])
 def test_a_line_that_is_refused_has_the_way_out_that_the_recipe_names(tmp_path, line, advice):
     with pytest.raises(ConfigurationError) as caught:

@@ -118,7 +118,8 @@ def test_a_backup_that_ends_at_the_end_of_a_segment_needs_no_more_than_that_segm
     assert record["end"]["lsn"] == str(boundary)
     assert not (base(ours, backup) / "wal").exists()
     assert "Status                  : DONE" in ours.run("show-backup", "main", backup).stdout
-    with restored(ours, os.path.join(cluster_directory, "restored"), backup) as copy:
-        copy.start()
-        assert copy.wait_for_recovery() == "ended"
-        assert_same_rows(copy, primary)
+    for words in ((), ("--target-immediate",)):
+        with restored(ours, os.path.join(cluster_directory, f"restored{len(words)}"), backup, *words) as copy:
+            copy.start()
+            assert copy.wait_for_recovery() == "ended"
+            assert_same_rows(copy, primary)

@@ -239,6 +239,63 @@ def test_a_restored_cluster_holds_what_the_origin_held(story, restored, backup, 
     assert_sound(cluster)
 
 
+COPIED = [
+    ([], "end", "zstd"),
+    (["--target-time"], "after", "zstd"),
+    (["--target-lsn", "--exclusive"], "before", "none"),
+    (["--target-xid"], "after", "lz4"),
+    (["--target-name"], "before", "gzip"),
+    (["--target-immediate"], None, "zstd"),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "moment", "codec"),
+    COPIED,
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_with_its_wal_copied_a_cluster_recovers_without_the_repository(story, restored, words, moment, codec):
+    target = [w for word in words for w in (word, story.targets.get(word.removeprefix("--target-"))) if w]
+    cluster, _ = restored(codec, "latest", *target, "--no-get-wal")
+    verified_by_postgres(cluster)
+    with story.protection.away(codec):
+        cluster.start()
+        assert cluster.wait_for_recovery() == ("paused" if words else "ended")
+        assert moment is None or fingerprint(cluster) == story.content[moment]
+        if words:
+            cluster.sql("SELECT pg_wal_replay_resume()")
+            wait_until(lambda: not cluster.one("SELECT pg_is_in_recovery()"))
+        assert timeline_of(cluster) == 2
+        cluster.load(rows=10)
+        assert_harmless(cluster, story)
+
+
+def test_a_standby_with_its_wal_copied_waits_for_more(story, restored):
+    cluster, _ = restored("zstd", "latest", "--standby-mode", "--no-get-wal")
+    with story.protection.away("zstd"):
+        cluster.start()
+        assert cluster.one("SHOW restore_command") == ""
+        assert cluster.one("SELECT pg_is_in_recovery()")
+        # To wait in a query would hold up the replay that is waited for.
+        assert cluster.one("SELECT pg_promote(false)")
+        wait_until(lambda: not cluster.one("SELECT pg_is_in_recovery()"))
+        assert cluster.one("SELECT count(*) FROM busy") >= story.busy_at_begin
+        assert timeline_of(cluster) == 2
+
+
+def test_recovery_settings_in_a_file_of_their_own_are_in_force_and_stay_so(story, restored):
+    cluster, _ = restored("zstd", "latest", "--recovery-conf-filename", "it's recovered.conf")
+    verified_by_postgres(cluster)
+    cluster.start()
+    assert cluster.wait_for_recovery() == "ended"
+    assert fingerprint(cluster) == story.content["end"]
+    cluster.sql("ALTER SYSTEM SET work_mem = '5MB'")  # which writes the file anew that includes the other
+    cluster.stop()
+    cluster.start()
+    assert cluster.one("SHOW work_mem") == "5MB"
+    assert_harmless(cluster, story)
+
+
 def test_an_immediate_restore_holds_what_was_written_when_the_backup_ended(story, restored):
     cluster, spaces = restored("zstd", "auto", "--target-immediate")
     verified_by_postgres(cluster)

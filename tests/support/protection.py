@@ -204,6 +204,17 @@ class Protection:
         unprivileged.way().give(str(self.place))
         return found
 
+    @contextlib.contextmanager
+    def away(self, name: str = "main") -> Iterator[None]:
+        """In the block a server's directory is somewhere else: nothing can be fetched from it."""
+        home = self.home(name)
+        elsewhere = home.with_name(f"{name} is away")
+        home.rename(elsewhere)
+        try:
+            yield
+        finally:
+            elsewhere.rename(home)
+
     def _command(self, words: tuple[str, ...]) -> list[str]:
         return [sys.executable, "-P", "-m", "walstream", "-c", self.config, *words]
 

@@ -5,21 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 
-from backup.restore import RestoreReport, restore
+from backup.neutralise import AUTO_CONF
 from catalog import layout
 from catalog.errors import UsageError
-from catalog.pitr import RecoveryPlan
-from catalog.search import Reached
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
+from walstream.cli.light import add_identity_arguments, chosen_identities
+from walstream.cli.restore_text import plan_facts, report_facts, show_plan, show_report
 from walstream.cli.signals import raising
-from walstream.cli.units import duration, local_time, size
 from walstream.ops.hooks import RECOVERY
-from walstream.ops.restore import PlannedRestore, RestoreRequest, plan_restore
+from walstream.ops.restore import RestoreRequest, plan_restore, restore_planned
+from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
 from walstream.ops.stored import repository_at
-from walstream.settings.options import PREFETCH_SEGMENTS
+from walstream.settings import options
 
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
+JOBS, MOST_JOBS = 1, 64
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,12 +49,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--standby-mode", action="store_true", help="make a standby instead of a recovered primary"
     )
     parser.add_argument(
+        "--get-wal", action=argparse.BooleanOptionalAction,
+        help="fetch WAL while the cluster recovers, or copy it beforehand (default: recovery_options)",
+    )  # fmt: skip
+    parser.add_argument(
         "--partial-wal", action=argparse.BooleanOptionalAction, default=True,
         help="also use the newest segment, which is not yet complete (default: do)",
     )  # fmt: skip
     parser.add_argument(
+        "--recovery-conf-filename", metavar="FILE", default=AUTO_CONF,
+        help=f"the file of the data directory for the recovery settings (default: {AUTO_CONF}, which includes it)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--if-empty",
+        action="store_true",
+        help="if there is a cluster in DEST already, do nothing, successfully",
+    )
+    parser.add_argument(
+        "-j", "--jobs", metavar="N", type=_jobs, default=JOBS,
+        help=f"decompress with so many threads (default: {JOBS})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--remote-ssh-command", metavar="COMMAND",
+        help="restore to another machine, which has a shell and tar: 'ssh postgres@host'",
+    )  # fmt: skip
+    parser.add_argument(
+        "--staging-path",
+        metavar="DIR",
+        help="build here first what goes to another machine (incremental backups must be: default staging_path)",
+    )
+    parser.add_argument(
         "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
     )
+    add_identity_arguments(parser)
     parser.add_argument(
         "--scan", action=argparse.BooleanOptionalAction, default=True,
         help="read WAL to find out where the target is reached, and refuse one that is not (default: do)",
@@ -64,6 +92,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, arguments: argparse.Namespace) -> int:
     places = context.places(arguments.server)
     repository = repository_at(places.repository, places.name)
+    identities = chosen_identities(arguments.identity_file, arguments.identity_command, places)
+    if identities is not None:
+        repository = repository.with_identities(identities)
+    elsewhere = _elsewhere(context, arguments)
+    if arguments.if_empty and is_there_already(arguments.destination, elsewhere):
+        context.output.line(f"{arguments.destination} holds a cluster already: nothing was done")
+        context.output.put(places.name, {"restored": False, "destination": arguments.destination})
+        return 0
     request = RestoreRequest(
         backup=arguments.backup,
         destination=arguments.destination,
@@ -73,7 +109,11 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         partial_wal=arguments.partial_wal,
         standby_mode=arguments.standby_mode,
         scan=arguments.scan,
-        prefetch_segments=context.setting(arguments.server, PREFETCH_SEGMENTS),
+        prefetch_segments=context.setting(arguments.server, options.PREFETCH_SEGMENTS),
+        get_wal=_get_wal(context, arguments, elsewhere),
+        elsewhere=elsewhere,
+        conf_file=arguments.recovery_conf_filename,
+        jobs=arguments.jobs,
     )
     home = arguments.home or places.home
     if not os.path.isdir(os.path.join(home, layout.STREAMING)):
@@ -83,27 +123,59 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         )
     with context.output.progress("read WAL to find the target") as shown:
         planned = plan_restore(repository, home, request, shown.update)
-    _show_plan(context, planned)
-    facts = _plan_facts(planned)
+    show_plan(context.output, planned)
+    facts = plan_facts(planned) | {"restored": False}
     context.output.put(places.name, facts)
     for warning in planned.plan.warnings:
         context.output.warning(warning)
     if arguments.dry_run:
         return 0
-    shown = context.output.progress(f"restore of {planned.plan.backup.id}", planned.nbytes)
+    wal = planned.options.wal
+    total = planned.nbytes + (wal.nbytes if wal is not None else 0)
+    shown = context.output.progress(f"restore of {planned.plan.backup.id}", total)
     hook_facts = {
         "backup_id": planned.plan.backup.id,
         "destination_directory": planned.options.destination,
         "tablespaces": planned.options.tablespaces,
+        "remote_command": None if planned.remote is None else planned.remote.command,
     }
     with raising(), context.hooks(arguments.server).around(RECOVERY, hook_facts):
         try:
-            report = restore(planned.plan, repository, planned.options, shown.update)
+            report = restore_planned(planned, shown.update)
         finally:
             shown.clear()
-    context.output.put(places.name, facts | _report_facts(report))
-    _show_report(context, planned, report)
+    context.output.put(places.name, facts | report_facts(report))
+    show_report(context.output, planned, report)
     return 0
+
+
+def _jobs(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or not 1 <= int(text) <= MOST_JOBS:
+        raise argparse.ArgumentTypeError(f"not a number of threads from 1 to {MOST_JOBS}: {text!r}")
+    return int(text)
+
+
+def _elsewhere(context: Context, arguments: argparse.Namespace) -> Elsewhere | None:
+    if arguments.remote_ssh_command is None:
+        if arguments.staging_path is not None:
+            raise UsageError(
+                "--staging-path is for restores to another machine", "name it with --remote-ssh-command"
+            )
+        return None
+    return Elsewhere(
+        command=arguments.remote_ssh_command,
+        way_back=context.setting(arguments.server, options.RESTORE_SSH_COMMAND),
+        staging=arguments.staging_path,
+        staging_path=context.setting(arguments.server, options.STAGING_PATH),
+    )
+
+
+def _get_wal(context: Context, arguments: argparse.Namespace, elsewhere: Elsewhere | None) -> bool:
+    """As asked for, else as configured; a machine that cannot reach this one gets the WAL beforehand."""
+    if arguments.get_wal is not None:
+        return bool(arguments.get_wal)
+    reachable = elsewhere is None or elsewhere.way_back is not None
+    return reachable and context.setting(arguments.server, options.RECOVERY_OPTIONS) == "get-wal"
 
 
 def _target(arguments: argparse.Namespace) -> RecoveryTarget:
@@ -128,97 +200,3 @@ def _mapping(text: str) -> tuple[str, str]:
     if not colon or not name or not location:
         raise UsageError(f"not a tablespace and its location: {text!r}", "write it as NAME:/absolute/path")
     return name, location
-
-
-def _target_text(target: RecoveryTarget) -> str:
-    if target.time is not None:
-        return f"time {local_time(target.time)}{' (local time)' if target.local else ''}"
-    return target.kind if target.value is None else f"{target.kind} {target.value}"
-
-
-def _show_plan(context: Context, planned: PlannedRestore) -> None:
-    plan, line = planned.plan, context.output.line
-    wal = (
-        f"{plan.first.name(plan.backup.wal_segment_size)} to {plan.until.name(plan.backup.wal_segment_size)}"
-    )
-    line(f"backup       {plan.backup.id} ({size(plan.backup.cluster_size)})")
-    if plan.parents:
-        line(f"laid over    {', '.join(each.id for each in plan.parents)}")
-    line(f"target       {_target_text(plan.target)}{'' if plan.target.inclusive else ', exclusive'}")
-    if plan.reached is not None:
-        line(f"reached      {_reached_text(plan.reached)}")
-    line(f"timelines    {' → '.join(str(leg.timeline) for leg in plan.path.legs)}")
-    line(f"WAL needed   {wal}")
-    for path, (needed, free) in planned.room.items():
-        line(f"destination  {path}: {size(needed)} needed, {size(free)} free")
-
-
-def _reached_text(reached: Reached) -> str:
-    if reached.time is None:
-        return f"at {reached.stop}"
-    of = "" if reached.xid is None else f" of transaction {reached.xid}"
-    before_or_behind = "behind" if reached.stop == reached.end else "before"
-    what = "the restore point" if reached.xid is None else "the end"
-    return f"at {reached.stop}, {before_or_behind} {what}{of} ({reached.time.astimezone().isoformat(' ')})"
-
-
-def _plan_facts(planned: PlannedRestore) -> dict[str, object]:
-    plan = planned.plan
-    return {
-        "backup_id": plan.backup.id,
-        "chain": [each.id for each in plan.chain],
-        "target": plan.target.kind,
-        "target_value": None if plan.target.value is None else str(plan.target.value),
-        **_reached_facts(plan),
-        "timeline": plan.timeline,
-        "path": str(plan.path),
-        "first_wal": plan.first.name(plan.backup.wal_segment_size),
-        "last_needed_wal": plan.until.name(plan.backup.wal_segment_size),
-        "destinations": {
-            path: {"needed_bytes": needed, "free_bytes": free}
-            for path, (needed, free) in planned.room.items()
-        },
-        "warnings": list(plan.warnings),
-    }
-
-
-def _reached_facts(plan: RecoveryPlan) -> dict[str, object]:
-    """Where the target is reached; nulls when that is not known."""
-    reached, time = plan.reached, plan.reached.time if plan.reached is not None else None
-    return {
-        "reached_lsn": None if reached is None else str(reached.stop),
-        "reached_time": None if time is None else time.astimezone().isoformat(" "),
-        "reached_time_timestamp": None if time is None else str(int(time.timestamp())),
-        "reached_xid": None if reached is None else reached.xid,
-    }
-
-
-def _report_facts(report: RestoreReport) -> dict[str, object]:
-    return {
-        "changes": list(report.changes),
-        "changes_count": len(report.changes),
-        "settings": dict(report.settings),
-        "restored_bytes": report.nbytes,
-        "recovery_elapsed_time_seconds": round(report.seconds, 3),
-        "warnings": list(report.warnings),
-    }
-
-
-def _show_report(context: Context, planned: PlannedRestore, report: RestoreReport) -> None:
-    output = context.output
-    rate = report.nbytes / report.seconds if report.seconds else 0.0
-    output.line(f"restored     {size(report.nbytes)} in {duration(report.seconds)} ({size(rate)}/s)")
-    for change in report.changes:
-        output.line(f"changed      {change}")
-    harmless = ", ".join(
-        name
-        for name, value in report.settings
-        if not name.startswith("recovery_target") and value in ("", "off", "0")
-    )
-    output.line(f"switched off in postgresql.auto.conf: {harmless}")
-    for warning in report.warnings:
-        if warning not in planned.plan.warnings:
-            output.warning(warning)
-    output.line(f"start it with: pg_ctl -D {planned.options.destination} start")
-    if planned.plan.target.kind != "latest" and planned.plan.target.action in (None, "pause"):
-        output.line("it pauses at the target, readable; to make it writable: SELECT pg_wal_replay_resume();")

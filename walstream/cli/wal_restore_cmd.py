@@ -13,12 +13,13 @@ from __future__ import annotations
 import time
 
 from backup import lookahead
-from backup.fetch import WalSource, deliver_wal
-from catalog.errors import Absent, StorageError, UsageError, WalstreamError
+from backup.fetch import WalSource, copy_wal, deliver_wal
+from catalog import durable
+from catalog.errors import Absent, IdentityError, StorageError, UsageError, WalstreamError
 from catalog.timeline import Path
 from catalog.walname import HISTORY, SEGMENT, Segment, kind_of, timeline_in
 from walstream.cli import say
-from walstream.cli.light import Arguments, parse
+from walstream.cli.light import IDENTITY_VALUES, Arguments, add_identity_arguments, identities_of, parse
 from walstream.settings.locate import places
 
 TYPE_CHECKING = False
@@ -33,6 +34,7 @@ EXAMPLE = (
 )
 
 ABSENT = 1
+STDOUT = "-"
 PATIENCE = 600.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 10.0
 
@@ -44,6 +46,7 @@ _VALUES = {
     "--backup": "backup",
     "--home": "home",
     "--wait": "wait",
+    **IDENTITY_VALUES,
     "--prefetch": "prefetch",
 }
 
@@ -53,7 +56,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "server", metavar="S", help="a server's name, or the path of its repository directory"
     )
     parser.add_argument("wal", metavar="%f", help="the name of the WAL file that PostgreSQL wants")
-    parser.add_argument("destination", metavar="%p", help="where PostgreSQL wants it")
+    parser.add_argument(
+        "destination", metavar="%p", help="where PostgreSQL wants it; - for standard output, as over ssh"
+    )
     parser.add_argument(
         "-P", "--partial", action="store_true", help="also segments that are not yet complete"
     )
@@ -67,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"how long to wait out trouble with needed WAL (default {PATIENCE:.0f})",
     )
+    add_identity_arguments(parser)
     parser.add_argument(
         "--prefetch",
         metavar="N",
@@ -112,6 +118,7 @@ def _source(server: str, given: Arguments) -> WalSource:
         given.values.get("home", found.home),
         partial="partial" in given.flags,
         backup_id=given.values.get("backup"),
+        identities=identities_of(given, found),
     )
 
 
@@ -166,19 +173,24 @@ def _deliver(source: WalSource, wanted: Wanted, destination: str, patience: floa
 
     False when the plan forbids the file.
     """
+    output = _Output() if destination == STDOUT else None
     give_up = time.monotonic() + patience
     pause = FIRST_PAUSE
     while True:
         try:
-            if _recovery_is_alive() and lookahead.take(wanted.name, destination):
+            if output is None and _recovery_is_alive() and lookahead.take(wanted.name, destination):
                 return True
             if wanted.is_certainly_absent(source):
                 return False
-            deliver_wal(source, wanted.name, destination, may_place=_recovery_is_alive)
+            if output is not None:
+                copy_wal(source, wanted.name, output.write, None)
+            else:
+                deliver_wal(source, wanted.name, destination, may_place=_recovery_is_alive)
             return True
         except WalstreamError as trouble:
             final = wanted.is_behind_the_plan(source) or time.monotonic() + pause > give_up
-            if final or not _may_pass(trouble, wanted, source):
+            begun = output is not None and output.begun
+            if final or begun or not _may_pass(trouble, wanted, source):
                 raise
             say(f"walstream: {trouble}; trying again in {pause:.1f} s")
         time.sleep(pause)
@@ -187,7 +199,22 @@ def _deliver(source: WalSource, wanted: Wanted, destination: str, patience: floa
             raise StorageError("the recovery that asked for this file is gone")
 
 
+class _Output:
+    """Standard output; of a file that has begun there, the beginning cannot be taken back."""
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def write(self, piece: bytes) -> None:
+        self.begun = True
+        durable.write_all(1, piece)
+
+
 def _may_pass(trouble: WalstreamError, wanted: Wanted, source: WalSource) -> bool:
+    if isinstance(trouble, IdentityError):
+        return False  # somebody has to do something
     return wanted.is_needed(source) if isinstance(trouble, Absent) else True
 
 

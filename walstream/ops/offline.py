@@ -10,10 +10,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from backup import restore as restoring
 from backup.fetch import WalSource
 from backup.restore import RestoreReport
 from catalog.coverage import restorable
+from catalog.identity import Identities
 from catalog.record import BackupRecord
 from catalog.repository import Repository, span_holdings
 from catalog.sink import Reader
@@ -31,10 +31,14 @@ class ListedBackup:
     restorable: bool
 
 
-def open_repository(repository: str) -> Repository:
-    """Open a repository: its identity, ``wal`` and ``backups``. ``RepositoryError`` when there is none."""
+def open_repository(repository: str, identity_file: str | None = None) -> Repository:
+    """Open a repository: its identity, ``wal`` and ``backups``. ``RepositoryError`` when there is none.
+
+    ``identity_file`` has the identity that opens what is encrypted in it.
+    """
     root = os.path.abspath(repository)
-    return repository_at(root, os.path.basename(root))
+    opened = repository_at(root, os.path.basename(root))
+    return opened.with_identities(Identities(os.path.abspath(identity_file))) if identity_file else opened
 
 
 def list_backups(repository: str) -> list[ListedBackup]:
@@ -44,13 +48,21 @@ def list_backups(repository: str) -> list[ListedBackup]:
     return [ListedBackup(record, restorable(record, holdings)) for record in holdings.records]
 
 
-def open_wal(repository: str, name: str, *, partial: bool = False, home: str | None = None) -> Reader:
+def open_wal(
+    repository: str,
+    name: str,
+    *,
+    partial: bool = False,
+    home: str | None = None,
+    identity_file: str | None = None,
+) -> Reader:
     """The raw bytes of a segment or history file, wherever it is; ``Absent`` when it is truly not there.
 
     With ``partial`` a segment that is not yet complete is found too: zeros follow what was received.
     """
     root = os.path.abspath(repository)
-    return WalSource(root, os.path.abspath(home or root), partial=partial).open(name)
+    identities = Identities(identity_file)
+    return WalSource(root, os.path.abspath(home or root), partial=partial, identities=identities).open(name)
 
 
 def plan_restore(
@@ -61,16 +73,20 @@ def plan_restore(
     *,
     tablespaces: Mapping[str, str] | None = None,
     standby_mode: bool = False,
+    get_wal: bool = True,
     owner: str | None = None,
     home: str | None = None,
+    identity_file: str | None = None,
     scan: bool = True,
 ) -> PlannedRestore:
     """Decide how to restore, and refuse what cannot be done; nothing is written.
 
     ``backup`` is an id, a name, ``latest``, ``oldest``, or ``auto``: the newest from which the target can be
-    reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; ``owner`` is
-    whom the files are to belong to, as root. Without ``scan`` no WAL is read to find the target.
-    ``TargetUnreachable`` and ``DestinationRefused`` say why not.
+    reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; without
+    ``get_wal`` the WAL is copied too, and the cluster recovers without the repository; ``owner`` is whom the
+    files are to belong to, as root; ``identity_file`` opens an encrypted backup, now and while the server
+    recovers. Without ``scan`` no WAL is read to find the target. ``TargetUnreachable`` and
+    ``DestinationRefused`` say why not.
     """
     request = RestoreRequest(
         backup=backup,
@@ -79,13 +95,15 @@ def plan_restore(
         tablespaces=dict(tablespaces or {}),
         owner=owner,
         standby_mode=standby_mode,
+        get_wal=get_wal,
         scan=scan,
     )
-    return planning.plan_restore(open_repository(repository), os.path.abspath(home or repository), request)
+    opened = open_repository(repository, identity_file)
+    return planning.plan_restore(opened, os.path.abspath(home or repository), request)
 
 
 def restore(
     planned: PlannedRestore, on_progress: Callable[[int], None] = lambda nbytes: None
 ) -> RestoreReport:
     """Carry out a planned restore; the cluster recovers when it is started. ``on_progress`` gets bytes."""
-    return restoring.restore(planned.plan, planned.repository, planned.options, on_progress)
+    return planning.restore_planned(planned, on_progress)

@@ -8,22 +8,31 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from backup.fetch import is_blank
-from backup.restore import RestoreOptions, check_room
+from backup import remote
+from backup.configure import check_conf_name
+from backup.copied_wal import wal_to_copy
+from backup.fetch import WalSource, is_blank
+from backup.neutralise import AUTO_CONF
+from backup.remote import RemoteOptions
+from backup.restore import RestoreOptions, RestoreReport, lists_file, restore
+from backup.room import check_room
 from catalog import layout
+from catalog.codec import ENCRYPTED
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
 from catalog.inventory import Inventory
 from catalog.lookup import find_backup
 from catalog.pitr import AUTO, RecoveryPlan, plan
+from catalog.record import BackupRecord
 from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
 from walstream.ops.recovery_plan import plan_with_wal
+from walstream.ops.restore_elsewhere import Elsewhere, check_path_there, remote_options
 
 PREFETCH_SEGMENTS = 8  # where no configuration says otherwise
 ROOT_OWNS = (
@@ -37,6 +46,7 @@ class RestoreRequest:
     """What the operator wants; ``backup`` is an id, a name, a word, or ``auto``.
 
     Without ``scan`` no WAL is read to find the target: the plan goes by names alone.
+    Without ``get_wal`` the WAL is copied beforehand; ``conf_file`` is where the recovery settings go.
     """
 
     backup: str
@@ -48,6 +58,10 @@ class RestoreRequest:
     standby_mode: bool = False
     scan: bool = True
     prefetch_segments: int = PREFETCH_SEGMENTS
+    get_wal: bool = True
+    conf_file: str = AUTO_CONF
+    jobs: int = 1
+    elsewhere: Elsewhere | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +72,22 @@ class PlannedRestore:
     plan: RecoveryPlan
     options: RestoreOptions
     room: dict[str, tuple[int, int]]
+    remote: RemoteOptions | None = None
 
     @property
     def nbytes(self) -> int:
         """The bytes of all archives that are to be laid down."""
         return sum(record.raw_size for record in self.plan.chain)
+
+
+def restore_planned(
+    planned: PlannedRestore, on_progress: Callable[[int], None] = lambda nbytes: None
+) -> RestoreReport:
+    """Carry it out, here or on another machine."""
+    plan, repository, options = planned.plan, planned.repository, planned.options
+    if planned.remote is not None:
+        return remote.restore(plan, repository, options, planned.remote, on_progress)
+    return restore(plan, repository, options, on_progress)
 
 
 def plan_restore(
@@ -75,14 +100,34 @@ def plan_restore(
 
     ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
     """
+    check_conf_name(request.conf_file)
+    if request.elsewhere is not None:
+        check_path_there(request.destination)
     partial = request.partial_wal and not request.standby_mode
     holdings, problems = reachable_holdings(repository, home, partial=partial)
     found = _plan(repository, home, request, holdings, on_read)
     found = replace(found, warnings=(*found.warnings, *problems))
     _refuse_unreceived(found, repository, home)
-    owner = _owner(request, repository)
+    _refuse_unused(found, holdings, partial)
+    if request.conf_file != AUTO_CONF and lists_file(repository, found.backup, request.conf_file):
+        raise UsageError(
+            f"backup {found.backup.id} holds a file {request.conf_file!r} already",
+            "give the recovery settings another one",
+        )
+    _require_identity(repository, found.chain)
+    source = WalSource(
+        repository.root,
+        os.path.abspath(home),
+        partial=partial,
+        backup_id=found.backup.id,
+        identities=repository.identities,
+    )
+    elsewhere = request.elsewhere
+    owner = _owner(request, repository) if elsewhere is None else None
     if owner is not None and owner[0] == 0:
         found = replace(found, warnings=(*found.warnings, ROOT_OWNS))
+    if request.get_wal:
+        _require_lasting_identity(repository, owner)
     options = RestoreOptions(
         destination=os.path.abspath(request.destination),
         home=os.path.abspath(home),
@@ -92,9 +137,14 @@ def plan_restore(
         partial_wal=partial,
         standby_mode=request.standby_mode,
         prefetch_segments=request.prefetch_segments,
+        conf_file=request.conf_file,
+        jobs=request.jobs,
+        wal=None if request.get_wal else wal_to_copy(found, repository, source),
     )
-    room = check_room(found, options)
-    return PlannedRestore(repository, found, options, room)
+    if elsewhere is None:
+        return PlannedRestore(repository, found, options, check_room(found, options))
+    there = remote_options(found, repository, options, request.owner, elsewhere)
+    return PlannedRestore(repository, found, options, remote.look(found, options, there)[1], there)
 
 
 def _plan(
@@ -115,6 +165,32 @@ def _plan(
     return plan_with_wal(
         repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
     )
+
+
+def _require_identity(repository: Repository, chain: Sequence[BackupRecord]) -> None:
+    """Refuse what cannot be decrypted."""
+    for backup in chain:
+        for archive in backup.archives:
+            if archive.file.endswith(ENCRYPTED):
+                repository.backups.body(backup.id, archive.file)[1].close()
+
+
+def _require_lasting_identity(repository: Repository, owner: tuple[int, int] | None) -> None:
+    """Refuse an identity that the restored server could not read while it recovers."""
+    path = repository.identities.file
+    if path is None:
+        return
+    if not os.path.isfile(path):
+        raise UsageError(
+            f"the identity in {path!r} can be read only once, and the restored server needs it again",
+            "put it into a file, or say how to get it with --identity-command",
+        )
+    uid = os.stat(path).st_uid
+    if owner is not None and owner[0] not in (0, uid):
+        raise DestinationRefused(
+            f"the user with id {owner[0]} cannot read {path!r}, so the restored server could not decrypt its WAL",
+            f"give a copy that belongs to that user (mode 0600) as --identity-file; this one belongs to id {uid}",
+        )
 
 
 def _is_failed(repository: Repository, backup_id: str) -> bool:
@@ -166,10 +242,20 @@ def _refuse_unreceived(found: RecoveryPlan, repository: Repository, home: str) -
         )
 
 
+def _refuse_unused(found: RecoveryPlan, holdings: Holdings, partial: bool) -> None:
+    """What the target needs may be there as an incomplete segment only, and those were not to be used."""
+    if not partial and not holdings.inventory_for(found.backup).has(found.until):
+        size = found.backup.wal_segment_size
+        raise TargetUnreachable(
+            f"segment {found.until.name(size)}, which the target needs, is not complete",
+            "with --partial-wal (and not --standby-mode) its beginning is used too",
+        )
+
+
 def _owner(request: RestoreRequest, repository: Repository) -> tuple[int, int] | None:
-    """Whom the restored files are to belong to, who must be able to read the repository later."""
+    """Whom the restored files are to belong to, who must be able to read the repository if WAL is fetched."""
     owner = _wanted_owner(request)
-    if owner is not None and owner[0] != 0:
+    if owner is not None and owner[0] != 0 and request.get_wal:
         _require_usable(repository, *owner)
     return owner
 

@@ -191,6 +191,24 @@ BASEBACKUP_RETRY_TIMES = _set(
 BASEBACKUP_RETRY_SLEEP = _set(
     "basebackup_retry_sleep", BOTH, duration(0), "30s", "wait so long before each repetition"
 )
+ENCRYPTION = _set(
+    "encryption", BOTH, choice("none", "age"), "none", "age: encrypt WAL and base backups for the recipients"
+)
+ENCRYPTION_RECIPIENTS = _optional(
+    "encryption_recipients", BOTH, values.RECIPIENTS, "who can read them: each of these, by itself"
+)
+ENCRYPTION_IDENTITY_FILE = _optional(
+    "encryption_identity_file",
+    BOTH,
+    values.PATH,
+    "the identity that opens them, for commands that read; not needed for backups",
+)
+ENCRYPTION_IDENTITY_COMMAND = _optional(
+    "encryption_identity_command",
+    BOTH,
+    values.TEXT,
+    "a command that prints the identity, run without a shell and for at most a minute",
+)
 RETENTION_POLICY = _optional(
     "retention_policy",
     BOTH,
@@ -208,9 +226,21 @@ MINIMUM_REDUNDANCY = _set(
 RECOVERY_OPTIONS = _set(
     "recovery_options",
     BOTH,
-    choice("get-wal", refused="copying WAL at restore is not supported yet"),
+    choice("get-wal", "no-get-wal"),
     "get-wal",
-    "a restored cluster fetches its WAL while it recovers",
+    "a restored cluster fetches its WAL while it recovers; no-get-wal: restore copies it beforehand",
+)
+RESTORE_SSH_COMMAND = _optional(
+    "restore_ssh_command",
+    SERVER,
+    values.TEXT,
+    "how a cluster restored elsewhere reaches this machine for its WAL: ssh walstream@backup-host",
+)
+STAGING_PATH = _optional(
+    "staging_path",
+    BOTH,
+    values.PATH,
+    "where restore puts an incremental backup together that goes to another machine",
 )
 PREFETCH_SEGMENTS = _set(
     "prefetch_segments",

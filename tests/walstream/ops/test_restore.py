@@ -136,3 +136,36 @@ def test_without_a_configuration_as_many_segments_are_fetched_ahead_as_by_defaul
     request = RestoreRequest("auto", str(tmp_path / "restored"), RecoveryTarget())
     options = plan_restore(repository, repository.root, request).options
     assert options.prefetch_segments == PREFETCH_SEGMENTS.default
+
+
+def asked(tmp_path, **options):
+    """A request whose plan goes by names: the segments here hold no records."""
+    given = {"target": RecoveryTarget(), "scan": False} | options
+    return RestoreRequest("auto", str(tmp_path / "restored"), **given)
+
+
+def test_the_room_for_copied_wal_counts(repository, tmp_path):
+    (fetched,), (copied,) = (
+        plan_restore(repository, repository.root, asked(tmp_path, get_wal=get_wal)).room.values()
+        for get_wal in (True, False)
+    )
+    assert copied[0] - fetched[0] == 3 * SIZE.nbytes
+
+
+@pytest.mark.parametrize("get_wal", [True, False])
+def test_a_target_that_needs_a_partial_segment_is_refused_without_those(repository, tmp_path, get_wal):
+    (path,) = store_wal(repository, [5])
+    os.rename(path, path.replace(".zst", ".partial.zst"))
+    target = RecoveryTarget.from_options({"lsn": f"0/{5 * SIZE.nbytes + 0x3000:X}"})
+    found = plan_restore(repository, repository.root, asked(tmp_path, target=target, get_wal=get_wal))
+    assert found.plan.until == Segment(1, 5)
+    for off in ({"partial_wal": False}, {"standby_mode": True}):
+        with pytest.raises(TargetUnreachable, match="not complete"):
+            plan_restore(repository, repository.root, asked(tmp_path, target=target, get_wal=get_wal, **off))
+
+
+def test_wal_that_is_missing_is_refused_before_a_byte(repository, tmp_path):
+    store_wal(repository, [6])
+    with pytest.raises(TargetUnreachable, match=Segment(1, 5).name(SIZE)):
+        plan_restore(repository, repository.root, asked(tmp_path, get_wal=False))
+    assert os.listdir(tmp_path / "restored") == []
