@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from catalog.sink import Reader
     from catalog.storage import Storage
 
-_SUFFIXES = frozenset(("", *SUFFIXES))
+_ENDINGS = frozenset(ENDINGS)
 
 
 class WalShelf:
@@ -125,13 +125,13 @@ class WalShelf:
 
 
 def _rank(stored: str) -> int:
-    return ("", *SUFFIXES).index(split_suffix(stored)[1])
+    return ENDINGS.index(split_suffix(stored)[1])
 
 
 def _name_in(directory: str, stored: str) -> str | None:
     """The name, without suffix, of the WAL file that is stored so; None when no such file belongs here."""
     # A year of WAL is half a million of these, so what is plainly a segment is looked at no further.
-    if stored[:16] == directory and stored[24:] in _SUFFIXES and is_low_part(stored[16:24]):
+    if stored[:16] == directory and stored[24:] in _ENDINGS and is_low_part(stored[16:24]):
         return stored[:24]
     name = split_suffix(stored)[0]
     kind = kind_of(name)
