@@ -181,10 +181,9 @@ def _opened(root: str, identity: RepositoryIdentity) -> Repository:
     return Repository(storage.root, storage, identity, WalShelf(storage), BackupShelf(storage))
 
 
-def stored_holdings(repository: Repository, records: Sequence[BackupRecord] | None = None) -> Holdings:
-    """What decisions rest on that look at the repository alone; all records unless some are given."""
-    if records is None:
-        records = repository.backups.records()
+def stored_holdings(repository: Repository) -> Holdings:
+    """What decisions rest on that look at the repository alone."""
+    records = repository.backups.records()
     return _holdings(repository, records, repository.inventory())
 
 
