@@ -243,7 +243,8 @@ ROWS = {
     "walstream.ops.supervise": f"""catalog walstream.settings walstream.wakeup walstream.ops.rounds
         {SUPERVISING}""",
     "walstream.ops.rounds": """catalog walstream.settings walstream.ops.children walstream.ops.maintain
-        walstream.ops.hooks walstream.ops.local walstream.ops.supervision walstream.ops.receiver_facts walstream.ops.check_receiver""",
+        walstream.ops.hooks walstream.ops.local walstream.ops.supervision walstream.ops.receiver_facts
+        walstream.ops.check_receiver""",
     "walstream.ops.library": LIBRARY_ONLY,
     "walstream.ops.offline": LIBRARY_ONLY,
     "walstream.api": LIBRARY_ONLY,
