@@ -8,11 +8,12 @@ what was found out later about one that has.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from catalog import layout
 from catalog.age.header import read_header
 from catalog.codec import ENCRYPTED, ENDINGS, Codec, decoder, split_suffix
-from catalog.errors import Absent, Conflict, Malformed, RepositoryError
+from catalog.errors import Absent, Conflict, Malformed, RepositoryError, StorageError
 from catalog.identity import Identities, decrypted
 from catalog.marks import KEEP_STANDALONE, FailedMark, KeepMark, RemovedMark, StartedMark, VerifiedMark
 from catalog.record import BackupRecord, check_backup_id
@@ -98,8 +99,10 @@ class BackupShelf:
         self._storage.put(layout.backup_key(backup_id, layout.STARTED), mark.to_json())
 
     def mark_verified(self, backup_id: str, mark: VerifiedMark) -> None:
-        """Note a successful verification."""
+        """Note a verification; of a backup that was removed meanwhile nothing is left by it."""
         self._storage.put(layout.backup_key(backup_id, layout.VERIFIED), mark.to_json())
+        if self.find(backup_id) is None:
+            self._storage.delete_some(layout.backup_directory(backup_id), [layout.VERIFIED])
 
     def writer(self, backup_id: str, file: str) -> Sink:
         """A sink for one file of a backup, as it is to be stored."""
@@ -190,8 +193,12 @@ class BackupShelf:
         self._storage.delete(layout.backup_key(backup_id, layout.STARTED))
 
     def remove(self, backup_id: str, mark: RemovedMark) -> None:
-        """Remove a backup, its record first; one that is interrupted leaves the mark to the last."""
-        self._storage.put(layout.backup_key(backup_id, layout.REMOVED), mark.to_json())
+        """Remove a backup, its record first; one that is interrupted leaves the mark to the last.
+
+        A full disk has no room for the mark, and needs the removal most: then it goes without.
+        """
+        with suppress(StorageError):
+            self._storage.put(layout.backup_key(backup_id, layout.REMOVED), mark.to_json())
         self._storage.delete(layout.backup_key(backup_id, layout.RECORD))
         self._storage.delete_tree(layout.backup_directory(backup_id), keep=layout.REMOVED)
         self._storage.delete_tree(layout.backup_directory(backup_id))

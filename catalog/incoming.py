@@ -78,13 +78,16 @@ class Incoming:
             raise failed("write", path, error) from error
         return True
 
-    def file_all(self, put: Put) -> int:
+    def file_all(self, put: Put, may_go_on: Callable[[], bool] = lambda: True) -> int:
         """File what waits with ``put``, and put aside what is refused; how many were filed.
 
-        ``StorageError`` when the repository, or this directory, cannot be written: the rest waits.
+        ``may_go_on`` is asked before each. ``StorageError`` when the repository, or this directory, cannot be
+        written. What is left waits for the next call.
         """
         count = 0
         for name in self.names():
+            if not may_go_on():
+                break
             path = os.path.join(self.directory, name)
             try:
                 put(name, lambda path=path: _open(path), path)  # type: ignore[misc]  # bound in the loop

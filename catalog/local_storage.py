@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Another file system, one without hard links, too many of them, or (protected_hardlinks) another owner's file.
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK)
+# POSIX has both for a directory that cannot be removed as something is in it.
+_NOT_EMPTY = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 class LocalStorage:
@@ -136,14 +138,15 @@ class LocalStorage:
         try:
             for name in names:
                 durable.remove_if_present(os.path.join(path, name))
+            durable.sync_directory(path)
             if not os.listdir(path):
                 os.rmdir(path)
-                path = os.path.dirname(path)
-            durable.sync_directory(path)
+                durable.sync_directory(os.path.dirname(path))
         except FileNotFoundError:
             pass  # there is no such directory
         except OSError as error:
-            raise failed("remove", path, error) from error
+            if error.errno not in _NOT_EMPTY:  # somebody is just writing there, and the directory stays
+                raise failed("remove", path, error) from error
 
     def delete_tree(self, directory: str, keep: str | None = None) -> None:
         path = self.path(directory)

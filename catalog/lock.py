@@ -6,6 +6,7 @@ for people (host, pid, since when, what). Readers need no lock.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -17,13 +18,19 @@ from catalog import durable
 from catalog.errors import Busy
 from catalog.local_storage import failed
 
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
 
 class Lock:
-    """An exclusive lock on ``path``, held from ``acquire`` (or ``with``) to ``release``."""
+    """An exclusive lock on ``path``, held from ``acquire`` (or ``with``) to ``release``.
 
-    def __init__(self, path: str, what: str) -> None:
+    With ``unsigned_when_full`` a disk without room for what is written into it keeps nobody from taking it.
+    """
+
+    def __init__(self, path: str, what: str, *, unsigned_when_full: bool = False) -> None:
         self.path = path
         self._what = what
+        self._unsigned_when_full = unsigned_when_full
         self._fd = -1
 
     def acquire(self, wait: float = 0.0) -> Lock:
@@ -54,6 +61,8 @@ class Lock:
         try:
             self._sign()
         except OSError as error:
+            if self._unsigned_when_full and error.errno in _FULL:
+                return self
             self.release()
             raise failed("write", self.path, error) from error
         return self

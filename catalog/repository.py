@@ -54,9 +54,9 @@ class Repository:
         wal, backups = WalShelf(self.storage, identities), BackupShelf(self.storage, identities)
         return replace(self, wal=wal, backups=backups, identities=identities)
 
-    def lock(self, name: str, what: str) -> Lock:
+    def lock(self, name: str, what: str, *, unsigned_when_full: bool = False) -> Lock:
         """The lock ``name`` of this repository (``archive``, ``backup``), not yet taken."""
-        return Lock(self.lock_path(name), what)
+        return Lock(self.lock_path(name), what, unsigned_when_full=unsigned_when_full)
 
     def lock_path(self, name: str) -> str:
         """Where that lock's file is."""
@@ -181,10 +181,9 @@ def _opened(root: str, identity: RepositoryIdentity) -> Repository:
     return Repository(storage.root, storage, identity, WalShelf(storage), BackupShelf(storage))
 
 
-def stored_holdings(repository: Repository, records: Sequence[BackupRecord] | None = None) -> Holdings:
-    """What decisions rest on that look at the repository alone; all records unless some are given."""
-    if records is None:
-        records = repository.backups.records()
+def stored_holdings(repository: Repository) -> Holdings:
+    """What decisions rest on that look at the repository alone."""
+    records = repository.backups.records()
     return _holdings(repository, records, repository.inventory())
 
 

@@ -78,6 +78,7 @@ ROWS = {
     "catalog.inventory": f"{POSITIONS} catalog.timeline",
     "catalog.lineage": RECORDS,
     "catalog.coverage": f"{DECISIONS} catalog.lineage",
+    "catalog.wal_holes": f"{DECISIONS} catalog.coverage",
     "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
     "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching catalog.path_wal catalog.search",
@@ -145,6 +146,10 @@ ROWS = {
     "backup.unchanged": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
+    "backup.verified_wal": "catalog.durable catalog.layout catalog.walrecord",
+    "backup.wal_listing": "catalog",
+    "backup.segment_check": f"{POSITIONS} {BYTES} catalog.timeline catalog.walpage catalog.walrecord",
+    "backup.ahead": BYTES,
     "backup.incoming": OFFLINE_BACKUP,
     "backup.bad_pages": RECORDS,
     "backup.wal_range": f"{RECORDS} {FORMATS} backup.label backup.manifest",
@@ -186,6 +191,7 @@ ROWS = {
     "walstream.ops.stored_files": OFFLINE_OPS,
     "walstream.ops.held_wal": OFFLINE_OPS,
     "walstream.ops.left_branches": f"{OFFLINE_OPS} walstream.ops.held_wal",
+    "walstream.ops.verify_wal": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.last_time": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.receiver_facts": f"{OFFLINE_OPS} walstream.archiver walstream.standing",
     "walstream.ops.status_facts": f"""{OFFLINE_OPS} walstream.archiver walstream.ops.held_wal
@@ -240,9 +246,11 @@ ROWS = {
     "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http
         walstream.ops.metrics walstream.ops.observer""",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
-    "walstream.ops.supervise": f"catalog walstream.settings walstream.wakeup {SUPERVISING}",
+    "walstream.ops.supervise": f"""catalog walstream.settings walstream.wakeup walstream.ops.rounds
+        {SUPERVISING}""",
     "walstream.ops.rounds": """catalog walstream.settings walstream.ops.children walstream.ops.maintain
-        walstream.ops.supervision walstream.ops.receiver_facts walstream.ops.check_receiver""",
+        walstream.ops.hooks walstream.ops.local walstream.ops.supervision walstream.ops.receiver_facts
+        walstream.ops.check_receiver""",
     "walstream.ops.library": LIBRARY_ONLY,
     "walstream.ops.offline": LIBRARY_ONLY,
     "walstream.api": LIBRARY_ONLY,

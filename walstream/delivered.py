@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 from catalog.errors import HookFailed, StorageError
 from catalog.incoming import Incoming, Put
@@ -11,17 +12,21 @@ log = logging.getLogger("walstream.archiver")
 
 
 class Delivered:
-    """Files what waits in ``incoming`` with ``put`` each time it is called; trouble is said once and waited out."""
+    """Files what waits in ``incoming`` with ``put`` each time it is called; trouble is said once and waited out.
 
-    def __init__(self, incoming: Incoming, put: Put) -> None:
+    ``may_go_on`` is asked before each file: at an end nobody waits for all there is.
+    """
+
+    def __init__(self, incoming: Incoming, put: Put, may_go_on: Callable[[], bool] = lambda: True) -> None:
         self._incoming = incoming
         self._put = put
+        self._may_go_on = may_go_on
         self._in_trouble = False
 
     def __call__(self) -> None:
         """File what there is; what cannot be stored now waits for the next call."""
         try:
-            self._incoming.file_all(self._put)
+            self._incoming.file_all(self._put, self._may_go_on)
         except (StorageError, HookFailed) as trouble:
             if not self._in_trouble:
                 log.error("what was delivered has to wait: %s", trouble)

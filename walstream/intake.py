@@ -7,6 +7,7 @@ old timeline as ``.partial``; publishes the receiver's state for ``status`` and 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -66,8 +67,9 @@ class Intake:
         self._filing = filing
         self._options = options
         self._directory = os.path.join(options.home, layout.STREAMING)
-        self._full = False
+        self._full = self._closing = False
         self._path: Path | None = None
+        self._one_at_a_time = threading.Lock()
         try:
             durable.make_directories(self._directory)
         except OSError as error:
@@ -78,7 +80,7 @@ class Intake:
         size, system_identifier = repository.identity.wal_segment_size, repository.identity.system_identifier
         self._incoming = Incoming(options.home, size, system_identifier)
         put = options.hook(self._put)
-        delivered = Delivered(self._incoming, put)
+        delivered = Delivered(self._incoming, put, lambda: not self._closing)
         delivered()  # before the archiver runs, and before anybody asks what is held
         self._archiver = Archiver(self._directory, put, beside=delivered)
         self._publisher = Publisher(options.home, self._archiver, size.nbytes)
@@ -230,7 +232,8 @@ class Intake:
         self._archiver.raise_error()
 
     def close(self) -> None:
-        """Archive what is complete, and end."""
+        """Archive what is complete, and end; of what was delivered the rest waits for the next start."""
+        self._closing = True
         self._archiver.close()
 
     def _refuse_contradiction(self, history: History) -> None:
@@ -284,8 +287,10 @@ class Intake:
         return found
 
     def _put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
-        self._repository.require_present()
-        return self._filing.put(name, open_raw, path)
+        # At a promotion the archiver has a history and a partial segment that were delivered, the stream its own.
+        with self._one_at_a_time:
+            self._repository.require_present()
+            return self._filing.put(name, open_raw, path)
 
     def _retire_partials(self, start: Start, history: History) -> None:
         """Store the partial segments that the stream will not come to: behind it, or of other timelines."""

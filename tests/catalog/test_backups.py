@@ -124,9 +124,17 @@ def test_a_removed_backup_leaves_nothing_and_its_neighbour_stays(shelf, storage)
 
 def test_marks_are_read_as_they_were_written_and_missing_ones_are_none(shelf):
     assert shelf.verified(OLD.id) is shelf.started(OLD.id) is shelf.failed(OLD.id) is None
+    shelf.commit(OLD)
     verified = VerifiedMark(at=NOW, sums={"base.tar": "ab"})
     shelf.mark_verified(OLD.id, verified)
     assert shelf.verified(OLD.id) == verified
+
+
+def test_a_backup_that_was_removed_while_it_was_verified_does_not_come_back(shelf, storage):
+    shelf.commit(OLD)
+    shelf.remove(OLD.id, REMOVED)
+    shelf.mark_verified(OLD.id, VerifiedMark(at=NOW, sums={}))
+    assert shelf.ids() == [] and not storage.content
 
 
 def test_a_mark_may_say_more_later(shelf, storage):

@@ -103,6 +103,15 @@ def test_a_repository_that_cannot_be_written_leaves_all_where_it_is(incoming):
     assert incoming.names() == [name(7)]
 
 
+def test_what_there_is_no_time_for_waits(incoming, repository):
+    for number in (7, 8, 9):
+        receive(incoming, name(number), segment_bytes(number))
+    answers = iter([True, True, False])
+    with filing(repository.storage) as ours:
+        assert incoming.file_all(ours.put, lambda: next(answers)) == 2
+    assert incoming.names() == [name(9)] and not repository.wal.holds(name(9))
+
+
 @pytest.mark.parametrize("calls", range(12))
 def test_what_was_said_to_be_there_survives_a_power_loss(incoming, monkeypatch, calls):
     os.makedirs(incoming.home)

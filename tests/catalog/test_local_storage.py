@@ -158,6 +158,20 @@ def test_leftovers_of_killed_writers_are_not_listed_and_can_be_removed(storage):
     assert files(storage) == []
 
 
+def test_a_directory_that_is_written_to_while_it_is_emptied_stays(storage, monkeypatch):
+    write(storage, KEY)
+    remove = os.rmdir
+
+    def somebody_was_faster(path):
+        write(storage, NEIGHBOUR)
+        remove(path)
+
+    monkeypatch.setattr(os, "rmdir", somebody_was_faster)
+    directory, _, file = KEY.rpartition("/")
+    storage.delete_some(directory, [file])
+    assert list(storage.names(directory)) == [NEIGHBOUR.rpartition("/")[2]]
+
+
 def test_a_link_in_a_tree_is_deleted_and_not_followed(storage, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "precious").write_text("x")

@@ -65,6 +65,22 @@ def test_without_a_receiver_it_waits_for_archive_wal_and_fills_what_the_stream_m
     assert_same_wal(ours)
 
 
+def test_a_backup_may_rest_on_what_the_server_archives_alone(archived):
+    ours = archived(stdin=False)
+    with ours.receiving():
+        last = ours.cluster.one("SELECT pg_walfile_name(pg_switch_wal())")
+        wait_until(lambda: is_archived(ours.cluster, last))
+    ours.configure({"main": {"archiver": "on", "streaming_archiver": "off"}})
+    ours.backup("--no-wait")
+    ours.cluster.sql("SELECT pg_switch_wal()")
+
+    def is_done():
+        ours.run("archive-wal", "main")
+        return ours.facts("show-backup", "main", "latest")["status"] == "DONE"
+
+    wait_until(is_done)
+
+
 def test_a_server_that_does_not_expect_it_takes_nothing(cluster_factory, protect):
     ours = protect(cluster_factory())
     assert "set archiver = on" in ours.refusal("put-wal", "main", "/x/000000010000000000000001", code=2)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import threading
 from dataclasses import replace
 
 import pytest
@@ -137,6 +138,45 @@ def test_a_history_is_stored_once_and_never_another(intake, repository):
     assert not made.lacks_history(2)
     with pytest.raises(StreamRefused, match="contradicts"):
         made.keep_history(2, history(2, (1, 8.5)).format())
+
+
+def test_a_history_that_is_delivered_while_the_stream_has_it_as_well_is_no_conflict(
+    tmp_path, intake, repository, eventually
+):
+    made = intake()
+    content = history(2, (1, 8.25)).format()
+    delivered = tmp_path / "incoming" / "00000002.history"
+    delivered.parent.mkdir()
+    os.mkfifo(delivered)
+    with open(
+        delivered, "wb", buffering=0
+    ) as pipe:  # waits for the archiver, which then waits for the content
+        ours = threading.Thread(target=made.keep_history, args=(2, content))
+        ours.start()
+        ours.join(0.2)  # time to go wrong
+        pipe.write(content)
+    ours.join()
+    eventually(lambda: not delivered.exists())
+    made.close()
+    assert repository.wal.history("00000002.history") == content
+    assert not (tmp_path / "errors").exists()
+
+
+def test_at_the_end_nobody_waits_for_all_that_was_delivered(tmp_path, intake, repository):
+    made = intake()
+    coming, incoming = tmp_path / "coming", tmp_path / "incoming"
+    coming.mkdir()
+    os.mkfifo(coming / "00000002.history")
+    (coming / name(7)).write_bytes(segment_bytes(7))
+    coming.rename(incoming)  # both at once, and the history is the first
+    with open(incoming / "00000002.history", "wb", buffering=0) as pipe:
+        ending = threading.Thread(target=made.close)
+        ending.start()
+        ending.join(0.2)
+        pipe.write(history(2, (1, 8.25)).format())
+    ending.join()
+    assert list(repository.wal.names()) == ["00000002.history"]
+    assert [each.name for each in incoming.iterdir()] == [name(7)]
 
 
 def test_wal_goes_through_the_spool_into_the_repository(tmp_path, intake, repository):

@@ -59,6 +59,7 @@ COMMANDS = (
     Command("expire", CATALOG, "remove what the retention policy lets go, and say why"),
     Command("rewrap", CATALOG, "have what is encrypted readable for other recipients"),
     Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
+    Command("verify-wal", CATALOG, "read all stored WAL, and say what is missing or damaged, and where"),
     Command("completion", COMFORT, "print a script by which a shell completes what is typed"),
 )  # fmt: skip
 

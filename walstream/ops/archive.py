@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from catalog import layout
@@ -58,21 +59,23 @@ def archive_waiting(settings: ServerSettings, repository: Repository, until: flo
             identity.salt,
         )
         put = hooked(filing.put, hooks_of(settings))
-        delivered = incoming_of(settings, repository).file_all(put)
+
+        def may_go_on() -> bool:
+            # A receiver that starts meanwhile waits for the lock: it is not kept waiting.
+            return time.monotonic() < until and receiver_holder(settings.home) is None
+
+        delivered = incoming_of(settings, repository).file_all(put, may_go_on)
         before = len(_streamed(settings))
         if before:
-            _empty_spool(settings, put, until)
+            _empty_spool(settings, put, may_go_on)
         return Archived(before - len(_streamed(settings)), delivered)
 
 
-def _empty_spool(settings: ServerSettings, put: Put, until: float) -> None:
+def _empty_spool(settings: ServerSettings, put: Put, may_go_on: Callable[[], bool]) -> None:
     archiver = Archiver(os.path.join(settings.home, layout.STREAMING), put)
     try:
-        # A receiver that starts meanwhile waits for the lock: it is not kept waiting.
-        while archiver.waiting and not archiver.trouble and time.monotonic() < until:
+        while archiver.waiting and not archiver.trouble and may_go_on():
             archiver.raise_error()
-            if receiver_holder(settings.home):
-                break
             time.sleep(POLL)
     finally:
         archiver.close(patience=0)

@@ -41,6 +41,9 @@ from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
 from walstream.server import ClusterFacts, cluster_facts
 
+# So long, in seconds, a segment may take from archive_command into the repository: there is a round each minute.
+DELIVERY = 150.0
+
 
 @dataclass(frozen=True, slots=True)
 class BackupRequest:
@@ -63,7 +66,8 @@ class BackupRequest:
 class BackupOptions:
     """Everything that taking a backup needs; times in seconds, ``max_rate`` in kB/s.
 
-    ``receiving`` is how WAL is received, by this backup itself if nobody else does and ``may_receive``.
+    ``receiving`` is how WAL is received, by this backup itself if nobody else does and ``may_receive``; with
+    ``delivered`` nobody does, and the server's archive_command brings it.
     """
 
     place: Place
@@ -72,6 +76,7 @@ class BackupOptions:
     receiving: ReceiveOptions
     codec: Codec
     may_receive: bool = True
+    delivered: bool = False
     application_name: str = "walstream_backup"
     name: str | None = None
     incremental: str | None = None
@@ -170,6 +175,7 @@ class _Attempt:
         self._wal = BackupWal(repository, self._home, options.place.codec)
         self._started = datetime.now(UTC)
         self._id = _free_id(repository)
+        self._give_up: float | None = None
         self.exists = False
 
     def run(self) -> BackupOutcome:
@@ -246,7 +252,7 @@ class _Attempt:
         size = self._repository.identity.wal_segment_size
         first = Segment.at(begin.timeline, begin.lsn, size)
         give_up = time.monotonic() + GRACE
-        while not self._wal.is_coming(first):
+        while not (self._options.delivered or self._wal.is_coming(first)):
             if time.monotonic() < give_up:
                 time.sleep(POLL)  # a receiver that has just started has not said yet where it is
                 continue
@@ -264,7 +270,7 @@ class _Attempt:
         """
         lock = receiver_lock_path(self._home)
         if is_held(lock) or not self._options.may_receive:
-            yield lambda: is_held(lock)
+            yield lambda: is_held(lock) or self._may_be_delivered()
             return
         with Reception(self._own_receiver) as reception:
             yield reception.is_running
@@ -274,6 +280,12 @@ class _Attempt:
         options = replace(self._options.receiving, end_position=None, reconnect=True, temporary_slot=True)
         with running_receiver(self._options.place, options) as (receiver, _):
             yield receiver
+
+    def _may_be_delivered(self) -> bool:
+        """Whether it is worth while to wait for what archive_command brings, and the next round files."""
+        if self._give_up is None:
+            self._give_up = time.monotonic() + DELIVERY
+        return self._options.delivered and time.monotonic() < self._give_up
 
     def _deadline(self) -> float | None:
         limit = self._options.wait_timeout

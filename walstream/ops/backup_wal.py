@@ -44,7 +44,8 @@ class BackupWal:
         spooled = os.path.join(self._home, layout.STREAMING, name)
         # In the direction in which it travels, so that it is not missed on its way.
         if (
-            os.path.exists(f"{spooled}.partial")
+            os.path.exists(os.path.join(self._home, layout.INCOMING, name))
+            or os.path.exists(f"{spooled}.partial")
             or os.path.exists(spooled)
             or self._repository.wal.holds(name)
         ):

@@ -8,6 +8,7 @@ from catalog.errors import Absent, Conflict, StorageError
 from catalog.fingerprint import compare
 from catalog.repository import Repository
 from catalog.sink import Reader
+from catalog.walname import PARTIAL, kind_of
 from walstream.ops.archive import incoming_of
 from walstream.settings.server import ServerSettings
 
@@ -16,9 +17,10 @@ def deliver(settings: ServerSettings, repository: Repository, name: str, content
     """Take in one file; False when it is held already, with the same bytes.
 
     ``Malformed`` when it is not what its name says, ``Conflict`` when other bytes are held under its name: nothing
-    is overwritten, and the server keeps its copy.
+    is overwritten, and the server keeps its copy. Of a partial segment what is stored seldom is the same, it ends
+    elsewhere, and whoever files it finds out which one goes on.
     """
-    stored = _stored(repository, name)
+    stored = None if kind_of(name) == PARTIAL else _stored(repository, name)
     if stored is None:
         return incoming_of(settings, repository).receive(name, content)
     key, held = stored

@@ -18,12 +18,12 @@ from catalog.inventory import Run
 from catalog.lsn import SegmentSize
 from catalog.marks import RemovedMark
 from catalog.reach import Window, windows
-from catalog.repository import Repository, stored_holdings
+from catalog.repository import Repository
 from catalog.retention import Candidate, satisfies
 from catalog.survey import Survey, Surveyed, survey
 from catalog.walname import PARTIAL, Segment, kind_of
 from walstream.ops.hooks import DELETE, NO_HOOKS, WAL_DELETE, Hooks
-from walstream.ops.retain import Judged, Rules, judge_all
+from walstream.ops.retain import Judged, Rules, judge_all, kept
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> 
     for each in verdicts.candidates:  # oldest first, so that parents come before those that rest on them
         if each.record.parent in going:
             going[each.record.id] = f"it rests on {each.record.parent}"
-    _refuse(going, verdicts, rules)
+    _refuse(going, repository, verdicts, rules)
     return _plan(repository, found, verdicts, going)
 
 
@@ -111,8 +111,8 @@ def _remove_wal(plan: Plan, repository: Repository) -> tuple[int, int]:
 
 
 def _plan(repository: Repository, found: Survey, verdicts: Judged, going: Mapping[str, str]) -> Plan:
-    records = [each.record for each in verdicts.candidates]
-    holdings, current = stored_holdings(repository, records), verdicts.current
+    holdings = replace(found.holdings, inventory=repository.inventory())
+    current = verdicts.current
     staying = [
         Staying(each.record, verdicts.verdicts[each.record.id].stands_alone)
         for each in verdicts.candidates
@@ -155,14 +155,15 @@ def _in_order(going: Collection[str], candidates: Sequence[Candidate]) -> list[s
     return sorted(newest_first, key=root)
 
 
-def _refuse(going: Mapping[str, str], verdicts: Judged, rules: Rules) -> None:
-    leaving = [each for each in verdicts.candidates if each.record.id in going]
-    for each in leaving:
-        if each.kept is not None:
+def _refuse(going: Mapping[str, str], repository: Repository, verdicts: Judged, rules: Rules) -> None:
+    for each in going:
+        mark = kept(repository, each)  # also of one whose record cannot be read
+        if mark is not None:
             raise UsageError(
-                f"backup {each.record.id} is kept ({each.kept})",
-                f"release it first: walstream keep SERVER {each.record.id} --release",
+                f"backup {each} is kept ({mark.target})",
+                f"release it first: walstream keep SERVER {each} --release",
             )
+    leaving = [each for each in verdicts.candidates if each.record.id in going]
     there = satisfies(verdicts.candidates, verdicts.current)
     left = there - satisfies(leaving, verdicts.current)
     if left < min(there, rules.minimum):

@@ -15,7 +15,7 @@ from backup.restore import RestoreReport
 from catalog.coverage import restorable
 from catalog.identity import Identities
 from catalog.record import BackupRecord
-from catalog.repository import Repository, stored_holdings
+from catalog.repository import Repository, span_holdings
 from catalog.sink import Reader
 from catalog.target import RecoveryTarget
 from walstream.ops import restore as planning
@@ -43,7 +43,8 @@ def open_repository(repository: str, identity_file: str | None = None) -> Reposi
 
 def list_backups(repository: str) -> list[ListedBackup]:
     """All backups that exist, oldest first; running and failed ones are not among them."""
-    holdings = stored_holdings(open_repository(repository))
+    found = open_repository(repository)
+    holdings = span_holdings(found, found.backups.records())
     return [ListedBackup(record, restorable(record, holdings)) for record in holdings.records]
 
 

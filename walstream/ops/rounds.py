@@ -21,12 +21,14 @@ from catalog.state import is_stopped, receiver_holder
 from catalog.supervisor_state import live_supervisor_state
 from walstream.ops.check_receiver import receiving_items
 from walstream.ops.children import Child, receiver_words
+from walstream.ops.hooks import ARCHIVE, DELETE, WAL_DELETE
+from walstream.ops.local import hooks_of
 from walstream.ops.maintain import maintain
 from walstream.ops.receiver_facts import receiver_facts
 from walstream.ops.supervision import how_it_ended
 from walstream.settings.server import ServerSettings
 
-# Nothing new is begun in a round after so long, and nobody waits longer for it than that.
+# Nothing new is begun in a round after so long, and nobody waits longer for it than that, but for scripts.
 WORK = 50.0
 LIMIT = 110.0
 STARTING = 20.0
@@ -39,7 +41,10 @@ Starter = Callable[[ServerSettings], str | None]
 
 
 def run_rounds(
-    servers: Sequence[ServerSettings], start: Starter | None, work: float = WORK, limit: float = LIMIT
+    servers: Sequence[ServerSettings],
+    start: Starter | None,
+    work: float = WORK,
+    limit: float | None = None,
 ) -> tuple[list[tuple[str, str]], bool]:
     """Do a round for each server; what went wrong, by server, and whether all rounds have ended.
 
@@ -47,6 +52,8 @@ def run_rounds(
     None leaves receivers alone.
     """
     began = time.monotonic()
+    if limit is None:
+        limit = LIMIT + max(map(script_time, servers), default=0.0)
     answers: queue.SimpleQueue[tuple[str, list[str]]] = queue.SimpleQueue()
     for settings in servers:
         words = (settings, start, began + work, answers)
@@ -62,6 +69,12 @@ def run_rounds(
         problems += [(name, problem) for problem in found]
     problems += [(name, f"its round has not ended within {limit:.0f} s") for name in sorted(waiting)]
     return problems, not waiting
+
+
+def script_time(settings: ServerSettings) -> float:
+    """How much longer a round may take for an operator's scripts: two for a backup that goes, two for its WAL."""
+    hooks = hooks_of(settings)
+    return 4 * hooks.timeout if any(map(hooks.has, (ARCHIVE, DELETE, WAL_DELETE))) else 0.0
 
 
 def _answer(
@@ -85,7 +98,7 @@ def _round(settings: ServerSettings, start: Starter | None, until: float) -> lis
     try:
         lock.acquire()
     except Busy:
-        return _overdue(lock.path)
+        return _overdue(lock.path, 2 * (LIMIT + script_time(settings)))
     with lock:
         problems = [*_start(settings, start), *maintain(settings, until)]
     # A supervisor's receivers log to where its rounds do, and have said there what they have to say.
@@ -127,13 +140,13 @@ def _of_receiver(settings: ServerSettings) -> list[str]:
     return [f"{item.label}: {item.hint} ({item.remedy})" for item in items if not item.ok]
 
 
-def _overdue(path: str) -> list[str]:
+def _overdue(path: str, limit: float) -> list[str]:
     found = holder(path) or {}
     try:
         since = datetime.fromisoformat(str(found.get("started")))
     except ValueError:
         return []  # it has just begun, or just ended
-    if (datetime.now(UTC) - since).total_seconds() <= 2 * LIMIT:
+    if (datetime.now(UTC) - since).total_seconds() <= limit:
         return []
     return [f"the round of process {found.get('pid')} has not ended since {found.get('started')}"]
 

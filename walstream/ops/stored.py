@@ -30,5 +30,6 @@ def archive_lock(repository: Repository, name: str) -> Lock:
 
 
 def backup_lock(repository: Repository, name: str) -> Lock:
-    """The lock of whoever adds or removes backups."""
-    return repository.lock(layout.BACKUP_LOCK, f"taking or removing backups of {name!r}")
+    """The lock of whoever adds or removes backups; to be had on a full disk, where removing them makes room."""
+    what = f"taking or removing backups of {name!r}"
+    return repository.lock(layout.BACKUP_LOCK, what, unsigned_when_full=True)

@@ -21,6 +21,7 @@ from walstream.ops.children import Child, round_words
 from walstream.ops.companion import Companion
 from walstream.ops.keeper import Keeper
 from walstream.ops.notify import Notifier
+from walstream.ops.rounds import script_time
 from walstream.ops.supervision import LOOK, PATIENCE
 from walstream.settings.server import Configuration, joined
 from walstream.wakeup import Wakeup
@@ -121,11 +122,12 @@ class Supervisor:
 
     def _look_after_rounds(self) -> None:
         now = time.monotonic()
+        limit = ROUND_LIMIT + max(map(script_time, self._configuration.servers.values()), default=0.0)
         for child, began in list(self._rounds.items()):
             if child.poll() is not None:
                 child.close()
                 del self._rounds[child]
-            elif now > began + ROUND_LIMIT:
+            elif now > began + limit:
                 child.signal(signal.SIGKILL)
         if now >= self._next_round:
             self._next_round = now + ROUND

@@ -112,6 +112,7 @@ def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOp
         receiving=receive_options(settings),
         may_receive=settings.streaming_archiver,
         codec=backup_codec(settings),
+        delivered=settings.archiver and not settings.streaming_archiver,
         application_name=settings.streaming_backup_name,
         name=request.name,
         incremental=request.incremental,

@@ -1,14 +1,15 @@
 """Removing backups and WAL: what goes, in which order, and what a crash on the way leaves."""
 
+import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from support.faults import Disk, PowerLoss
+from support.faults import Disk, PowerLoss, fail
 from support.repositories import SIZE, new_repository, store_backup, store_wal
 
-from catalog.errors import UsageError
+from catalog.errors import Busy, UsageError
 from catalog.marks import FailedMark, KeepMark
 from catalog.retention import RetentionPolicy
 from catalog.statuses import DONE
@@ -16,6 +17,7 @@ from catalog.survey import survey
 from catalog.walname import Segment
 from walstream.ops.expire import carry_out, plan_expiry, plan_removal
 from walstream.ops.retain import Rules
+from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 
 DAY = timedelta(days=1)
@@ -123,6 +125,27 @@ def test_a_mark_that_cannot_be_read_keeps_with_everything(repository):
     Path(repository.root, "base", first, "keep.json").write_text("{")
     expire(repository)
     assert names(repository)[0] == segment(3) and ids(repository)[0] == first
+
+
+def test_on_a_full_disk_backups_can_be_removed_all_the_same(repository, monkeypatch):
+    first, *others = ids(repository)
+    fail(monkeypatch, "write", errno.ENOSPC)
+    fail(monkeypatch, "pwrite", errno.ENOSPC)
+    with backup_lock(repository, "main"):
+        assert expire(repository).wal_files == 6
+        with pytest.raises(Busy):
+            backup_lock(repository, "main").acquire()
+    assert ids(repository) == others and not Path(repository.root, "base", first).exists()
+
+
+def test_a_kept_backup_is_not_deleted_even_when_its_record_cannot_be_read(repository):
+    first, *_ = ids(repository)
+    repository.backups.keep(first, KeepMark(target="full", since=datetime.now(UTC)))
+    Path(repository.root, "base", first, "record.json").write_text("{")
+    with pytest.raises(UsageError, match="is kept"):
+        plan_removal(repository, repository.root, Rules(), first)
+    repository.backups.keep(first, None)
+    assert list(plan_removal(repository, repository.root, Rules(), first).going) == [first]
 
 
 @pytest.mark.parametrize("damage", ["{", None])

@@ -1,8 +1,10 @@
 """A maintenance round, without a server: what it does, what it leaves, and that nobody waits for anybody else."""
 
+import math
 import os
 import threading
 import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -11,13 +13,18 @@ from support import repositories
 from support.configurations import loaded
 from support.published import published
 from support.repositories import SIZE, new_repository, segment_bytes, store_wal
+from support.streams import Given, drain
 
+from catalog import layout
 from catalog.errors import StorageError
 from catalog.lock import Lock
 from catalog.marks import StartedMark
-from catalog.state import mark_stopped, write_receiver_state
+from catalog.state import mark_stopped, receiver_lock_path, write_receiver_state
+from catalog.usage import Usage, wal_usage
 from catalog.walname import Segment
-from walstream.ops import place
+from walstream.ops import place, rounds
+from walstream.ops.archive import Archived, archive_waiting
+from walstream.ops.deliver import deliver
 from walstream.ops.rounds import round_lock_path, run_rounds
 from walstream.ops.stored import archive_lock, backup_lock
 
@@ -62,6 +69,27 @@ def leave_backup(settings):
     return shelf
 
 
+def test_what_was_delivered_is_filed_as_long_as_there_is_time(one):
+    incoming = Path(one.home, "incoming")
+    for number in (2, 3):
+        (incoming / Segment(1, number).name(SIZE)).write_bytes(segment_bytes(Segment(1, number)))
+    assert archive_waiting(one, repository_of(one), time.monotonic()) == Archived(0, 0)
+    assert len(list(incoming.iterdir())) == 2
+    with Lock(receiver_lock_path(one.home), "receiving"):
+        assert archive_waiting(one, repository_of(one), math.inf) == Archived(0, 0)
+    assert archive_waiting(one, repository_of(one), math.inf) == Archived(0, 2)
+
+
+def test_a_partial_segment_is_taken_in_also_when_another_end_of_it_is_stored(one):
+    """The server's own copy ends elsewhere; a refusal would be repeated until its disk is full."""
+    whole, name = segment_bytes(Segment(1, 2)), f"{Segment(1, 2).name(SIZE)}.partial"
+    repository = repository_of(one)
+    for ours in (whole[: 1 << 19].ljust(len(whole), b"\0"), whole):
+        assert deliver(one, repository, name, Given(ours))
+        assert archive_waiting(one, repository, math.inf).delivered == 1
+    assert drain(repository.wal.open(name)) == whole
+
+
 def test_segments_that_a_killed_receiver_has_left_are_archived(one):
     paths = leave_segments(one, 2, 3, 4)
     assert run_rounds([one], None) == ([], True)
@@ -87,6 +115,19 @@ def test_the_retention_policy_is_applied(tmp_path):
     assert len(repository.backups.ids()) == 2
     assert run_rounds([settings], None) == ([], True)
     assert len(repository.backups.ids()) == 1 and len(list(repository.wal.names())) == 2
+
+
+def test_sizes_of_stored_wal_are_remembered_before_a_listing_asks(one):
+    repository = repository_of(one)
+    (path,) = store_wal(repository, [2])
+    directory = os.path.dirname(path)
+    os.utime(directory, (0, 0))  # long ago: what is remembered of a directory that may change does not count
+    assert run_rounds([one], None) == ([], True)
+    size, times = os.path.getsize(path), os.stat(directory)
+    os.truncate(path, 1)
+    os.utime(directory, ns=(times.st_atime_ns, times.st_mtime_ns))
+    usage = wal_usage(repository.storage, os.path.join(one.home, layout.STATE), time.time())
+    assert usage.between("0" * 24, None) == Usage(1, size)
 
 
 def test_what_somebody_else_has_locked_is_left_to_them(one):
@@ -152,6 +193,14 @@ def test_a_server_that_hangs_keeps_no_other_waiting(servers):
         assert started == ["two", "two"]
     finally:
         release.set()
+
+
+def test_a_script_may_take_the_time_that_it_is_given(one, monkeypatch):
+    monkeypatch.setattr(rounds, "LIMIT", 0.2)
+    settings = replace(one, scripts={"pre_archive": "sleep 0.5"}, hook_timeout=60.0)
+    leave_segments(settings, 2)
+    assert run_rounds([settings], None) == ([], True)
+    assert repository_of(settings).wal.holds(Segment(1, 2).name(SIZE))
 
 
 def test_a_round_that_never_ends_is_said_by_those_after_it(one):
