@@ -180,3 +180,22 @@ def test_another_disk_can_be_measured(protection, tmp_path):
     found = protection.facts("bench", "main", *BRIEF, "--directory", str(tmp_path))
     assert "disk" in found["rates"]
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_a_standby_is_measured_and_so_is_the_timeline_that_it_begins(
+    protect, origin, standby_factory, eventually
+):
+    standby = standby_factory(origin, {"wal_keep_size": "256MB"})
+    with_wal(origin)
+    reached = origin.one("SELECT pg_current_wal_flush_lsn()")
+    eventually(lambda: standby.one("SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn", reached))
+    protection = protect(standby)
+    protection.home().mkdir(parents=True)
+    found = protection.facts("bench", "main", *BRIEF, "--commits")
+    assert found["rates"]["disk"]["bytes"] > 0
+    assert "recovery" in found["skipped"]["commits"]
+    standby.sql("SELECT pg_promote()")
+    with_wal(standby)
+    found = protection.facts("bench", "main", *BRIEF, "--commits")
+    assert found["rates"]["disk"]["bytes"] > 0
+    assert found["latencies"]["commit"]["count"] > 0
