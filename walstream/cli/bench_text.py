@@ -21,7 +21,7 @@ _LABELS = {
     NOWHERE: "streamed to nowhere",
     DISK: "written and synced",
     AGE: "encrypted",
-    NATIVE: "by pg_receivewal",
+    NATIVE: "by pg_receivewal, start included",
     FSYNC: "sync of 8 KiB on the disk",
     ROUND_TRIP: "question to the server",
     COMMIT: "commit",
