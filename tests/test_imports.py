@@ -25,7 +25,16 @@ ONLINE = (
     "backup.take",
     *(
         f"walstream.cli.{name}_cmd"
-        for name in ("backup", "check", "demo", "init", "receive_wal", "replication_status", "switch_wal")
+        for name in (
+            "backup",
+            "bench",
+            "check",
+            "demo",
+            "init",
+            "receive_wal",
+            "replication_status",
+            "switch_wal",
+        )
     ),
     "walstream.cli.metrics_cmd",
     "walstream.cli.replication_text",

@@ -209,6 +209,12 @@ ROWS = {
     "walstream.ops.recovery_plan": OFFLINE_BACKUP,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
+    # A bench: what the figures mean knows nothing of how they are taken.
+    "walstream.ops.bench": f"{LIBRARY} walstream.settings",
+    "walstream.ops.bench_measures": "",
+    "walstream.ops.bench_streams": f"{RECEIVING} walstream.stream walstream.ops.bench_measures",
+    "walstream.ops.bench_native": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
+    "walstream.ops.bench_latency": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
     "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
     "walstream.ops.hooks": "catalog",

@@ -180,6 +180,15 @@ def parsed_conninfo(conninfo: str) -> Options:
         ) from None
 
 
+def without_password(conninfo: str, application_name: str) -> tuple[str, str | None]:
+    """A connection string that may be seen in a list of processes, under another name; and the password."""
+    given = parsed_conninfo(conninfo)
+    secret = given.pop("password", None)
+    given.pop("sslpassword", None)
+    shown = make_conninfo("", **given | {"application_name": application_name})
+    return shown, None if secret is None else str(secret)
+
+
 def single_hosts(conninfo: str) -> list[str]:
     """A connection string for each host that ``conninfo`` names, whatever its role; itself if there is one."""
     found = _of_hosts(parsed_conninfo(conninfo))

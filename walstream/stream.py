@@ -9,7 +9,7 @@ longer between two steps than the server's ``wal_sender_timeout`` (a minute) is 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from catalog.errors import ProtocolError
 from catalog.lsn import LSN, SegmentSize
@@ -29,7 +29,7 @@ def stream(
     end: LSN | None = None,
     slot: str | None = None,
     application_name: str = "walstream",
-) -> Iterator[WalData]:
+) -> Generator[WalData, None, None]:
     """Iterate over WAL as the server sends it, from ``start`` (its flushed position if None).
 
     One message follows the other without a hole, up to ``end`` or for ever. Payloads are views of memory that

@@ -10,7 +10,7 @@ import pytest
 from catalog.errors import ConnectionFailed, ConnectionLost, ProtocolError, ServerRefused, UsageError
 from catalog.lsn import LSN
 from walstream import commands
-from walstream.connecting import parsed_conninfo
+from walstream.connecting import parsed_conninfo, without_password
 from walstream.connection import (
     COPY_BOTH,
     COPY_IN,
@@ -95,6 +95,13 @@ def test_a_wrong_password_is_said_with_a_hint_and_never_shown(cluster_factory):
         cluster.conninfo(user="keeper", password=SECRET), application_name="walstream_test"
     ) as connection:
         assert server_facts(connection).system.timeline == 1
+
+
+def test_a_connection_string_for_another_program_names_it_and_lacks_the_password():
+    shown, secret = without_password(f"host=db password='{SECRET}' sslpassword=x application_name=a", "b c")
+    assert parsed_conninfo(shown) == {"host": "db", "application_name": "b c"}
+    assert secret == SECRET
+    assert without_password("host=db", "b")[1] is None
 
 
 def test_a_server_that_is_down_is_said_with_a_hint(tmp_path):

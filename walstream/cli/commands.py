@@ -44,6 +44,7 @@ COMMANDS = (
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
     Command("keygen", PROTECT, "make an identity to encrypt for, and print its recipient"),
     Command("config-switch", PROTECT, "put a model of the configuration in force, for a failover"),
+    Command("bench", COMFORT, "measure what a server, this host and its disk can do, and what limits them"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
     Command("show-servers", CATALOG, "show all settings of servers, and where each comes from", "show-server"),
