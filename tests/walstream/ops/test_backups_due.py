@@ -1,6 +1,7 @@
 """Scheduled backups: due once for each time, made up for when nobody looked, and never all at once."""
 
 import json
+import os
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,6 +15,14 @@ from walstream.settings.schedule import Schedule
 HOUR = 3600.0
 NOW = 500_000 * HOUR  # a full hour
 HOURLY = Schedule.parse("0 * * * *")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path):
+    """As the first connection makes it."""
+    made = tmp_path / "state"
+    made.mkdir()
+    return made
 
 
 def timetable(tmp_path, schedule=HOURLY):
@@ -46,10 +55,20 @@ def test_another_schedule_or_a_clock_that_was_set_back_begins_anew(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"since": "x", "schedule": "0 * * * *"}'])
 def test_a_damaged_document_only_says_less(tmp_path, content):
-    (tmp_path / "state").mkdir()
     (tmp_path / "state" / "schedule.json").write_text(content)
     assert not timetable(tmp_path).is_due(NOW)
     assert json.loads((tmp_path / "state" / "schedule.json").read_text())["since"] == NOW
+
+
+def test_before_the_first_connection_nothing_lies_where_it_will_make_a_repository(tmp_path, state):
+    state.rmdir()
+    table = timetable(tmp_path)
+    assert not table.is_due(NOW) and table.is_due(NOW + HOUR)
+    table.note_start(NOW + HOUR)
+    assert os.listdir(tmp_path) == []
+    state.mkdir()
+    assert not table.is_due(NOW + HOUR + 1)
+    assert json.loads((state / "schedule.json").read_text())["since"] == NOW + HOUR
 
 
 @dataclass
