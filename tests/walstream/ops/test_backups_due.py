@@ -134,6 +134,16 @@ def test_backups_start_one_after_the_other_and_none_twice(servers, started, capl
     assert len(started) == 3 and len(due.children) == 1
 
 
+def test_a_broken_section_keeps_its_schedule_so_that_the_failure_is_said(servers, started):
+    due = BackupsDue()
+    due.renew(servers)
+    due.look_after("file", NOW, 0)
+    due.renew({}, broken={"two"})
+    due.look_after("file", NOW + HOUR, 10)
+    due.look_after("file", NOW + HOUR + STAGGER, 10 + STAGGER)
+    assert [each.words[-1] for each in started] == ["two"]
+
+
 def test_new_settings_leave_a_backup_that_runs_alone_and_the_end_asks_it_to_undo_itself(servers, started):
     due = BackupsDue()
     due.renew(servers)
