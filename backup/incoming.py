@@ -18,7 +18,7 @@ from backup.manifest import ManifestReader, WalRange
 from backup.observed import Observed
 from backup.tar import Member, MemberSink, TarParser
 from catalog import layout
-from catalog.codec import Codec, decoder
+from catalog.codec import Codec, decoder, split_suffix
 from catalog.errors import BackupFailed, ProtocolError
 from catalog.frames import Workers, encoder
 from catalog.record import Archive
@@ -108,7 +108,7 @@ class IncomingCopy:
         if {archive.oid for archive in self._archives} != set(self._locations):
             raise ProtocolError("the server sent other archives than it announced")
         stored = self._shelf.stored(self._id, manifest.file)
-        reader = decoder(stored, self._codec.suffix)
+        reader = decoder(stored, split_suffix(manifest.file)[1])
         try:
             self._ranges = self._observed.check(ManifestReader(reader))
         finally:
@@ -153,9 +153,12 @@ class IncomingCopy:
         return self._open(layout.archive_name(oid), oid, observers)
 
     def _open(self, file: str, oid: int | None, observers: tuple[MemberSink, ...]) -> _StoredFile:
-        file += self._codec.suffix
-        measured = Measured(self._shelf.writer(self._id, file))
-        sink = encoder(self._codec, measured, self._workers)
+        # The manifest stays clear: an incremental backup needs it, on a host without keys.
+        codec = self._codec.clear if self._in_manifest else self._codec
+        file += codec.suffix
+        writer = self._shelf.writer(self._id, file)
+        measured = Measured(writer)
+        sink = encoder(codec, measured, self._workers, front=writer)
         if observers:
             sink = _Watched(TarParser(_Several(observers)), sink)
         return _StoredFile(file, oid, Relay(sink), measured)

@@ -130,7 +130,7 @@ class Prefetcher:
 
     def __init__(self, source: WalSource, delivered: str, course: Course, server: int) -> None:
         # No incomplete segment, be it a backup's: they are for the end of WAL.
-        self._source = WalSource(source.repository, source.home)
+        self._source = WalSource(source.repository, source.home, identities=source.identities)
         identity = self._source.identity()
         self._size = identity.wal_segment_size
         self._system_identifier = identity.system_identifier

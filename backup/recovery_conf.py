@@ -50,6 +50,8 @@ class RestoreCall:
     backup_id: str
     partial: bool = True
     standby: bool = False
+    identity_file: str | None = None
+    identity_command: str | None = None
     prefetch: int = 0
 
 
@@ -84,6 +86,10 @@ def _words(call: RestoreCall) -> list[str]:
         words += ["--prefetch", str(call.prefetch)]
     if call.home != call.repository:
         words += ["--home", call.home]
+    if call.identity_file is not None:
+        words += ["--identity-file", call.identity_file]
+    if call.identity_command is not None:
+        words += ["--identity-command", call.identity_command]
     return words
 
 

@@ -148,7 +148,7 @@ class Restore:
 
     def _check_archives(self) -> None:
         for record in self._plan.chain:
-            stored = self._repository.backups.sizes(record.id)
+            stored = self._repository.backups.measured_sizes(record.id)
             for archive in (*record.archives, record.manifest):
                 if stored.get(archive.file) != archive.stored_size:
                     raise Corrupt(
@@ -210,6 +210,7 @@ class Restore:
             self._options.home,
             partial=self._options.partial_wal,
             backup_id=self._record.id,
+            identities=self._repository.identities,
         )
         push_wal(self._options.wal, source, sink, self._record.system_identifier, self._count)
 
@@ -257,6 +258,8 @@ class Restore:
             backup_id=self._record.id,
             partial=self._options.partial_wal,
             standby=self._options.standby_mode,
+            identity_file=self._repository.identities.file,
+            identity_command=self._repository.identities.command,
             prefetch=self._options.prefetch_segments,
         )
 

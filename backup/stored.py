@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from catalog.codec import decoder, split_suffix
+from catalog.codec import decoder
 from catalog.errors import Absent, Corrupt
 from catalog.frames import Workers
 from catalog.parallel import parallel_decoder
 from catalog.record import Archive
 from catalog.repository import Repository
-from catalog.sink import MeasuredReader, Reader
+from catalog.sink import Reader
 
 
 class CheckedFile:
@@ -18,21 +18,22 @@ class CheckedFile:
     """
 
     def __init__(self, repository: Repository, backup_id: str, archive: Archive, jobs: int = 1) -> None:
+        self._jobs = jobs
+        self._workers: Workers | None = None
         try:
-            stored = repository.backups.stored(backup_id, archive.file)
+            self._measured, self._reader = repository.backups.body(backup_id, archive.file, self._decoder)
         except Absent:
             raise Corrupt(
                 f"{archive.file!r} of backup {backup_id} is missing", "restore another backup"
             ) from None
         self._archive = archive
         self._backup_id = backup_id
-        self._measured = MeasuredReader(stored)
-        suffix = split_suffix(archive.file)[1]
-        self._workers = Workers(jobs) if jobs > 1 else None
-        if self._workers is None:
-            self._reader = decoder(self._measured, suffix)
-        else:
-            self._reader = parallel_decoder(self._measured, suffix, self._workers)
+
+    def _decoder(self, reader: Reader, suffix: str) -> Reader:
+        if self._jobs <= 1:
+            return decoder(reader, suffix)
+        self._workers = Workers(self._jobs)
+        return parallel_decoder(reader, suffix, self._workers)
 
     def __enter__(self) -> Reader:
         return self._reader

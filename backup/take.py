@@ -34,7 +34,6 @@ from walstream.connection import COPY_OUT, ROWS, Connection, Result
 
 CHECKSUM_FAILURE = "XX001"
 NOT_IN_STATE = "55000"
-NO_ENCRYPTION = Encryption("none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +135,7 @@ class _Taking:
             copy_seconds=round(time.monotonic() - began, 3),
             cluster_size=sum(archive.raw_size for archive in archives) + copy.grows_by,
             compression=Compression(self._options.codec.name, self._options.codec.level),
-            encryption=NO_ENCRYPTION,
+            encryption=_encryption(self._options.codec),
             checksum_errors=errors,
             bad_files=self._bad_pages.files if errors else (),
             tablespaces=tuple(self._tablespace(space) for space in spaces if space.oid is not None),
@@ -238,6 +237,10 @@ class _Taking:
         oid = space.oid or 0
         names = self._options.tablespace_names or {}
         return Tablespace(oid, names.get(oid, str(oid)), space.location)
+
+
+def _encryption(codec: Codec) -> Encryption:
+    return Encryption("age" if codec.recipients else "none", codec.recipients)
 
 
 def _hint_for_incremental(message: str) -> str | None:

@@ -21,7 +21,6 @@ from backup.tar import TarParser
 from backup.unchanged import Stamps, same_files, same_wal, stamps_of
 from backup.verify_segments import SegmentCheck, check_segments
 from backup.wal_range import require_range
-from catalog.codec import decoder, split_suffix
 from catalog.coverage import Holdings
 from catalog.errors import Absent, Corrupt, Malformed, StorageError, WalstreamError
 from catalog.marks import VerifiedMark
@@ -224,6 +223,9 @@ class _Verification:
         except Absent:
             self._found(archive.file, "it is missing", _DAMAGED)
             return False
+        except Corrupt as damage:
+            self._found(archive.file, damage.message, damage.hint)  # in its age header
+            return False
         trouble: WalstreamError | None = None
         before = self._done
         try:
@@ -246,8 +248,7 @@ class _Verification:
         return message is None
 
     def _open(self, archive: Archive) -> tuple[MeasuredReader, Reader]:
-        measured = MeasuredReader(self._repository.backups.stored(self._record.id, archive.file))
-        return measured, decoder(measured, split_suffix(archive.file)[1])
+        return self._repository.backups.body(self._record.id, archive.file)
 
     def _pieces(self, reader: Reader) -> Iterable[bytes]:
         while piece := reader.read(4 * PIECE):

@@ -6,13 +6,14 @@ is stored with the backup itself, beside its record.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from catalog import layout
 from catalog.codec import split_suffix
 from catalog.coverage import Holdings, carries, missing
 from catalog.errors import Absent, Corrupt, Malformed, StorageError, WalstreamError
+from catalog.lsn import SegmentSize
 from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.sink import PIECE, Reader
@@ -137,16 +138,24 @@ def _check_bytes(
     checker = PageChecker(size, record.system_identifier, segment.timeline, start)
     last_page = _LastPage(record, segment)
     total = 0
-    while piece := reader.read(4 * PIECE):
-        if total + len(piece) > size.nbytes:
-            raise Corrupt(f"the segment has more than {size.nbytes} bytes", _HINT)
+    for piece in whole_segment(iter(lambda: reader.read(4 * PIECE), b""), size):
         checker.feed(piece)
         last_page.see(piece, total)
         total += len(piece)
         on_bytes(len(piece))
+    last_page.require()
+
+
+def whole_segment(pieces: Iterable[bytes], size: SegmentSize) -> Iterator[bytes]:
+    """The same pieces; ``Corrupt`` unless they are as long as a segment together."""
+    total = 0
+    for piece in pieces:
+        total += len(piece)
+        if total > size.nbytes:
+            raise Corrupt(f"the segment has more than {size.nbytes} bytes", _HINT)
+        yield piece
     if total != size.nbytes:
         raise Corrupt(f"the segment has {total} bytes instead of {size.nbytes}", _HINT)
-    last_page.require()
 
 
 class _LastPage:

@@ -73,7 +73,13 @@ class StoredWal:
 
     def along(self, path: Path, first: int, last: int, backup_id: str) -> WalLog:
         """Segments ``first`` to ``last`` of a path, as a recovery from a backup gets them."""
-        source = WalSource(self._repository.root, self._home, partial=self._partial, backup_id=backup_id)
+        source = WalSource(
+            self._repository.root,
+            self._home,
+            partial=self._partial,
+            backup_id=backup_id,
+            identities=self._repository.identities,
+        )
         identity = self._repository.identity
         return WalLog(source, identity, path, (first, last), self._files, self._cache, self._count)
 

@@ -90,8 +90,8 @@ class Comparison:
         return median(self.ratios)
 
 
-def run_program(argv: Sequence[str]) -> Run:
-    """Run a program to its end; ``Failed`` with what it said when its exit code is not 0."""
+def run_program(argv: Sequence[str], code: int = 0) -> Run:
+    """Run a program to its end; ``Failed`` with what it said when it has another exit code."""
     with tempfile.TemporaryFile() as output:
         began = time.perf_counter()
         process = subprocess.Popen(
@@ -100,7 +100,7 @@ def run_program(argv: Sequence[str]) -> Run:
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode:
+        if process.returncode != code:
             output.seek(0)
             said = output.read()[-2000:].decode(errors="replace")
             raise Failed(f"exit code {process.returncode} of {' '.join(argv)}\n{said}")

@@ -7,23 +7,26 @@ what was found out later about one that has.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 from catalog import layout
-from catalog.codec import SUFFIXES, Codec, decoder
+from catalog.age.header import read_header
+from catalog.codec import ENCRYPTED, ENDINGS, Codec, decoder, split_suffix
 from catalog.errors import Absent, Conflict, Malformed, RepositoryError, StorageError
+from catalog.identity import Identities, decrypted
 from catalog.marks import KEEP_STANDALONE, FailedMark, KeepMark, RemovedMark, StartedMark, VerifiedMark
 from catalog.record import BackupRecord, check_backup_id
-from catalog.sink import Reader, Sink
+from catalog.sink import MeasuredReader, Reader, Sink
 from catalog.storage import Storage
 
 
 class BackupShelf:
-    """The backups below ``base/`` of a repository."""
+    """The backups below ``base/`` of a repository; ``identities`` open what is encrypted."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, identities: Identities | None = None) -> None:
         self._storage = storage
+        self._identities = identities or Identities()
 
     def ids(self) -> list[str]:
         """The ids of all backups that left anything, oldest first: done, running and failed ones."""
@@ -109,17 +112,40 @@ class BackupShelf:
         """The stored bytes of one file of a backup; ``Absent`` when it is missing."""
         return self._storage.read(layout.backup_key(backup_id, file))
 
+    def body(
+        self, backup_id: str, file: str, decode: Callable[[Reader, str], Reader] = decoder
+    ) -> tuple[MeasuredReader, Reader]:
+        """The bytes of a file that its record measures, and the raw ones in them; closing these closes both.
+
+        An age header is not measured: it may have been replaced. ``IdentityError`` at once when none opens it.
+        ``decode`` undoes the compression.
+        """
+        stored = self.stored(backup_id, file)
+        suffix = split_suffix(file)[1]
+        try:
+            if not suffix.endswith(ENCRYPTED):
+                measured = MeasuredReader(stored)
+                return measured, decode(measured, suffix)
+            header, rest = read_header(stored)
+            measured = MeasuredReader(rest)
+            key = self._identities.file_key(header, f"{file!r} of backup {backup_id}")
+            return measured, decode(decrypted(key, measured), suffix.removesuffix(ENCRYPTED))
+        except BaseException:
+            stored.close()
+            raise
+
     def wal_writer(self, backup_id: str, name: str, codec: Codec) -> Sink:
         """A sink for the beginning of a backup's last segment, as it is to be stored."""
         return self._storage.write(layout.backup_wal_key(backup_id, name, codec.suffix))
 
     def wal(self, backup_id: str, name: str) -> Reader:
         """The raw bytes of a segment stored with a backup; ``Absent`` when there is none."""
-        for suffix in ("", *SUFFIXES):
+        for suffix in ENDINGS:
             try:
-                return decoder(self._storage.read(layout.backup_wal_key(backup_id, name, suffix)), suffix)
+                stored = self._storage.read(layout.backup_wal_key(backup_id, name, suffix))
             except Absent:
                 continue
+            return decoder(stored, suffix, self._identities, f"segment {name!r} of backup {backup_id}")
         raise Absent(f"backup {backup_id} holds no beginning of segment {name}")
 
     def wal_names(self, backup_id: str) -> Iterator[str]:
@@ -133,6 +159,21 @@ class BackupShelf:
     def sizes(self, backup_id: str) -> dict[str, int]:
         """The stored size in bytes of each file of a backup."""
         return dict(self._storage.sizes(layout.backup_directory(backup_id)))
+
+    def measured_sizes(self, backup_id: str) -> dict[str, int]:
+        """The size in bytes of each file of a backup as its record has it: of an encrypted one without its header.
+
+        ``Corrupt`` when a header cannot be read.
+        """
+        sizes = self.sizes(backup_id)
+        for file in sizes:
+            if file.endswith(ENCRYPTED):
+                stored = self.stored(backup_id, file)
+                try:
+                    sizes[file] -= read_header(stored)[0].size
+                finally:
+                    stored.close()
+        return sizes
 
     def commit(self, record: BackupRecord) -> None:
         """Make the backup exist; everything it names is durable already. ``Conflict`` if it does."""

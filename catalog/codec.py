@@ -1,10 +1,9 @@
-"""Which compressions there are, and the way back: from a stored file's suffix to its bytes.
+"""How stored bytes are compressed and encrypted, and the way back: from a stored file's suffix to its bytes.
 
 The one table of names, suffixes and levels is here; the libraries are behind ``catalog.codecs``.
 Stored files are standard ones, of any number of frames one behind another, so that they read alike
 here and with the format's own tool. ``catalog.frames`` is the way forth. Encryption comes behind
-compression (``.zst.age``): whoever knows that suffix takes it off first, undoes it with a reader of
-its own, and hands that reader and the rest of the name on to here. On the path of ``get-wal``.
+compression (``.zst.age``) and is undone first. On the path of ``get-wal``.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from catalog.identity import Identities
     from catalog.sink import BytesLike, Reader
 
     class Decompressor(Protocol):
@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 NAMES = ("none", "gzip", "lz4", "zstd")
 SUFFIXES = (".gz", ".lz4", ".zst", ".bz2", ".xz")
+ENCRYPTED = ".age"
+# All that a stored file's name may end with, plain ones first.
+ENDINGS = ("", *SUFFIXES, ENCRYPTED, *(suffix + ENCRYPTED for suffix in SUFFIXES))
 
 _SUFFIX_OF = {"none": "", "gzip": ".gz", "lz4": ".lz4", "zstd": ".zst"}
 # Lowest, highest and default level. Kept here and not behind the doors, so that reading the
@@ -51,15 +54,20 @@ _MOST = 1024 * 1024
 
 
 class Codec:
-    """A compression and its level, for writing. ``level`` is None for ``none``, which has no levels."""
+    """A compression and its level, and who may read the result, for writing.
 
-    __slots__ = ("level", "name")
+    ``level`` is None for ``none``, which has no levels; without ``recipients`` (``age1...``) nothing is encrypted.
+    """
+
+    __slots__ = ("level", "name", "recipients")
     name: str
     level: int | None
+    recipients: tuple[str, ...]
 
-    def __init__(self, name: str, level: int | None) -> None:
+    def __init__(self, name: str, level: int | None, recipients: tuple[str, ...] = ()) -> None:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "level", level)
+        object.__setattr__(self, "recipients", recipients)
 
     @classmethod
     def of(cls, name: str, level: int | None = None) -> Codec:
@@ -80,10 +88,24 @@ class Codec:
             )
         return cls(name, level)
 
+    def encrypted(self, recipients: tuple[str, ...]) -> Codec:
+        """The same compression, for these recipients only; ``Malformed`` when one of them is none."""
+        # Imported only here: whoever reads needs no recipients.
+        from catalog.age.names import recipient_bytes
+
+        for text in recipients:
+            recipient_bytes(text)
+        return Codec(self.name, self.level, recipients)
+
+    @property
+    def clear(self) -> Codec:
+        """The same compression, for everybody to read."""
+        return Codec(self.name, self.level)
+
     @property
     def suffix(self) -> str:
         """What a file's name gets behind it."""
-        return _SUFFIX_OF[self.name]
+        return _SUFFIX_OF[self.name] + (ENCRYPTED if self.recipients else "")
 
     def compressor(self) -> Callable[[BytesLike], bytes] | None:
         """The function that turns bytes into one complete frame; None for ``none``."""
@@ -96,35 +118,48 @@ class Codec:
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError("a codec cannot be changed")
 
-    def __reduce__(self) -> tuple[type[Codec], tuple[str, int | None]]:
-        return Codec, (self.name, self.level)
+    def __reduce__(self) -> tuple[type[Codec], tuple[str, int | None, tuple[str, ...]]]:
+        return Codec, (self.name, self.level, self.recipients)
 
     def __repr__(self) -> str:
-        return f"Codec({self.name!r}, {self.level})"
+        recipients = f", {self.recipients}" if self.recipients else ""
+        return f"Codec({self.name!r}, {self.level}{recipients})"
 
     def __hash__(self) -> int:
-        return hash((self.name, self.level))
+        return hash((self.name, self.level, self.recipients))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Codec) and (self.name, self.level) == (other.name, other.level)
+        return isinstance(other, Codec) and self.__reduce__() == other.__reduce__()
 
 
 def split_suffix(name: str) -> tuple[str, str]:
     """A file's name without the suffix of a codec, and that suffix ("" when there is none)."""
+    bare = name.removesuffix(ENCRYPTED) or name
     for suffix in SUFFIXES:
-        if name.endswith(suffix) and name != suffix:
-            return name[: -len(suffix)], suffix
-    return name, ""
+        if bare.endswith(suffix) and bare != suffix:
+            bare = bare[: -len(suffix)]
+            break
+    return bare, name[len(bare) :]
 
 
-def decoder(reader: Reader, suffix: str) -> Reader:
+def decoder(
+    reader: Reader, suffix: str, identities: Identities | None = None, what: str = "the file"
+) -> Reader:
     """A reader of the raw bytes of what ``reader`` has, stored under a name with this suffix.
+
+    What is encrypted is opened with one of the ``identities`` when it is read first, so that whoever only looks
+    whether it is there needs none; ``IdentityError``, which calls the file ``what``, comes from ``read``.
 
     Its ``read`` raises ``Corrupt`` for damaged bytes, for a last frame that is cut short, for bytes
     behind it that are no frame, and for no frame at all: only a file without suffix may be empty.
     Closing it closes ``reader``. At most 1 MiB comes from one ``read``; what the formats themselves
     need in memory is at most 128 MB (a window of zstd or xz), and about 10 MB for what we write.
     """
+    if suffix.endswith(ENCRYPTED):
+        # Imported only here: get-wal of what is not encrypted does without.
+        from catalog.identity import EncryptedReader
+
+        reader, suffix = EncryptedReader(reader, identities, what), suffix.removesuffix(ENCRYPTED)
     return _Decoder(reader, _door(suffix), suffix) if suffix else reader
 
 

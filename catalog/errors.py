@@ -12,6 +12,7 @@
     │   ├── WrongServer                      another system identifier
     │   ├── Conflict                         the name is taken by different bytes
     │   └── Busy                             somebody else holds the lock
+    ├── IdentityError                        encrypted, and there is no identity that opens it
     ├── StorageError                         the operating system refused to read or write
     │   └── SpoolFull                        more WAL waits to be archived than the spool may hold
     ├── ServerError                          PostgreSQL, or the way to it
@@ -94,6 +95,10 @@ class Conflict(RepositoryError):
 
 class Busy(RepositoryError):
     """Somebody else holds the lock."""
+
+
+class IdentityError(WalstreamError):
+    """What is to be read is encrypted, and there is no identity that opens it."""
 
 
 class StorageError(WalstreamError):

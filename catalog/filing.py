@@ -11,8 +11,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from catalog import layout
-from catalog.codec import Codec
+from catalog import fingerprint, layout
+from catalog.age.header import Stanza
+from catalog.codec import ENCRYPTED, Codec
 from catalog.comparison import LONGER, OTHER, SAME, compare_padded, same_bytes
 from catalog.errors import Absent, Conflict, Corrupt, Malformed, StorageError
 from catalog.frames import FRAME_SIZE, Workers, encoder
@@ -30,13 +31,17 @@ FIRST_PAGE = 8192
 
 @dataclass(frozen=True, slots=True)
 class Filing:
-    """Files WAL onto the shelf of ``storage``; segments go through ``codec``, the small files stay plain."""
+    """Files WAL onto the shelf of ``storage``; segments go through ``codec``, the small files stay plain.
+
+    ``salt`` is the repository's: an encrypted segment is told from others by a fingerprint under it.
+    """
 
     storage: Storage
     size: SegmentSize
     system_identifier: int
     codec: Codec
     workers: Workers
+    salt: bytes = b""
 
     def put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
         """File the bytes that ``open_raw`` gives under ``name``.
@@ -48,7 +53,8 @@ class Filing:
         not of full length, or whose first page does not belong to its name and to this cluster, is
         ``Malformed``; other bytes than those stored under the name are a ``Conflict``. Only of a partial
         segment a longer copy takes the place of the beginning that is stored, also of one that differs behind its
-        last whole record; ``open_raw`` gives it several times then.
+        last whole record. ``open_raw`` gives the same bytes again when they are needed several times: for that,
+        and to encrypt them.
         """
         if kind_of(name) is None:
             raise Malformed(f"not the name of a WAL file: {name!r}")
@@ -57,7 +63,7 @@ class Filing:
             try:
                 key, stored = WalShelf(self.storage).find(name)
             except Absent:
-                self._store(name, raw, path)
+                self._store(name, raw, path, open_raw)
                 return True
             if self._is_longer(name, key, stored, raw, open_raw):
                 self._replace(name, key, open_raw)
@@ -73,10 +79,15 @@ class Filing:
         """Whether the stored copy is only the beginning of the arriving one; ``Conflict`` when it is another."""
         try:
             found = self._compare(name, key, stored, raw)
-            if found == OTHER and kind_of(name) == PARTIAL:
+            if found == OTHER and kind_of(name) == PARTIAL and not key.endswith(ENCRYPTED):
                 found = self._compare_records(name, open_raw)
         finally:
             stored.close()
+        if found == OTHER and key.endswith(ENCRYPTED) and kind_of(name) == PARTIAL:
+            raise Conflict(
+                f"the repository holds another {name!r}, or a longer one: it is encrypted, so that cannot be told",
+                "nothing was overwritten, and the arriving copy stays where it is; restore uses the stored one",
+            )
         if found == OTHER:
             raise Conflict(
                 f"the repository holds other bytes under the name {name!r}",
@@ -90,7 +101,7 @@ class Filing:
         raw = open_raw()
         try:
             self.storage.delete(key)
-            self._store(name, raw, None)
+            self._store(name, raw, None, open_raw)
         finally:
             raw.close()
 
@@ -104,6 +115,8 @@ class Filing:
 
     def _compare(self, name: str, key: str, stored: Reader, raw: Reader) -> str:
         try:
+            if key.endswith(ENCRYPTED):
+                return self._compare_encrypted(name, key, raw)
             if kind_of(name) == PARTIAL:
                 return compare_padded(stored, raw)
             return SAME if same_bytes(stored, raw) else OTHER
@@ -113,21 +126,30 @@ class Filing:
                 "move the damaged file away: the arriving copy takes its place at the next start",
             ) from damage
 
+    def _compare_encrypted(self, name: str, key: str, raw: Reader) -> str:
+        stored = self.storage.read(key)
+        try:
+            found = fingerprint.compare(stored, raw, self.salt, self.size.nbytes)
+        finally:
+            stored.close()
+        return OTHER if found == LONGER and kind_of(name) != PARTIAL else found
+
     def _compare_records(self, name: str, open_raw: Callable[[], Reader]) -> str:
         segment = Segment.parse(name[:24], self.size)
         shelf = WalShelf(self.storage)
         return compare_records(lambda: shelf.open(name), open_raw, segment, self.size, self.system_identifier)
 
-    def _store(self, name: str, raw: Reader, path: str | None) -> None:
+    def _store(self, name: str, raw: Reader, path: str | None, open_raw: Callable[[], Reader]) -> None:
         plain = kind_of(name) in (HISTORY, BACKUP)
         codec = Codec.of("none") if plain else self.codec
         key = layout.wal_key(name, codec.suffix)
         piece = _read_first(raw)
         if not plain:
             self._check_beginning(name, piece)
-            if codec.name == "none" and path is not None and self._link(path, key):
+            if not codec.suffix and path is not None and self._link(path, key):
                 return
-        sink = encoder(codec, self.storage.write(key), self.workers)
+        extra = [self._fingerprint(open_raw)] if codec.recipients else []
+        sink = encoder(codec, self.storage.write(key), self.workers, extra=extra)
         try:
             total = 0
             while piece:
@@ -140,6 +162,13 @@ class Filing:
         except BaseException:
             sink.abort()
             raise
+
+    def _fingerprint(self, open_raw: Callable[[], Reader]) -> Stanza:
+        raw = open_raw()
+        try:
+            return fingerprint.fingerprint(raw, self.salt)
+        finally:
+            raw.close()
 
     def _link(self, path: str, key: str) -> bool:
         try:

@@ -1,4 +1,4 @@
-"""Compression in front of a sink: what is written is cut into frames that threads compress.
+"""Compression, and encryption, in front of a sink: what is written is cut into frames that threads compress.
 
 In go raw bytes in pieces of any size, out come complete frames of the codec's standard format, in
 order; a file of several frames is a valid file of each of these formats. Pieces are gathered until
@@ -18,9 +18,10 @@ from collections import deque
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from catalog.age.header import Stanza
     from catalog.codec import Codec
     from catalog.sink import BytesLike, Sink
 
@@ -124,15 +125,42 @@ class _Frame:
         return self._compressed
 
 
-def encoder(codec: Codec, sink: Sink, workers: Workers, frame_size: int = FRAME_SIZE) -> Sink:
-    """A sink that compresses into ``sink``; ``sink`` itself for the codec ``none``.
+def encoder(
+    codec: Codec,
+    sink: Sink,
+    workers: Workers,
+    frame_size: int = FRAME_SIZE,
+    *,
+    front: Sink | None = None,
+    extra: Sequence[Stanza] = (),
+) -> Sink:
+    """A sink that compresses and encrypts into ``sink``; ``sink`` itself for ``none`` without recipients.
+
+    The header of what is encrypted, with the ``extra`` stanzas in it, is written at once, past ``sink`` into
+    ``front`` if that is given: it has ``sink`` measure what is behind the header.
 
     Nothing written still makes one (empty) frame, so that the format's own tool accepts the file.
     What fails in a thread or in ``sink`` is raised by that or the next ``write`` or ``finish``, and
     by every later one; ``abort`` is all that is left then.
     """
+    if codec.recipients:
+        sink = _encrypting(codec, sink, front or sink, extra)
     compress = codec.compressor()
     return sink if compress is None else _Encoder(compress, sink, workers, frame_size)
+
+
+def _encrypting(codec: Codec, sink: Sink, front: Sink, extra: Sequence[Stanza]) -> Sink:
+    # Imported only here: cryptography is loaded by who encrypts, and by nobody else.
+    from catalog.age.keys import Recipient, wrap
+    from catalog.age.payload import EncryptingSink
+
+    header, file_key = wrap([Recipient.parse(text) for text in codec.recipients], extra)
+    try:
+        front.write(header)
+        return EncryptingSink(file_key, sink)
+    except BaseException:
+        sink.abort()
+        raise
 
 
 class _Encoder:

@@ -8,16 +8,17 @@ known here.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import chain, groupby, pairwise
+from operator import itemgetter
 
 from catalog.lsn import SegmentSize
 from catalog.walname import BACKUP, HISTORY, PARTIAL, SEGMENT, Segment, kind_of, timeline_in
 
 _DIGITS = frozenset("0123456789ABCDEF")
 _FIRST = "00000001"
+_directory = itemgetter(slice(16))
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -47,18 +48,21 @@ class Inventory:
 
     @classmethod
     def from_names(cls, names: Iterable[str], size: SegmentSize) -> Inventory:
-        """Take in names of WAL files, without suffixes of codecs, in any order, doubles allowed."""
-        groups: defaultdict[str, list[str]] = defaultdict(list)
+        """Take in names of WAL files, without suffixes of codecs, in any order, doubles allowed.
+
+        Quickest, and with the names of one directory at a time in memory, when they come by directory.
+        """
         rest: list[str] = []
-        for name in names:
-            if len(name) == 24:
-                groups[name[:16]].append(name[16:])
-            else:
-                rest.append(name)
         runs: list[Run] = []
-        for prefix, lows in groups.items():
+        for prefix, group in groupby(names, _directory):
+            lows = set()
+            for name in group:
+                if len(name) == 24:
+                    lows.add(name[16:])
+                else:
+                    rest.append(name)
             if _are_segments(prefix, lows, size):
-                runs += _stretches(prefix, {*lows}, size)
+                runs += _stretches(prefix, lows, size)
             else:
                 rest += [prefix + low for low in lows]
         partials, histories, others = set(), set(), []
@@ -156,8 +160,10 @@ def _cut(run: Run, gone: Iterable[Run]) -> list[Run]:
     return [part for part in parts if part.first <= part.last]
 
 
-def _are_segments(prefix: str, lows: list[str], size: SegmentSize) -> bool:
+def _are_segments(prefix: str, lows: set[str], size: SegmentSize) -> bool:
     """Whether prefix and low parts make names of segments; the low parts have eight characters each."""
+    if not lows:
+        return False
     digits = _DIGITS.issuperset(prefix) and _DIGITS.issuperset("".join(lows))
     return digits and prefix >= _FIRST and int(max(lows), 16) < size.per_log
 

@@ -31,6 +31,7 @@ INCOMING = "incoming"
 ERRORS = "errors"
 STATE = "state"
 COMMITS = "commits"
+VERIFIED_WAL = "verified"
 
 
 def wal_directory(name: str) -> str:
@@ -61,6 +62,11 @@ def backup_wal_key(backup_id: str, name: str, suffix: str = "") -> str:
 def commits_key(directory: str) -> str:
     """The key, below the home, of what is known of the records in one directory of segments."""
     return f"{STATE}/{COMMITS}/{directory}.json"
+
+
+def verified_key(directory: str) -> str:
+    """The key, below the home, of what was verified of one directory of segments."""
+    return f"{STATE}/{VERIFIED_WAL}/{directory}.json"
 
 
 def archive_name(oid: int | None) -> str:

@@ -100,23 +100,25 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> R
         key=lambda record: (record.end.time, record.id),
         reverse=True,
     )
-    refusals: list[TargetUnreachable] = []
+    refusals: list[tuple[bool, TargetUnreachable]] = []
     passed_over = [f"backup {each} was passed over: {why}" for each, why in defects.items() if why]
     for path, record in _choices(records, holdings, target):
         try:
             found = _plan_along(path, record, holdings, target)
         except TargetUnreachable as refusal:
-            refusals.append(refusal)
-            if not _ends_too_late(record, target):
+            too_late = _ends_too_late(record, target)
+            refusals.append((too_late, refusal))
+            if not too_late:
                 passed_over.append(f"backup {record.id} was passed over: {refusal}")
             continue
         try:
             found = _located(found, holdings, wal)
             return replace(found, warnings=(*found.warnings, *dict.fromkeys(passed_over)))
         except TargetUnreachable as refusal:
-            refusals.append(refusal)
+            refusals.append((False, refusal))
     if refusals:
-        raise refusals[0]
+        # What is wrong with the backups before the target says more than that others are behind it.
+        raise min(refusals, key=lambda each: each[0])[1]
     if not records:
         raise TargetUnreachable("there is no backup to restore", "list-backups shows what there is")
     timelines = sorted({record.end.timeline for record in records})

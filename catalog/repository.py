@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from catalog import durable, layout
 from catalog.backups import BackupShelf
 from catalog.codec import split_suffix
 from catalog.coverage import Holdings
-from catalog.errors import Absent, Conflict, ForeignRepository, Malformed, RepositoryError, StorageError
+from catalog.errors import (
+    Absent,
+    Conflict,
+    Corrupt,
+    ForeignRepository,
+    Malformed,
+    RepositoryError,
+    StorageError,
+)
+from catalog.identity import Identities
 from catalog.inventory import Inventory, Run
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import Lock
@@ -38,6 +47,12 @@ class Repository:
     identity: RepositoryIdentity
     wal: WalShelf
     backups: BackupShelf
+    identities: Identities = field(default_factory=Identities)
+
+    def with_identities(self, identities: Identities) -> Repository:
+        """The same one, what is encrypted in it readable with these."""
+        wal, backups = WalShelf(self.storage, identities), BackupShelf(self.storage, identities)
+        return replace(self, wal=wal, backups=backups, identities=identities)
 
     def lock(self, name: str, what: str, *, unsigned_when_full: bool = False) -> Lock:
         """The lock ``name`` of this repository (``archive``, ``backup``), not yet taken."""
@@ -166,10 +181,9 @@ def _opened(root: str, identity: RepositoryIdentity) -> Repository:
     return Repository(storage.root, storage, identity, WalShelf(storage), BackupShelf(storage))
 
 
-def stored_holdings(repository: Repository, records: Sequence[BackupRecord] | None = None) -> Holdings:
-    """What decisions rest on that look at the repository alone; all records unless some are given."""
-    if records is None:
-        records = repository.backups.records()
+def stored_holdings(repository: Repository) -> Holdings:
+    """What decisions rest on that look at the repository alone."""
+    records = repository.backups.records()
     return _holdings(repository, records, repository.inventory())
 
 
@@ -251,7 +265,10 @@ def _damage(repository: Repository, record: BackupRecord) -> str | None:
         verified = None  # what was found out before is lost; the files are still there
     if verified is not None and verified.problems:
         return f"verify-backup found on {verified.at:%Y-%m-%d}: {verified.problems[0]}"
-    sizes = repository.backups.sizes(record.id)
+    try:
+        sizes = repository.backups.measured_sizes(record.id)
+    except (Corrupt, Absent) as error:
+        return str(error)
     for archive in (*record.archives, record.manifest):
         if archive.file not in sizes:
             return f"{archive.file!r} is missing"

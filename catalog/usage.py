@@ -14,17 +14,17 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from catalog import durable, layout
-from catalog.codec import SUFFIXES
+from catalog.codec import ENDINGS
 from catalog.local_storage import LocalStorage, failed
 from catalog.wal import WalShelf
 from catalog.walname import PARTIAL, SEGMENT, kind_of
 
 FORMAT = 1
-_CACHE = "wal-sizes.json"
+CACHE = "wal-sizes.json"
 _PREFIX = 16
 _NAME = 24
 # What follows the 24 digits of a segment, complete or partial, as it is stored.
-_BEHIND = frozenset(partial + suffix for partial in ("", ".partial") for suffix in ("", *SUFFIXES))
+_BEHIND = frozenset(partial + suffix for partial in ("", ".partial") for suffix in ENDINGS)
 # A directory that changed so recently may change again without a new time: clocks are coarse, or another host's.
 _SETTLED = 60 * 10**9
 
@@ -74,6 +74,8 @@ class WalUsage:
         stop = up_to or "G"
         for at in range(len(self._directories) - 1, -1, -1):
             directory = self._directories[at]
+            if directory > stop[:_PREFIX]:
+                continue
             if directory < after[:_PREFIX]:
                 break
             names = [name for name, _ in self._segments(at, directory) if after < name <= stop]
@@ -94,7 +96,7 @@ class WalUsage:
 
 def wal_usage(storage: LocalStorage, state: str, now: float) -> WalUsage:
     """The room that WAL takes; ``state`` is the directory for the cache, which need not be there."""
-    cached = _read_cache(os.path.join(state, _CACHE))
+    cached = _read_cache(os.path.join(state, CACHE))
     settled = int(now * 10**9) - _SETTLED
     totals: dict[str, Usage] = {}
     kept: dict[str, tuple[int, int, int]] = {}
@@ -107,7 +109,7 @@ def wal_usage(storage: LocalStorage, state: str, now: float) -> WalUsage:
         if changed < settled:
             kept[directory] = entry
     if kept != cached:
-        _write_cache(os.path.join(state, _CACHE), kept)
+        _write_cache(os.path.join(state, CACHE), kept)
     return WalUsage(WalShelf(storage), totals)
 
 

@@ -7,23 +7,27 @@ the raw bytes. Putting files onto the shelf is ``catalog.filing``'s business.
 from __future__ import annotations
 
 from catalog import layout
-from catalog.codec import SUFFIXES, decoder, split_suffix
+from catalog.codec import ENDINGS, decoder, split_suffix
 from catalog.errors import Absent
-from catalog.walname import HISTORY, SEGMENT, kind_of
+from catalog.walname import HISTORY, SEGMENT, is_low_part, kind_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from catalog.identity import Identities
     from catalog.sink import Reader
     from catalog.storage import Storage
 
+_ENDINGS = frozenset(ENDINGS)
+
 
 class WalShelf:
-    """The WAL files below ``wals/`` of a repository."""
+    """The WAL files below ``wals/`` of a repository; ``identities`` open what is encrypted."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, identities: Identities | None = None) -> None:
         self._storage = storage
+        self._identities = identities
 
     def open(self, name: str) -> Reader:
         """The raw bytes of a stored WAL file; ``Absent`` when no codec's suffix leads to one."""
@@ -45,13 +49,13 @@ class WalShelf:
 
     def find(self, name: str) -> tuple[str, Reader]:
         """The key under which a WAL file is stored, and its raw bytes."""
-        for suffix in ("", *SUFFIXES):
+        for suffix in ENDINGS:
             key = layout.wal_key(name, suffix)
             try:
                 stored = self._storage.read(key)
             except Absent:
                 continue
-            return key, decoder(stored, suffix)
+            return key, decoder(stored, suffix, self._identities, f"the stored {name!r}")
         raise Absent(f"WAL file {name!r} is not in the repository")
 
     def names(self, directories: Iterable[str] | None = None) -> Iterator[str]:
@@ -62,8 +66,8 @@ class WalShelf:
         """
         for directory in ["", *self.directories()] if directories is None else directories:
             for stored in self._storage.names(f"{layout.WALS}/{directory}".rstrip("/")):
-                name = split_suffix(stored)[0]
-                if _lies_right(name, directory):
+                name = _name_in(directory, stored)
+                if name is not None:
                     yield name
 
     def history(self, timeline_name: str) -> bytes:
@@ -77,9 +81,17 @@ class WalShelf:
     def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
         """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
         for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}"):
-            name = split_suffix(stored)[0]
-            if _lies_right(name, directory):
+            name = _name_in(directory, stored)
+            if name is not None:
                 yield name, size
+
+    def keys(self, directory: str) -> dict[str, str]:
+        """The name of each WAL file in one of ``directories()``, without suffix, and the key that ``find`` has."""
+        below = f"{layout.WALS}/{directory}"
+        # One that is there twice is read from the one whose suffix comes first.
+        stored = sorted(self._storage.names(below), key=_rank, reverse=True)
+        named = ((_name_in(directory, each), each) for each in stored)
+        return {name: f"{below}/{each}" for name, each in named if name is not None}
 
     def all_sizes(self) -> Iterator[tuple[str, int]]:
         """The name of each stored segment, partial ones and backup histories too, and its stored size."""
@@ -94,7 +106,7 @@ class WalShelf:
         found = sorted(
             (stored, size)
             for stored, size in self._storage.sizes(f"{layout.WALS}/{directory}")
-            if _lies_right(split_suffix(stored)[0], directory) and goes(split_suffix(stored)[0])
+            if (name := _name_in(directory, stored)) is not None and goes(name)
         )
         if found:
             self._storage.delete_some(f"{layout.WALS}/{directory}", [stored for stored, _ in found])
@@ -112,6 +124,16 @@ class WalShelf:
         return sorted(name for name in names if kind_of(f"{name}00000000") == SEGMENT)
 
 
-def _lies_right(name: str, directory: str) -> bool:
+def _rank(stored: str) -> int:
+    return ENDINGS.index(split_suffix(stored)[1])
+
+
+def _name_in(directory: str, stored: str) -> str | None:
+    """The name, without suffix, of the WAL file that is stored so; None when no such file belongs here."""
+    # A year of WAL is half a million of these, so what is plainly a segment is looked at no further.
+    if stored[:16] == directory and stored[24:] in _ENDINGS and is_low_part(stored[16:24]):
+        return stored[:24]
+    name = split_suffix(stored)[0]
     kind = kind_of(name)
-    return kind == HISTORY if not directory else kind is not None and name[:16] == directory
+    belongs = kind == HISTORY if not directory else kind is not None and name[:16] == directory
+    return name if belongs else None

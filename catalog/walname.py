@@ -101,6 +101,11 @@ def kind_of(name: str) -> str | None:
     return None
 
 
+def is_low_part(text: str) -> bool:
+    """Whether a segment's name can end so: eight digits, behind the sixteen that name its directory."""
+    return len(text) == 8 and _DIGITS.issuperset(text)
+
+
 def history_name(timeline: int) -> str:
     """The name of the history file of a timeline."""
     return f"{timeline:08X}.history"

@@ -64,17 +64,42 @@ class Record(NamedTuple):
     data: bytes
 
 
+class Joint(NamedTuple):
+    """What joins a segment's records to the next one's; plain values, so that it can be kept.
+
+    ``prev`` is the last record's position. Of a record that goes on, its ``position``, the bytes that are
+    ``missing``, its ``header`` (in hex, it may be cut) and the checksum ``crc`` of what is behind that; of one
+    whose beginning was not held only that ``skip`` bytes are to come.
+    """
+
+    prev: int
+    position: int
+    missing: int
+    header: str
+    crc: int
+    skip: int
+    version: int
+
+
 class RecordReader:
     """Reads records from one segment on.
 
     ``enter`` a segment, ``feed`` its bytes, enter the next. ``wanted`` are ids of resource managers, None for all.
     Once ``ended`` says why there is no more WAL, whatever is fed is passed over. ``version`` is the major version
-    that wrote the WAL, known from the first page on. ``Malformed`` when the first page of a segment is of another
-    segment or cluster, or no WAL of a known version; the object is of no further use then.
+    that wrote the WAL, known from the first page on. ``after`` is the ``joint`` that a reader of the segment before
+    came to; ``strict`` ends the WAL as well at what PostgreSQL never writes but would read over. ``Malformed``
+    when the first page of a segment is of another segment or cluster, or no WAL of a known version; the object
+    is of no further use then.
     """
 
     def __init__(
-        self, size: SegmentSize, system_identifier: int, wanted: frozenset[int] | None = None
+        self,
+        size: SegmentSize,
+        system_identifier: int,
+        wanted: frozenset[int] | None = None,
+        after: Joint | None = None,
+        *,
+        strict: bool = False,
     ) -> None:
         self._size = size
         self._system_identifier = system_identifier
@@ -88,8 +113,14 @@ class RecordReader:
         self._pending: _Pending | None = None
         self._is_fresh = True  # nothing was read yet, so a record may go on here that we have not seen
         self._is_switched = False
+        self._strict = strict
         self.ended: str | None = None
+        self.ended_at: LSN | None = None  # the record, or the page, where that is
         self.version = 0
+        if after is not None:
+            self._prev, self._skip, self._is_fresh = after.prev, after.skip, False
+            if after.missing:
+                self._pending = _Pending.resumed(after, bool(self._wanted))
 
     @property
     def end(self) -> LSN:
@@ -100,6 +131,15 @@ class RecordReader:
     def last(self) -> LSN:
         """The position of the last whole record; 0/0 before the first."""
         return LSN(self._prev)
+
+    @property
+    def joint(self) -> Joint:
+        """How the next segment's records follow, once this one ``is_whole``."""
+        pending = self._pending
+        if pending is None:
+            return Joint(self._prev, 0, 0, "", 0, self._skip, self.version)
+        header, crc = pending.header.hex(), pending.crc
+        return Joint(self._prev, pending.position, pending.missing, header, crc, 0, self.version)
 
     @property
     def is_whole(self) -> bool:
@@ -125,7 +165,7 @@ class RecordReader:
         elif segment.number != self._segment.number + 1:
             raise ValueError(f"segment {segment.number} does not follow {self._segment.number}")
         elif not self.is_whole:
-            self._stop(f"segment {self._segment.name(self._size)} is cut short")
+            self._stop(f"segment {self._segment.name(self._size)} is cut short", self._page)
         self._segment, self._page, self._held, self._is_switched = segment, start, b"", False
         self._pages = PageChecker(self._size, self._system_identifier, segment.timeline, LSN(start))
 
@@ -145,22 +185,22 @@ class RecordReader:
         self._held = data[whole:]
         return found
 
-    def _stop(self, reason: str) -> None:
-        self.ended = reason
+    def _stop(self, reason: str, position: int) -> None:
+        self.ended, self.ended_at = reason, LSN(position)
         self._pending = None
 
     def _check_page(self, page: bytes) -> int:
         """Check a page and how it joins the one before; where its own bytes begin."""
         is_first = self._page % self._size.nbytes == 0
         if page.startswith(_ZEROS):
-            self._stop(f"there are only zeros from {LSN(self._page)} on")
+            self._stop(f"there are only zeros from {LSN(self._page)} on", self._page)
             return 0
         try:
             self._pages.feed(page)
         except Malformed as error:
             if is_first:
                 raise
-            self._stop(error.message)
+            self._stop(error.message, self._page)
             return 0
         magic, flags, _, _, remaining = _PAGE.unpack_from(page)
         if is_first:
@@ -171,14 +211,20 @@ class RecordReader:
     def _join(self, flags: int, remaining: int) -> None:
         expected = self._pending.missing if self._pending is not None else self._skip
         if flags & CONTINUES:
-            if self._is_fresh:
+            if self._is_fresh and (remaining or not self._strict):
                 self._skip = remaining
             elif remaining != expected or not expected:
-                self._stop(f"the page of {LSN(self._page)} continues another record")
+                self._stop(f"the page of {LSN(self._page)} continues another record", self._page)
+        elif remaining and self._strict:
+            self._stop(
+                f"the page of {LSN(self._page)} continues a record and says that it does not", self._page
+            )
         elif expected and flags & OVERWRITTEN:
             self._pending, self._skip = None, 0
         elif expected:
-            self._stop(f"the page of {LSN(self._page)} does not continue the record before it")
+            self._stop(f"the page of {LSN(self._page)} does not continue the record before it", self._page)
+        elif flags & OVERWRITTEN and self._strict and not self._is_fresh:
+            self._stop(f"the page of {LSN(self._page)} gives up a record and there is none", self._page)
         self._is_fresh = False
 
     def _read_page(self, page: bytes, offset: int, found: list[Record]) -> None:
@@ -194,7 +240,7 @@ class RecordReader:
             if end > PAGE_SIZE:
                 break
             if crc32c(page[offset : offset + 20], crc32c(page[offset + HEADER : end])) != crc:
-                self._stop(f"the record at {LSN(base + offset)} has a wrong checksum")
+                self._stop(f"the record at {LSN(base + offset)} has a wrong checksum", base + offset)
                 return
             start, offset = offset, end + 7 & ~7
             self._prev = prev = base + start
@@ -228,7 +274,7 @@ class RecordReader:
         """Keep the beginning of a record that goes on on the next page."""
         (length,) = struct.unpack_from("<I", page, offset)
         if self._accepts(self._page + offset, length, None, 0):
-            self._pending = _Pending(self._page + offset, length)
+            self._pending = _Pending(self._page + offset, length, bool(self._wanted))
             self._pending.add(page[offset:])
 
     def _finish(self, pending: _Pending, end: int, found: list[Record]) -> None:
@@ -236,7 +282,7 @@ class RecordReader:
         if not self._accepts(pending.position, length, prev, rmgr):
             return
         if crc32c(pending.header[:20], pending.crc) != crc:
-            self._stop(f"the record at {LSN(pending.position)} has a wrong checksum")
+            self._stop(f"the record at {LSN(pending.position)} has a wrong checksum", pending.position)
             return
         self._prev, self._end = pending.position, end
         if rmgr in self._wanted:
@@ -253,25 +299,33 @@ class RecordReader:
     def _accepts(self, position: int, length: int, prev: int | None, rmgr: int) -> bool:
         """Judge a record's header, as far as it is known; of the first record the chain is not."""
         if length == 0:
-            self._stop(f"there are only zeros from {LSN(position)} on")
+            self._stop(f"there are only zeros from {LSN(position)} on", position)
         elif not HEADER <= length <= _LONGEST or 21 < rmgr < 128:
-            self._stop(f"there is no record at {LSN(position)}")
+            self._stop(f"there is no record at {LSN(position)}", position)
         elif prev is not None and (prev != self._prev if self._prev else prev >= position):
-            self._stop(f"the record at {LSN(position)} does not follow the one before it")
+            self._stop(f"the record at {LSN(position)} does not follow the one before it", position)
         return self.ended is None
 
 
 class _Pending:
     """A record that came in part: its header, and the checksum of what is behind it so far."""
 
-    __slots__ = ("crc", "data", "header", "missing", "position")
+    __slots__ = ("crc", "data", "header", "kept", "missing", "position")
 
-    def __init__(self, position: int, length: int) -> None:
+    def __init__(self, position: int, length: int, is_wanted: bool) -> None:
         self.position = position
+        self.kept = KEPT if is_wanted else 0
         self.missing = length
         self.header = b""
         self.data = bytearray()
         self.crc = 0
+
+    @classmethod
+    def resumed(cls, joint: Joint, is_wanted: bool) -> _Pending:
+        """The record that goes on behind a joint; what it holds so far is not known any more."""
+        pending = cls(joint.position, joint.missing, is_wanted)
+        pending.header, pending.crc = bytes.fromhex(joint.header), joint.crc
+        return pending
 
     def add(self, piece: bytes) -> None:
         self.missing -= len(piece)
@@ -280,5 +334,5 @@ class _Pending:
             self.header += piece[:lacking]
             piece = piece[lacking:]
         self.crc = crc32c(piece, self.crc)
-        if len(self.data) < KEPT:
+        if len(self.data) < self.kept:
             self.data += piece

@@ -17,7 +17,7 @@ OFFLINE = (
     *("walstream.ops.stored", "walstream.ops.listing", "walstream.ops.details", "walstream.ops.restore"),
     *("walstream.ops.held_wal", "walstream.ops.receiver_facts", "walstream.ops.status_facts"),
     *("walstream.ops.left_branches", "walstream.ops.last_time", "walstream.ops.recovery_plan"),
-    "walstream.ops.figures",
+    *("walstream.ops.figures", "walstream.ops.rewrap"),
     *("walstream.ops.supervise", "walstream.ops.rounds", "walstream.ops.stop"),
     "walstream.ops.switch_model",
 )
@@ -100,3 +100,4 @@ def test_a_delivered_segment_has_loaded_nothing_heavy(tmp_path, codec, command):
     needed_by_the_libraries = {"enum"}
     assert loaded & (HEAVY | {"json"}) <= needed_by_the_libraries
     assert "hashlib" not in loaded and "threading" not in loaded
+    assert not any(is_below(module, "cryptography") or is_below(module, "catalog.age") for module in loaded)

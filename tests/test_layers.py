@@ -20,7 +20,8 @@ BYTES = "catalog.sink"
 DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
 RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
-CODECS = f"{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay"
+CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay catalog.age
+    catalog.identity"""
 STORES = f"{ERRORS} {BYTES} catalog.durable catalog.storage catalog.local_storage"
 SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.marks"
 
@@ -77,6 +78,7 @@ ROWS = {
     "catalog.inventory": f"{POSITIONS} catalog.timeline",
     "catalog.lineage": RECORDS,
     "catalog.coverage": f"{DECISIONS} catalog.lineage",
+    "catalog.wal_holes": f"{DECISIONS} catalog.coverage",
     "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
     "catalog.pitr": f"{DECISIONS} catalog.coverage catalog.branching catalog.path_wal catalog.search",
@@ -87,8 +89,8 @@ ROWS = {
     "catalog.frames": CODECS,
     "catalog.relay": CODECS,
     "catalog.parallel": CODECS,
-    "catalog.age": f"{ERRORS} {BYTES}",
-    "catalog.identity": f"{ERRORS} {BYTES} catalog.age",
+    "catalog.age": f"{ERRORS} {BYTES} catalog.age",
+    "catalog.identity": f"{ERRORS} {BYTES} catalog.age catalog.durable",
     "catalog.storage": STORES,
     "catalog.local_storage": STORES,
     "catalog.lock": STORES,
@@ -101,7 +103,8 @@ ROWS = {
     "catalog.backups": SHELVES,
     "catalog.comparison": f"{BYTES} catalog.walpage",
     "catalog.partials": f"{POSITIONS} {BYTES} catalog.comparison catalog.walrecord",
-    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.partials",
+    "catalog.filing": f"{SHELVES} catalog.wal catalog.comparison catalog.partials catalog.fingerprint",
+    "catalog.fingerprint": f"{ERRORS} {BYTES} catalog.age catalog.comparison catalog.walpage",
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
@@ -143,6 +146,10 @@ ROWS = {
     "backup.unchanged": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
+    "backup.verified_wal": "catalog.durable catalog.layout catalog.walrecord",
+    "backup.wal_listing": "catalog",
+    "backup.segment_check": f"{POSITIONS} {BYTES} catalog.timeline catalog.walpage catalog.walrecord",
+    "backup.ahead": BYTES,
     "backup.incoming": OFFLINE_BACKUP,
     "backup.bad_pages": RECORDS,
     "backup.wal_range": f"{RECORDS} {FORMATS} backup.label backup.manifest",
@@ -184,6 +191,7 @@ ROWS = {
     "walstream.ops.stored_files": OFFLINE_OPS,
     "walstream.ops.held_wal": OFFLINE_OPS,
     "walstream.ops.left_branches": f"{OFFLINE_OPS} walstream.ops.held_wal",
+    "walstream.ops.verify_wal": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.last_time": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.receiver_facts": f"{OFFLINE_OPS} walstream.archiver walstream.standing",
     "walstream.ops.status_facts": f"""{OFFLINE_OPS} walstream.archiver walstream.ops.held_wal
@@ -201,6 +209,7 @@ ROWS = {
     "walstream.ops.recovery_plan": OFFLINE_BACKUP,
     "walstream.ops.stored": "catalog",
     "walstream.ops.sweep": "catalog",
+    "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
     "walstream.ops.hooks": "catalog",
     "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         DestinationRefused,
         ForeignRepository,
         HookFailed,
+        IdentityError,
         Interrupted,
         ListenFailed,
         Malformed,
@@ -78,6 +79,7 @@ __all__ = [
     "DestinationRefused",
     "ForeignRepository",
     "HookFailed",
+    "IdentityError",
     "Interrupted",
     "ListedBackup",
     "ListenFailed",
@@ -123,8 +125,8 @@ _MODULES = {
     "catalog.codec": "Codec",
     "catalog.errors": """
         Absent BackupFailed Busy ConfigurationError Conflict ConnectionFailed ConnectionLost Corrupt
-        DestinationRefused ForeignRepository HookFailed Interrupted ListenFailed Malformed ProtocolError
-        RemoteFailed RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused
+        DestinationRefused ForeignRepository HookFailed IdentityError Interrupted ListenFailed Malformed
+        ProtocolError RemoteFailed RepositoryError ServerError ServerRefused SpoolFull StorageError StreamRefused
         TargetUnreachable UsageError WalstreamError WrongServer
     """,
     "catalog.lsn": "LSN SegmentSize",

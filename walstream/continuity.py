@@ -27,9 +27,9 @@ def require_continuation(connection: Connection, target: Target, start: Start) -
     tail = target.tail(start)
     if tail is None:
         return True
-    position, page = tail
+    position, agrees = tail
     found = first_wal(connection, position, start.timeline)
-    if found and found[: len(page)] != page[: len(found)]:
+    if found and not agrees(bytes(found)):
         raise StreamRefused(
             f"the server has other WAL at {position} on timeline {start.timeline} than the repository holds",
             "two servers write this timeline, or the server was restored without a new timeline: find out "

@@ -16,8 +16,9 @@ from io import BytesIO
 
 from catalog import durable, layout
 from catalog.coverage import missing, names
-from catalog.errors import Malformed, SpoolFull, StorageError, StreamRefused
+from catalog.errors import Absent, Conflict, IdentityError, Malformed, SpoolFull, StorageError, StreamRefused
 from catalog.filing import Filing
+from catalog.fingerprint import sealed_page
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.incoming import Incoming, Put
 from catalog.inventory import Inventory
@@ -112,17 +113,40 @@ class Intake:
         self._retire_partials(start, facts.history)
         return start
 
-    def tail(self, start: Start) -> tuple[LSN, bytes] | None:
-        """The last page with anything in it of the segment before ``start``, if that is held."""
+    def tail(self, start: Start) -> tuple[LSN, Callable[[bytes], bool]] | None:
+        """Where the last page with anything in it of the segment before ``start`` is, if that is held.
+
+        And what tells whether the bytes that the server has there are the same.
+        """
         size = self._repository.identity.wal_segment_size
         before = Segment(start.timeline, size.number_at(start.position) - 1)
         name = before.name(size) if before.number >= 0 else ""
         try:
             found = self._leftovers.last_page(name) if name else None
+            if not found or not found[1]:
+                return None
+            offset, page = found
+            return before.start(size) + offset, lambda sent: sent[: len(page)] == page[: len(sent)]
+        except IdentityError:
+            return self._sealed_tail(before.start(size), name)
         except (Malformed, StorageError) as damage:
             log.error("it cannot be seen whether the server continues %s: %s", name, damage)
             return None
-        return (before.start(size) + found[0], found[1]) if found and found[1] else None
+
+    def _sealed_tail(self, start: LSN, name: str) -> tuple[LSN, Callable[[bytes], bool]] | None:
+        """The same of an encrypted segment, by its fingerprint."""
+        try:
+            key, reader = self._repository.wal.find(name)
+            reader.close()
+            stored = self._repository.storage.read(key)
+            try:
+                offset, agrees = sealed_page(stored, self._repository.identity.salt)
+            finally:
+                stored.close()
+        except (Absent, Conflict, Malformed, StorageError) as damage:
+            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
+            return None
+        return start + offset, agrees
 
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline is not stored yet."""

@@ -56,7 +56,7 @@ class SinkTarget:
             )
         return Start(path.timeline_of(number, size), size.start(number))
 
-    def tail(self, start: Start) -> tuple[LSN, bytes] | None:
+    def tail(self, start: Start) -> tuple[LSN, Callable[[bytes], bool]] | None:
         """None: what went into sinks is not looked at again."""
         return None
 

@@ -12,11 +12,13 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.age import OURS, encrypt
 from support.streams import Given, drain
 
-from catalog.codec import LEVELS, NAMES, SUFFIXES, Codec, decoder, split_suffix
+from catalog.codec import ENDINGS, LEVELS, NAMES, SUFFIXES, Codec, decoder, split_suffix
 from catalog.codecs import gzip, lz4, zstd
-from catalog.errors import Corrupt, UsageError
+from catalog.errors import Corrupt, IdentityError, Malformed, UsageError
+from catalog.identity import Identities
 
 STORE = {
     ".gz": lambda data: gzip.compress_frame(data, 1),
@@ -66,6 +68,35 @@ def test_every_codec_but_none_has_its_own_suffix():
     assert suffixes == {"", ".gz", ".lz4", ".zst"}
 
 
+def test_encryption_adds_a_suffix_and_can_be_left_off():
+    codec = Codec.of("zstd", 3).encrypted((str(OURS.recipient),))
+    assert (codec.suffix, codec.clear) == (".zst.age", Codec.of("zstd", 3))
+    assert codec != codec.clear and pickle.loads(pickle.dumps(codec)) == codec
+    assert Codec.of("none").encrypted((str(OURS.recipient),)).suffix == ".age"
+
+
+def test_a_recipient_that_is_none_is_refused_before_anything_is_written():
+    with pytest.raises(Malformed, match="not an age recipient"):
+        Codec.of("zstd").encrypted(("age1typo",))
+
+
+@pytest.mark.parametrize("suffix", [".age", ".zst.age"])
+def test_what_is_encrypted_is_opened_when_it_is_read_first(suffix, tmp_path):
+    raw = encrypt(STORE[suffix.removesuffix(".age")](SAMPLE) if suffix != ".age" else SAMPLE)
+    path = tmp_path / "identity"
+    path.write_text(OURS.secret_text())
+    path.chmod(0o600)
+    assert drain(decoder(Given(raw), suffix, Identities(str(path)))) == SAMPLE
+    for nobody in (None, Identities()):
+        given = Given(raw)
+        reader = decoder(given, suffix, nobody, "the stored 'x'")
+        assert given.taken == 0
+        with pytest.raises(IdentityError, match="the stored 'x' is encrypted, and no identity was given"):
+            reader.read(1)
+        reader.close()
+        assert given.closed == 1
+
+
 def test_an_unknown_compression_names_the_nearest_and_all_that_are_accepted():
     with pytest.raises(UsageError, match="'zstandard'") as caught:
         Codec.of("zstandard")
@@ -94,7 +125,7 @@ def test_a_codec_cannot_be_changed_and_survives_pickling():
     assert len({codec, Codec.of("lz4", 3)}) == 1
 
 
-@every_suffix
+@pytest.mark.parametrize("suffix", ENDINGS)
 def test_a_suffix_is_split_off_and_joined_again(suffix):
     assert split_suffix("00000001000000000000000A.partial" + suffix) == (
         "00000001000000000000000A.partial",
@@ -103,7 +134,7 @@ def test_a_suffix_is_split_off_and_joined_again(suffix):
 
 
 @pytest.mark.parametrize(
-    "name", ["00000002.history", "base.tar", "", ".zst", "a.zst.age", "a.ZST", "a.zst/b"]
+    "name", ["00000002.history", "base.tar", "", ".zst", ".age", "a.ZST", "a.age.zst/b", "a.zst/b"]
 )
 def test_a_name_without_the_suffix_of_a_codec_is_left_whole(name):
     assert split_suffix(name) == (name, "")

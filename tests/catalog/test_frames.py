@@ -28,6 +28,8 @@ def workers():
 class Compression:
     """Stands in for a codec: the function given is the compressor."""
 
+    recipients = ()
+
     def __init__(self, function) -> None:
         self._function = function
 

@@ -288,6 +288,12 @@ def test_auto_does_not_take_a_backup_of_an_abandoned_branch():
     assert plan(held, IMMEDIATE).backup == BACKUP
 
 
+def test_auto_tells_what_is_wrong_with_the_backup_before_the_target_and_not_that_others_are_behind_it():
+    held = holdings((1, [2, 5, 6, 7, 8]), records=[BACKUP, LATER])
+    assert f"backup {BACKUP.id} cannot be restored: of its own WAL there is no" in refusal(held, lsn(5.5))
+    assert f"before the end of backup {LATER.id}" in refusal(held, lsn(2))
+
+
 def test_auto_refuses_what_it_cannot_place():
     held = holdings((1, range(2, 9)))
     for target in (NAME, RecoveryTarget("xid", "7")):

@@ -208,7 +208,6 @@ def test_holdings_have_what_backups_store_themselves(root):
     holdings = stored_holdings(repository)
     assert holdings.records == (ours,)
     assert holdings.own == {ours.id: frozenset({Segment(1, 3)})}
-    assert stored_holdings(repository, []).records == ()
 
 
 def test_a_damaged_document_spoils_nothing_but_itself_for_who_only_reads(root):

@@ -76,6 +76,9 @@ def test_what_cannot_be_found_by_its_name_is_not_listed(storage):
         f"{DIRECTORY}/00000002.history",
         f"{DIRECTORY}/README",
         f"{DIRECTORY}/{name(7)}.old",
+        f"{DIRECTORY}/{name(7)[:23]}",
+        f"{DIRECTORY}/{name(7)[:23]}g",
+        f"{DIRECTORY}/{name(7)[:23]}.zst",
         "wals/lost+found/x",
     ):
         storage.content[key] = b"x"
@@ -98,6 +101,24 @@ def test_everything_can_be_listed_on_files_beside_histories(tmp_path):
 def test_sizes_are_of_the_stored_bytes(storage):
     storage.content[f"{DIRECTORY}/{name(7)}.zst"] = b"abc"
     assert list(WalShelf(storage).sizes("0000000100000000")) == [(name(7), 3)]
+
+
+def test_keys_are_those_under_which_files_are_found(storage):
+    for stored in (
+        name(7),
+        f"{name(7)}.zst",
+        f"{name(8)}.zst.age",
+        f"{name(8)}.gz",
+        f"{name(9)}.partial.lz4.age",
+        f"{name(7)}.00000028.backup",
+    ):
+        storage.content[f"{DIRECTORY}/{stored}"] = b"x"
+    storage.content[f"{DIRECTORY}/README"] = b"x"
+    shelf = WalShelf(storage)
+    keys = shelf.keys("0000000100000000")
+    assert sorted(keys) == sorted({*shelf.names()}) and len(keys) == 4
+    readable = {each: key for each, key in keys.items() if not key.endswith(".age")}
+    assert readable == {each: shelf.key(each) for each in readable} and len(readable) == 3
 
 
 def test_a_history_is_read_whole_and_a_missing_one_is_absent(storage):

@@ -273,3 +273,60 @@ def made_once():
 @cache
 def read_once():
     return read(made_once())
+
+
+def test_a_reader_goes_on_from_the_joint_that_another_one_came_to():
+    segments = made().segments
+    whole, _ = read(segments)
+    found, joint = [], None
+    for number, data in sorted(segments.items()):
+        reader = RecordReader(MB, SYSTEM_IDENTIFIER, after=joint)
+        reader.enter(Segment(1, number))
+        found += reader.feed(data)
+        joint = walrecord.Joint(*list(reader.joint))
+    # Of the records that went on, what was in the segment before is not kept; all else is the same.
+    assert [each[:7] for each in found] == [each[:7] for each in whole]
+    assert joint.prev == reader.last.value
+
+
+def test_a_joint_that_is_of_other_wal_ends_what_follows():
+    segments = made().segments
+    reader = RecordReader(MB, SYSTEM_IDENTIFIER)
+    reader.enter(Segment(1, 5))
+    reader.feed(segments[5])
+    joint = reader.joint
+    for wrong in (
+        joint._replace(missing=joint.missing + 8),
+        joint._replace(crc=joint.crc ^ 1),
+        joint._replace(missing=0),
+        joint._replace(prev=joint.prev - 8),
+    ):
+        again = RecordReader(MB, SYSTEM_IDENTIFIER, after=wrong)
+        for number in (6, 7):
+            again.enter(Segment(1, number))
+            again.feed(segments[number])
+        assert again.ended_at is not None and again.ended_at < made().position
+        assert not again.ended.startswith("there are only zeros")
+
+
+@pytest.mark.parametrize(
+    "at, value, reason",
+    [
+        (PAGE * 3 + 16, 8, "continues a record and says that it does not"),
+        (PAGE * 3 + 2, 8, "gives up a record and there is none"),
+    ],
+)
+def test_a_strict_reader_ends_at_headers_that_postgresql_reads_over(at, value, reason):
+    wal = WalWriter(MB, 3)
+    # Records that end with their pages, so that none goes on.
+    wal.add(raw=b"a" * (PAGE - 40 - 24))
+    for _ in range(6):
+        wal.add(raw=b"a" * (PAGE - 24 - 24))
+    data = bytearray(wal.segments[3])
+    data[at] = value
+    for strict in (False, True):
+        reader = RecordReader(MB, SYSTEM_IDENTIFIER, strict=strict)
+        reader.enter(Segment(1, 3))
+        reader.feed(data)
+        assert (reason in reader.ended) == strict
+        assert reader.ended_at == (LSN((3 << 20) + PAGE * 3) if strict else wal.position)

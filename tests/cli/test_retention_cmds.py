@@ -80,6 +80,14 @@ def test_keep_is_set_shown_and_released(config, capsys):
     assert "removed      1 backups, 6 WAL files" in run(capsys, config, "delete", "main", "oldest").out
 
 
+def test_keeping_with_all_wal_says_when_some_is_gone_already(config, capsys):
+    run(capsys, config, "keep", "main", "oldest", "--target", "standalone")
+    run(capsys, config, "expire", "main")
+    said = run(capsys, config, "keep", "main", "oldest", "--target", "full")
+    assert said.out == "Keep: full\n"
+    assert "is missing already: 000000010000000000000005 to 000000010000000000000006" in said.err
+
+
 def test_the_last_backup_can_be_removed_only_below_no_minimum(config, capsys, tmp_path):
     run(capsys, config, "delete", "main", "oldest")
     run(capsys, config, "delete", "main", "oldest")

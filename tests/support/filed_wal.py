@@ -42,13 +42,14 @@ def new_repository(root: object) -> Repository:
 
 
 @contextmanager
-def filing(storage: Storage, codec: str = "none") -> Iterator[Filing]:
+def filing(storage: Storage, codec: str | Codec = "none") -> Iterator[Filing]:
     """What files WAL into a storage."""
+    codec = Codec.of(codec) if isinstance(codec, str) else codec
     with Workers(1) as workers:
-        yield Filing(storage, MB, SYSTEM_IDENTIFIER, Codec.of(codec), workers)
+        yield Filing(storage, MB, SYSTEM_IDENTIFIER, codec, workers, IDENTITY.salt)
 
 
-def store(repository: Repository, files: dict[str, bytes], codec: str = "none") -> None:
+def store(repository: Repository, files: dict[str, bytes], codec: str | Codec = "none") -> None:
     """File WAL by name."""
     with filing(repository.storage, codec) as ours:
         for each, data in files.items():

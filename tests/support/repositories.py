@@ -16,6 +16,7 @@ from backup.manifest import FileEntry, WalRange, write
 from backup.tar import Kind
 from catalog import layout
 from catalog.codec import Codec
+from catalog.frames import Workers, encoder
 from catalog.lsn import LSN, SegmentSize
 from catalog.record import Archive, BackupRecord, Compression, Encryption, Point, Tablespace, backup_id
 from catalog.repository import Repository, create_repository
@@ -114,7 +115,7 @@ def store_backup(
         copy_seconds=300.0,
         cluster_size=sum(member.size for _, members in archives for member, _ in members),
         compression=Compression(codec.name, codec.level),
-        encryption=Encryption("none"),
+        encryption=Encryption("age" if codec.recipients else "none", codec.recipients),
         checksum_errors=0,
         tablespaces=tuple(Tablespace(oid, f"space{oid}", f"/srv/{oid}") for oid in spaces or {}),
         archives=tuple(
@@ -124,7 +125,7 @@ def store_backup(
         manifest=Archive("", None, 0, 0, ""),
     )
     manifest = manifest_of(archives, record.begin.lsn, record.end.lsn)
-    stored = _store_file(repository, its_id, layout.MANIFEST, None, manifest, codec)
+    stored = _store_file(repository, its_id, layout.MANIFEST, None, manifest, codec.clear)
     record = replace(record, manifest=stored, **fields)  # type: ignore[arg-type]  # whatever a test wants
     repository.backups.commit(record)
     return record
@@ -175,12 +176,14 @@ def store_in_backup(repository: Repository, record: BackupRecord, name: str, con
 def _store_file(
     repository: Repository, backup_id: str, name: str, oid: int | None, raw: bytes, codec: Codec
 ) -> Archive:
-    measured = Measured(repository.backups.writer(backup_id, name + codec.suffix))
-    _store(measured, raw, codec)
+    writer = repository.backups.writer(backup_id, name + codec.suffix)
+    measured = Measured(writer)
+    _store(measured, raw, codec, writer)
     return Archive(name + codec.suffix, oid, len(raw), measured.nbytes, measured.sha256)
 
 
-def _store(sink: Sink, raw: bytes, codec: Codec) -> None:
-    compress = codec.compressor()
-    sink.write(compress(raw) if compress else raw)
-    sink.finish()
+def _store(sink: Sink, raw: bytes, codec: Codec, front: Sink | None = None) -> None:
+    with Workers(1) as workers:
+        chain = encoder(codec, sink, workers, front=front)
+        chain.write(raw)
+        chain.finish()

@@ -7,13 +7,15 @@ import threading
 from dataclasses import replace
 
 import pytest
+from support.age import OURS, encrypt
 from support.faults import Disk, fail
-from support.filed_wal import IDENTITY, filing, giving, name, new_repository, segment_bytes
+from support.filed_wal import IDENTITY, filing, giving, name, new_repository, segment_bytes, store
 from support.scripted_server import wal
 from support.streams import drain
 from support.values import MB, at, history, record
 from support.wal_pages import SYSTEM_IDENTIFIER, make_pages
 
+from catalog.codec import Codec
 from catalog.errors import ConnectionFailed, SpoolFull, StorageError, StreamRefused, WrongServer
 from catalog.gaps import read_gaps
 from catalog.inventory import Run
@@ -394,10 +396,29 @@ def test_what_the_stream_must_follow_is_the_last_page_with_anything_in_it(intake
     made = intake()
     assert made.tail(Start(1, at(8))) is None
     ours.put(name(7), giving(segment_bytes(7)[: (1 << 20) - 16384] + bytes(16384)))
-    position, page = made.tail(Start(1, at(8)))
+    position, agrees = made.tail(Start(1, at(8)))
     assert position.value == (8 << 20) - 24576
-    assert page == segment_bytes(7)[(1 << 20) - 24576 : (1 << 20) - 16384]
+    page = segment_bytes(7)[(1 << 20) - 24576 : (1 << 20) - 16384]
+    assert agrees(page) and agrees(page[:100]) and agrees(page + b"more")
+    assert not agrees(page[:-1] + b"x") and not agrees(b"x" + page)
     assert made.tail(Start(2, at(8))) is None
+
+
+def test_of_an_encrypted_segment_the_last_page_is_known_by_its_fingerprint(intake, repository):
+    made = intake()
+    raw = segment_bytes(7)[: (1 << 20) - 16384] + bytes(16384)
+    store(repository, {name(7): raw}, Codec.of("zstd").encrypted((str(OURS.recipient),)))
+    position, agrees = made.tail(Start(1, at(8)))
+    assert position.value == (8 << 20) - 24576
+    page = raw[(1 << 20) - 24576 : (1 << 20) - 16384]
+    assert agrees(page) and agrees(page + b"more") and agrees(page[:100])
+    assert not agrees(page[:-1] + b"x")
+
+
+def test_a_segment_that_another_program_encrypted_is_no_reason_to_receive_nothing(intake, repository, caplog):
+    repository.storage.put(f"wals/{name(7)[:16]}/{name(7)}.age", encrypt(segment_bytes(7)))
+    assert intake().tail(Start(1, at(8))) is None
+    assert "cannot be seen" in caplog.text
 
 
 def test_a_damaged_segment_before_the_start_is_no_reason_to_receive_nothing(intake, ours, tmp_path, caplog):

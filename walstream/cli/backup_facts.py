@@ -98,6 +98,7 @@ def _base_lines(shown: Details) -> Lines:
     return [
         ("Backup Method", "postgres"),
         ("Encryption", record.encryption.method),
+        *(("Encrypted for", recipient) for recipient in record.encryption.recipients),
         ("Backup Type", record.type),
         ("Taken from", "standby" if record.from_standby else "primary"),
         ("Backup Size", f"{size(room.nbytes)} ({size(room.with_span)} with WALs)"),
@@ -125,6 +126,7 @@ def _base_facts(shown: Details) -> Facts:
     return {
         "backup_method": "postgres",
         "encryption": record.encryption.method,
+        "encryption_recipients": list(record.encryption.recipients),
         "compression": record.compression.codec,
         "compression_level": record.compression.level,
         **_bytes("backup_size", room.nbytes),

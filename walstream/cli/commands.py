@@ -42,6 +42,7 @@ COMMANDS = (
     Command("put-wal", PROTECT, "take in one WAL file, as an archive_command"),
     Command("archive-wal", PROTECT, "file WAL that waits, while no receiver runs"),
     Command("switch-wal", PROTECT, "end the current WAL segment of a server", "switch-xlog"),
+    Command("keygen", PROTECT, "make an identity to encrypt for, and print its recipient"),
     Command("config-switch", PROTECT, "put a model of the configuration in force, for a failover"),
     Command("demo", PROTECT, "see it all on a server of its own, in less than a minute"),
     Command("list-servers", CATALOG, "list the servers of the configuration", "list-server"),
@@ -55,7 +56,9 @@ COMMANDS = (
     Command("keep", CATALOG, "keep a backup whatever the retention policy says, or no longer"),
     Command("delete", CATALOG, "remove a backup, and the WAL that nothing needs any more"),
     Command("expire", CATALOG, "remove what the retention policy lets go, and say why"),
+    Command("rewrap", CATALOG, "have what is encrypted readable for other recipients"),
     Command("verify-backup", CATALOG, "read a backup again and compare it with its manifest", "verify"),
+    Command("verify-wal", CATALOG, "read all stored WAL, and say what is missing or damaged, and where"),
     Command("completion", COMFORT, "print a script by which a shell completes what is typed"),
 )  # fmt: skip
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from functools import cached_property
 from typing import TypeVar
 
@@ -81,6 +83,15 @@ class Context:
             return hooks_of(self.server(name))
         except ConfigurationError:
             return NO_HOOKS
+
+    @property
+    def ask_secret(self) -> Callable[[str], str] | None:
+        """What asks for a secret, which is not shown; None where nobody sits at a terminal."""
+        if not sys.stdin.isatty():
+            return None
+        from getpass import getpass  # imported only here: hardly any command asks
+
+        return getpass
 
     def server_names(self, given: list[str]) -> list[str]:
         """The names that were given, each once, with ``all`` replaced by all names."""

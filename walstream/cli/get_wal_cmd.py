@@ -11,7 +11,7 @@ from backup.fetch import WalSource, copy_wal, deliver_wal
 from catalog import durable
 from catalog.errors import Absent
 from walstream.cli import say
-from walstream.cli.light import parse
+from walstream.cli.light import IDENTITY_VALUES, add_identity_arguments, identities_of, parse
 from walstream.settings.locate import places
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ EXAMPLE = "walstream get-wal main 00000001000000000000002A -o /tmp/0000000100000
 ABSENT = 1
 
 _FLAGS = {"-P": "partial", "--partial": "partial"}
-_VALUES = {"-o": "output", "--output": "output"}
+_VALUES = {"-o": "output", "--output": "output", **IDENTITY_VALUES}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-P", "--partial", action="store_true", help="also hand out a segment that is not yet complete"
     )
+    add_identity_arguments(parser)
 
 
 def light_main(arguments: list[str]) -> int:
@@ -43,7 +44,9 @@ def light_main(arguments: list[str]) -> int:
     found, problems = places(server, given.values.get("config"))
     for problem in problems:
         say(f"walstream: warning: {problem}")
-    source = WalSource(found.repository, found.home, partial="partial" in given.flags)
+    source = WalSource(
+        found.repository, found.home, partial="partial" in given.flags, identities=identities_of(given, found)
+    )
     system_identifier = source.identity().system_identifier
     output = given.values.get("output")
     try:

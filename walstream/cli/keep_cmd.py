@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 from datetime import UTC, datetime
 
+from catalog.coverage import carries, missing, names, newest
 from catalog.errors import UsageError
-from catalog.marks import KEEP_TARGETS, KeepMark
+from catalog.marks import KEEP_FULL, KEEP_TARGETS, KeepMark
 from catalog.record import INCREMENTAL
-from catalog.repository import Repository
+from catalog.repository import Repository, stored_holdings
 from catalog.statuses import DONE
 from catalog.survey import Surveyed, survey
 from walstream.cli.context import Context
 from walstream.ops.local import stored_repository
-from walstream.ops.retain import kept
+from walstream.ops.retain import current_path, kept
 from walstream.ops.stored import backup_lock
+from walstream.settings.server import ServerSettings
 
 EXAMPLE = "walstream keep main latest --target standalone"
 
@@ -41,11 +43,31 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             _keep(
                 repository, survey(repository).find(found.id), None if arguments.release else arguments.target
             )
+            if arguments.target == KEEP_FULL:
+                _warn_of_holes(context, settings, repository, found)
     mark = kept(repository, found.id)
     word = mark.target if mark is not None else "nokeep"
     output.put(settings.name, {"backup_id": found.id, "keep_status": {"message": f"Keep: {word}"}})
     output.line(f"Keep: {word}")
     return 0
+
+
+def _warn_of_holes(
+    context: Context, settings: ServerSettings, repository: Repository, found: Surveyed
+) -> None:
+    """Say so when WAL behind the backup is gone already, as behind one that was kept alone."""
+    record, holdings = found.record, stored_holdings(repository)
+    path = current_path(holdings, repository, settings.home)
+    if record is None or not carries(path, record):
+        return
+    end = newest(path, holdings.inventory, holdings.size)
+    last = max(record.last_segment.number, end.number if end is not None else 0)
+    holes = missing(path, holdings.inventory_for(record), record.first_segment.number, last, holdings.size)
+    if holes:
+        context.output.warning(
+            f"WAL behind backup {record.id} is missing already: {names(holes, holdings.size)}",
+            "what is behind that cannot be restored from this backup",
+        )
 
 
 def _keep(repository: Repository, found: Surveyed, target: str | None) -> None:

@@ -10,6 +10,7 @@ from catalog import layout
 from catalog.errors import UsageError
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
+from walstream.cli.light import add_identity_arguments, chosen_identities
 from walstream.cli.restore_text import plan_facts, report_facts, show_plan, show_report
 from walstream.cli.signals import raising
 from walstream.ops.hooks import RECOVERY
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--home", metavar="DIR", help="where the server's spool is, if S is a path and it is elsewhere"
     )
+    add_identity_arguments(parser)
     parser.add_argument(
         "--scan", action=argparse.BooleanOptionalAction, default=True,
         help="read WAL to find out where the target is reached, and refuse one that is not (default: do)",
@@ -90,6 +92,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, arguments: argparse.Namespace) -> int:
     places = context.places(arguments.server)
     repository = repository_at(places.repository, places.name)
+    identities = chosen_identities(arguments.identity_file, arguments.identity_command, places)
+    if identities is not None:
+        repository = repository.with_identities(identities)
     elsewhere = _elsewhere(context, arguments)
     if arguments.if_empty and is_there_already(arguments.destination, elsewhere):
         context.output.line(f"{arguments.destination} holds a cluster already: nothing was done")

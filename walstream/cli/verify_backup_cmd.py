@@ -16,6 +16,7 @@ from catalog.repository import Repository
 from catalog.statuses import STARTED, bad_pages
 from catalog.survey import Survey, survey
 from walstream.cli.context import Context
+from walstream.cli.light import add_identity_arguments, chosen_identities
 from walstream.cli.units import duration, local_time, size
 from walstream.ops.stored import repository_at
 
@@ -33,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="read everything again: without it what nobody has written since the last verification is skipped, "
         "and a disk that lost bytes by itself goes unnoticed",
     )  # fmt: skip
+    add_identity_arguments(parser)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
@@ -41,6 +43,11 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         raise UsageError("which backup is to be verified?", "give ids, or --all and no id")
     places, output = context.places(arguments.server), context.output
     repository = repository_at(places.repository, places.name)
+    identities = chosen_identities(
+        arguments.identity_file, arguments.identity_command, places, context.ask_secret
+    )
+    if identities is not None:
+        repository = repository.with_identities(identities)
     found = survey(repository)
     if arguments.all:
         return _verify_all(context, places.name, repository, found, arguments.full)

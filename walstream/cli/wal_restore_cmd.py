@@ -15,11 +15,11 @@ import time
 from backup import lookahead
 from backup.fetch import WalSource, copy_wal, deliver_wal
 from catalog import durable
-from catalog.errors import Absent, StorageError, UsageError, WalstreamError
+from catalog.errors import Absent, IdentityError, StorageError, UsageError, WalstreamError
 from catalog.timeline import Path
 from catalog.walname import HISTORY, SEGMENT, Segment, kind_of, timeline_in
 from walstream.cli import say
-from walstream.cli.light import Arguments, parse
+from walstream.cli.light import IDENTITY_VALUES, Arguments, add_identity_arguments, identities_of, parse
 from walstream.settings.locate import places
 
 TYPE_CHECKING = False
@@ -46,6 +46,7 @@ _VALUES = {
     "--backup": "backup",
     "--home": "home",
     "--wait": "wait",
+    **IDENTITY_VALUES,
     "--prefetch": "prefetch",
 }
 
@@ -71,6 +72,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help=f"how long to wait out trouble with needed WAL (default {PATIENCE:.0f})",
     )
+    add_identity_arguments(parser)
     parser.add_argument(
         "--prefetch",
         metavar="N",
@@ -116,6 +118,7 @@ def _source(server: str, given: Arguments) -> WalSource:
         given.values.get("home", found.home),
         partial="partial" in given.flags,
         backup_id=given.values.get("backup"),
+        identities=identities_of(given, found),
     )
 
 
@@ -210,6 +213,8 @@ class _Output:
 
 
 def _may_pass(trouble: WalstreamError, wanted: Wanted, source: WalSource) -> bool:
+    if isinstance(trouble, IdentityError):
+        return False  # somebody has to do something
     return wanted.is_needed(source) if isinstance(trouble, Absent) else True
 
 

@@ -56,6 +56,7 @@ def archive_waiting(settings: ServerSettings, repository: Repository, until: flo
             identity.system_identifier,
             wal_codec(settings),
             workers,
+            identity.salt,
         )
         put = hooked(filing.put, hooks_of(settings))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from catalog.comparison import same_bytes
+from catalog.codec import ENCRYPTED
+from catalog.comparison import SAME, same_bytes
 from catalog.errors import Absent, Conflict, StorageError
+from catalog.fingerprint import compare
 from catalog.repository import Repository
 from catalog.sink import Reader
 from catalog.walname import PARTIAL, kind_of
@@ -23,7 +25,7 @@ def deliver(settings: ServerSettings, repository: Repository, name: str, content
         return incoming_of(settings, repository).receive(name, content)
     key, held = stored
     try:
-        same = same_bytes(held, content)
+        same = _is_same(repository, key, held, content)
     finally:
         held.close()
     if not same:
@@ -33,6 +35,17 @@ def deliver(settings: ServerSettings, repository: Repository, name: str, content
         )
     repository.storage.sync(key)
     return False
+
+
+def _is_same(repository: Repository, key: str, held: Reader, content: Reader) -> bool:
+    if not key.endswith(ENCRYPTED):
+        return same_bytes(held, content)
+    identity = repository.identity
+    encrypted = repository.storage.read(key)
+    try:
+        return compare(encrypted, content, identity.salt, identity.wal_segment_size.nbytes) == SAME
+    finally:
+        encrypted.close()
 
 
 def _stored(repository: Repository, name: str) -> tuple[str, Reader] | None:

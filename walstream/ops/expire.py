@@ -18,7 +18,7 @@ from catalog.inventory import Run
 from catalog.lsn import SegmentSize
 from catalog.marks import RemovedMark
 from catalog.reach import Window, windows
-from catalog.repository import Repository, stored_holdings
+from catalog.repository import Repository
 from catalog.retention import Candidate, satisfies
 from catalog.survey import Survey, Surveyed, survey
 from catalog.walname import PARTIAL, Segment, kind_of
@@ -111,8 +111,8 @@ def _remove_wal(plan: Plan, repository: Repository) -> tuple[int, int]:
 
 
 def _plan(repository: Repository, found: Survey, verdicts: Judged, going: Mapping[str, str]) -> Plan:
-    records = [each.record for each in verdicts.candidates]
-    holdings, current = stored_holdings(repository, records), verdicts.current
+    holdings = replace(found.holdings, inventory=repository.inventory())
+    current = verdicts.current
     staying = [
         Staying(each.record, verdicts.verdicts[each.record.id].stands_alone)
         for each in verdicts.candidates

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from catalog import layout
-from catalog.errors import Absent, WalstreamError
+from catalog.errors import Absent, IdentityError, WalstreamError
+from catalog.fingerprint import read_stanza
 from catalog.lsn import LSN
 from catalog.reach import Branch, branches
 from catalog.repository import Repository
@@ -28,6 +29,8 @@ def _filled(repository: Repository, home: str, segment: Segment) -> LSN:
         return segment.start(size) + _length(repository.wal.open(name))
     except Absent:
         path = os.path.join(home, layout.STREAMING, name)
+    except IdentityError:
+        return segment.start(size) + _encrypted_length(repository, name, size.nbytes)
     except WalstreamError:
         return segment.end(size)
     try:
@@ -35,6 +38,19 @@ def _filled(repository: Repository, home: str, segment: Segment) -> LSN:
             return segment.start(size) + _length(file)
     except OSError:
         return segment.end(size)
+
+
+def _encrypted_length(repository: Repository, name: str, otherwise: int) -> int:
+    try:
+        key, reader = repository.wal.find(name)
+        reader.close()
+        stored = repository.storage.read(key)
+        try:
+            return read_stanza(stored)[0]
+        finally:
+            stored.close()
+    except WalstreamError:
+        return otherwise
 
 
 def _length(reader: Reader) -> int:

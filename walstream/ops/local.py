@@ -27,9 +27,15 @@ def hooks_of(settings: ServerSettings) -> Hooks:
 
 def wal_codec(settings: ServerSettings) -> Codec:
     """How this server's WAL is stored."""
-    return codec_of(settings.compression, settings.compression_level)
+    return codec_of(settings.compression, settings.compression_level, settings.encryption_recipients)
 
 
-def codec_of(name: str, level: int) -> Codec:
-    """A codec from two options."""
-    return Codec.of(name) if name == "none" else Codec.of(name, level)
+def backup_codec(settings: ServerSettings) -> Codec:
+    """How this server's base backups are stored."""
+    level = settings.backup_compression_level
+    return codec_of(settings.backup_compression, level, settings.encryption_recipients)
+
+
+def codec_of(name: str, level: int, recipients: tuple[str, ...] = ()) -> Codec:
+    """A codec from three options."""
+    return Codec.of(name, None if name == "none" else level).encrypted(recipients)

@@ -1,5 +1,7 @@
 """What is due for one server each minute, beside receiving: leftovers archived and swept, retention applied.
 
+And the sizes of stored WAL remembered, so that the first listing after a year need not look at every file.
+
 Needs no server and no psycopg. Each part is done only while its lock is free: the receiver archives its own
 segments, and a backup that runs is not swept.
 """
@@ -15,6 +17,7 @@ from catalog.errors import Busy, WalstreamError, one_line
 from catalog.repository import Repository
 from catalog.state import receiver_holder
 from catalog.survey import survey
+from catalog.usage import wal_usage
 from walstream.ops.archive import archive_waiting, is_waiting
 from walstream.ops.expire import carry_out, plan_expiry
 from walstream.ops.local import hooks_of, rules_of, stored_repository
@@ -35,7 +38,7 @@ def maintain(settings: ServerSettings, until: float) -> list[str]:
         repository = stored_repository(settings)
     except WalstreamError as error:
         return [one_line(error)]
-    for work in (_archive, _sweep, _expire):
+    for work in (_archive, _sweep, _expire, _measure):
         try:
             work(settings, repository, until)
         except Busy:
@@ -73,3 +76,8 @@ def _expire(settings: ServerSettings, repository: Repository, until: float) -> N
             hooks_of(settings),
         )
     log.info("%d WAL files went (%d bytes)", removed.wal_files, removed.wal_bytes)
+
+
+def _measure(settings: ServerSettings, repository: Repository, until: float) -> None:
+    if time.monotonic() < until:
+        wal_usage(repository.storage, os.path.join(settings.home, layout.STATE), time.time())

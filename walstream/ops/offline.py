@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from backup.fetch import WalSource
 from backup.restore import RestoreReport
 from catalog.coverage import restorable
+from catalog.identity import Identities
 from catalog.record import BackupRecord
-from catalog.repository import Repository, stored_holdings
+from catalog.repository import Repository, span_holdings
 from catalog.sink import Reader
 from catalog.target import RecoveryTarget
 from walstream.ops import restore as planning
@@ -30,25 +31,38 @@ class ListedBackup:
     restorable: bool
 
 
-def open_repository(repository: str) -> Repository:
-    """Open a repository: its identity, ``wal`` and ``backups``. ``RepositoryError`` when there is none."""
+def open_repository(repository: str, identity_file: str | None = None) -> Repository:
+    """Open a repository: its identity, ``wal`` and ``backups``. ``RepositoryError`` when there is none.
+
+    ``identity_file`` has the identity that opens what is encrypted in it.
+    """
     root = os.path.abspath(repository)
-    return repository_at(root, os.path.basename(root))
+    opened = repository_at(root, os.path.basename(root))
+    return opened.with_identities(Identities(os.path.abspath(identity_file))) if identity_file else opened
 
 
 def list_backups(repository: str) -> list[ListedBackup]:
     """All backups that exist, oldest first; running and failed ones are not among them."""
-    holdings = stored_holdings(open_repository(repository))
+    found = open_repository(repository)
+    holdings = span_holdings(found, found.backups.records())
     return [ListedBackup(record, restorable(record, holdings)) for record in holdings.records]
 
 
-def open_wal(repository: str, name: str, *, partial: bool = False, home: str | None = None) -> Reader:
+def open_wal(
+    repository: str,
+    name: str,
+    *,
+    partial: bool = False,
+    home: str | None = None,
+    identity_file: str | None = None,
+) -> Reader:
     """The raw bytes of a segment or history file, wherever it is; ``Absent`` when it is truly not there.
 
     With ``partial`` a segment that is not yet complete is found too: zeros follow what was received.
     """
     root = os.path.abspath(repository)
-    return WalSource(root, os.path.abspath(home or root), partial=partial).open(name)
+    identities = Identities(identity_file)
+    return WalSource(root, os.path.abspath(home or root), partial=partial, identities=identities).open(name)
 
 
 def plan_restore(
@@ -62,6 +76,7 @@ def plan_restore(
     get_wal: bool = True,
     owner: str | None = None,
     home: str | None = None,
+    identity_file: str | None = None,
     scan: bool = True,
 ) -> PlannedRestore:
     """Decide how to restore, and refuse what cannot be done; nothing is written.
@@ -69,8 +84,9 @@ def plan_restore(
     ``backup`` is an id, a name, ``latest``, ``oldest``, or ``auto``: the newest from which the target can be
     reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; without
     ``get_wal`` the WAL is copied too, and the cluster recovers without the repository; ``owner`` is whom the
-    files are to belong to, as root. Without ``scan`` no WAL is read to find the target.
-    ``TargetUnreachable`` and ``DestinationRefused`` say why not.
+    files are to belong to, as root; ``identity_file`` opens an encrypted backup, now and while the server
+    recovers. Without ``scan`` no WAL is read to find the target. ``TargetUnreachable`` and
+    ``DestinationRefused`` say why not.
     """
     request = RestoreRequest(
         backup=backup,
@@ -82,7 +98,8 @@ def plan_restore(
         get_wal=get_wal,
         scan=scan,
     )
-    return planning.plan_restore(open_repository(repository), os.path.abspath(home or repository), request)
+    opened = open_repository(repository, identity_file)
+    return planning.plan_restore(opened, os.path.abspath(home or repository), request)
 
 
 def restore(

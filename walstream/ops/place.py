@@ -130,7 +130,12 @@ def receiver_into(
     with Workers(CODEC_THREADS) as workers:
         identity = repository.identity
         filing = Filing(
-            repository.storage, identity.wal_segment_size, identity.system_identifier, place.codec, workers
+            repository.storage,
+            identity.wal_segment_size,
+            identity.system_identifier,
+            place.codec,
+            workers,
+            identity.salt,
         )
         intake = Intake(
             repository,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
 from backup import remote
@@ -20,11 +20,13 @@ from backup.remote import RemoteOptions
 from backup.restore import RestoreOptions, RestoreReport, lists_file, restore
 from backup.room import check_room
 from catalog import layout
+from catalog.codec import ENCRYPTED
 from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
 from catalog.inventory import Inventory
 from catalog.lookup import find_backup
 from catalog.pitr import AUTO, RecoveryPlan, plan
+from catalog.record import BackupRecord
 from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
@@ -112,11 +114,20 @@ def plan_restore(
             f"backup {found.backup.id} holds a file {request.conf_file!r} already",
             "give the recovery settings another one",
         )
-    source = WalSource(repository.root, os.path.abspath(home), partial=partial, backup_id=found.backup.id)
+    _require_identity(repository, found.chain)
+    source = WalSource(
+        repository.root,
+        os.path.abspath(home),
+        partial=partial,
+        backup_id=found.backup.id,
+        identities=repository.identities,
+    )
     elsewhere = request.elsewhere
     owner = _owner(request, repository) if elsewhere is None else None
     if owner is not None and owner[0] == 0:
         found = replace(found, warnings=(*found.warnings, ROOT_OWNS))
+    if request.get_wal:
+        _require_lasting_identity(repository, owner)
     options = RestoreOptions(
         destination=os.path.abspath(request.destination),
         home=os.path.abspath(home),
@@ -154,6 +165,32 @@ def _plan(
     return plan_with_wal(
         repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read
     )
+
+
+def _require_identity(repository: Repository, chain: Sequence[BackupRecord]) -> None:
+    """Refuse what cannot be decrypted."""
+    for backup in chain:
+        for archive in backup.archives:
+            if archive.file.endswith(ENCRYPTED):
+                repository.backups.body(backup.id, archive.file)[1].close()
+
+
+def _require_lasting_identity(repository: Repository, owner: tuple[int, int] | None) -> None:
+    """Refuse an identity that the restored server could not read while it recovers."""
+    path = repository.identities.file
+    if path is None:
+        return
+    if not os.path.isfile(path):
+        raise UsageError(
+            f"the identity in {path!r} can be read only once, and the restored server needs it again",
+            "put it into a file, or say how to get it with --identity-command",
+        )
+    uid = os.stat(path).st_uid
+    if owner is not None and owner[0] not in (0, uid):
+        raise DestinationRefused(
+            f"the user with id {owner[0]} cannot read {path!r}, so the restored server could not decrypt its WAL",
+            f"give a copy that belongs to that user (mode 0600) as --identity-file; this one belongs to id {uid}",
+        )
 
 
 def _is_failed(repository: Repository, backup_id: str) -> bool:

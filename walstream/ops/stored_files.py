@@ -7,15 +7,16 @@ the backup alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from backup.verify_segments import stored_keys
 from catalog import layout
 from catalog.coverage import Holdings
 from catalog.errors import Absent
+from catalog.lsn import SegmentSize
 from catalog.record import BackupRecord
 from catalog.repository import Repository
-from catalog.walname import HISTORY, Segment, kind_of, timeline_in
+from catalog.walname import Segment, timeline_in
 
 DATA = "data"
 STANDALONE = "standalone"
@@ -71,30 +72,30 @@ def _needed(repository: Repository, record: BackupRecord, holdings: Holdings) ->
 
 def _between(repository: Repository, record: BackupRecord, records: Sequence[BackupRecord]) -> list[str]:
     """All WAL from the begin of the backup up to where the next one begins, on its timeline and later ones."""
-    first = record.first_segment.number
-    later = [each.first_segment.number for each in records if each.first_segment.number > first]
-    wanted = [
-        name for name in repository.wal.names() if _lies_between(record, name, min(later, default=None))
-    ]
+    first = record.first_segment
+    later = [each.first_segment.number for each in records if each.first_segment.number > first.number]
+    end = min(later, default=None)
+    found = {name: layout.wal_key(name) for name in repository.wal.names([""])}
+    for directory in repository.wal.directories():
+        if _may_hold(directory, first, end, record.wal_segment_size):
+            keys = repository.wal.keys(directory)
+            found |= {name: key for name, key in keys.items() if _lies_between(name, first, end, record)}
     own = sorted(repository.backups.wal_names(record.id))
     return [
         *(layout.backup_wal_key(record.id, name) for name in own),
-        *_stored(repository, sorted(wanted)),
+        *(found[name] for name in sorted(found)),
     ]
 
 
-def _lies_between(record: BackupRecord, name: str, end: int | None) -> bool:
-    if kind_of(name) == HISTORY:
-        return True
-    segment = Segment.parse(name[:24], record.wal_segment_size)
-    if segment.timeline < record.begin.timeline or segment.number < record.first_segment.number:
-        return False
-    return end is None or segment.number < end
+def _may_hold(directory: str, first: Segment, end: int | None, size: SegmentSize) -> bool:
+    """Whether segments from ``first`` up to a number lie in a directory, so that it is worth listing."""
+    timeline, log = int(directory[:8], 16), int(directory[8:], 16)
+    begins = log * size.per_log
+    return (
+        timeline >= first.timeline and begins + size.per_log > first.number and (end is None or begins < end)
+    )
 
 
-def _stored(repository: Repository, names: Sequence[str]) -> Iterator[str]:
-    for name in names:
-        try:
-            yield repository.wal.key(name)
-        except Absent:
-            continue  # removed meanwhile
+def _lies_between(name: str, first: Segment, end: int | None, record: BackupRecord) -> bool:
+    number = Segment.parse(name[:24], record.wal_segment_size).number
+    return number >= first.number and (end is None or number < end)

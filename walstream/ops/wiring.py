@@ -12,7 +12,7 @@ from walstream.facts import ServerFacts
 from walstream.intake import Intake
 from walstream.ops import place
 from walstream.ops.backup import BackupOptions, BackupRequest
-from walstream.ops.local import codec_of, hooks_of, stored_repository, wal_codec
+from walstream.ops.local import backup_codec, hooks_of, stored_repository, wal_codec
 from walstream.ops.place import Place
 from walstream.ops.stored import archive_lock, backup_lock
 from walstream.receiver import Receiver
@@ -111,8 +111,8 @@ def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOp
         conninfo=settings.streaming_conninfo,
         receiving=receive_options(settings),
         may_receive=settings.streaming_archiver,
+        codec=backup_codec(settings),
         delivered=settings.archiver and not settings.streaming_archiver,
-        codec=codec_of(settings.backup_compression, settings.backup_compression_level),
         application_name=settings.streaming_backup_name,
         name=request.name,
         incremental=request.incremental,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from catalog.errors import ConfigurationError
-from walstream.settings.fates import FATES, NOT_YET
+from walstream.settings.fates import FATES
 from walstream.settings.ini import Line, Section
 from walstream.settings.locate import is_unset, shown
 from walstream.settings.lookup import unsets
@@ -45,8 +45,6 @@ def _fate_problem(line: Line, about: str) -> ConfigurationError | None:
     if is_unset(line.value) or fate.accepts(line.value):
         return None
     accepted = f"accepted is only: {', '.join(fate.accepted)}" if fate.accepted else "remove the line"
-    if fate.why == NOT_YET:
-        return ConfigurationError(f"{about} {NOT_YET}", accepted)
     return ConfigurationError(f"{about} is an option of Barman that walstream refuses: {fate.why}", accepted)
 
 

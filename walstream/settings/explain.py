@@ -84,7 +84,7 @@ def _explained(option: Option[object], lookup: Lookup) -> Explained:
     if found is not None and not unsets(found[1].value, option):
         section, line = found
         value = option.kind.parse(line.value)
-        text = masked(line.value) if option.kind.secret else line.value
+        text = masked(line.value) if isinstance(value, Conninfo) else line.value
         return Explained(option.name, _for_programs(value, text), text, _origin(section, line, lookup))
     other = _INSTEAD.get(option.name)
     if other is not None:

@@ -2,7 +2,7 @@
 
 *Not needed* are options of Barman that say what walstream does anyway, or that steer a program it
 does not use; they are accepted, with the listed values or with any. *Refused* is all the rest, and
-each names the way out, or says that walstream does not support it yet.
+each names the way out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from walstream.settings.options import BOTH, GLOBAL, NO_MODEL, OWN, SERVER
 from walstream.settings.values import OFF
 
 ANY = ("any",)
-NOT_YET = "is not supported yet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,7 @@ class Fate:
     @property
     def needless(self) -> bool:
         """Whether it is one of those that are not needed, rather than refused."""
-        return bool(self.accepted) and self.why != NOT_YET
+        return bool(self.accepted)
 
     def accepts(self, value: str) -> bool:
         """Whether the option may be set to ``value``."""
@@ -37,17 +36,9 @@ class Fate:
         )
 
 
-def _later(scope: str, names: str, *accepted: str) -> list[Fate]:
-    return [Fate(name, scope, ("none", *accepted), NOT_YET) for name in names.split()]
-
-
 def _fate(names: str, why: str, *accepted: str, scope: str = BOTH) -> list[Fate]:
     return [Fate(name, scope, accepted, why) for name in names.split()]
 
-
-_LATER = [
-    *_later(BOTH, "encryption encryption_recipients encryption_identity_file encryption_identity_command"),
-]
 
 _STREAMED = "backups and WAL come over replication connections, without programs of PostgreSQL, ssh or rsync"
 _HOOKS = ("backup", "archive", "delete", "wal_delete", "recovery")
@@ -58,7 +49,7 @@ _SNAPSHOTS = "snapshots are not taken; use backup_method = postgres"
 _PASSIVE = "there are no passive servers; copy the repository, whose files never change"
 _CUSTOM = "use 'compression', with one of none, gzip, lz4, zstd"
 _IN_PLACE = "incremental backups are laid down in place at restore; remove the line"
-_GPG = "gpg is not used, and encryption is not supported yet"
+_GPG = "gpg is not used; see encryption = age and encryption_recipients"
 _THREADS = "compression uses the threads that it needs; remove the line"
 
 _OPTIONS_OF_BACKUPS = (
@@ -113,4 +104,4 @@ _BARMAN = [
     *_fate("disabled", "set 'active'", *OFF, scope=SERVER),
 ]
 
-FATES: dict[str, Fate] = {fate.name: fate for fate in (*_LATER, *_BARMAN)}
+FATES: dict[str, Fate] = {fate.name: fate for fate in _BARMAN}

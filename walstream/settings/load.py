@@ -226,6 +226,9 @@ def _server(
         basebackup_retry_times=get(options.BASEBACKUP_RETRY_TIMES),
         basebackup_retry_sleep=get(options.BASEBACKUP_RETRY_SLEEP),
         backup_schedule=get(options.BACKUP_SCHEDULE),
+        encryption_recipients=_recipients(lookup, errors),
+        encryption_identity_file=get(options.ENCRYPTION_IDENTITY_FILE),
+        encryption_identity_command=get(options.ENCRYPTION_IDENTITY_COMMAND),
         retention_policy=get(options.RETENTION_POLICY),
         minimum_redundancy=get(options.MINIMUM_REDUNDANCY),
         recovery_options=get(options.RECOVERY_OPTIONS),
@@ -259,6 +262,23 @@ def _level(
         about = f"'{level.name}' does not fit '{codec.name} = {name}' in [{lookup.own[-1].name}]"
         errors.append(ConfigurationError(f"{place}: {about}", f"accepted: {error}"))
         return 0
+
+
+def _recipients(lookup: Lookup, errors: list[ConfigurationError]) -> tuple[str, ...]:
+    """For whom is encrypted; nobody where encryption is off."""
+    if lookup.get(options.ENCRYPTION) == "none":
+        return ()
+    recipients = lookup.get(options.ENCRYPTION_RECIPIENTS) or ()
+    if not recipients:
+        line = lookup.line(options.ENCRYPTION)
+        place = line.place if line is not None else lookup.sections[0].source
+        errors.append(
+            ConfigurationError(
+                f"{place}: 'encryption = age' in [{lookup.sections[0].name}] needs 'encryption_recipients'",
+                "'walstream keygen FILE' makes an identity, away from this host, and prints its recipient",
+            )
+        )
+    return recipients
 
 
 def _not_needed(sections: Sequence[Section]) -> tuple[str, ...]:

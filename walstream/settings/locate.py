@@ -29,12 +29,23 @@ class Places:
     """Where a server keeps its things.
 
     ``repository`` and ``home`` are the server's own directories; ``source_file`` is the file that
-    names the server, empty when the server was given as a path.
+    names the server, empty when the server was given as a path. ``identity_file`` and ``identity_command`` say
+    where the identity is that opens what is encrypted.
     """
 
-    __slots__ = ("home", "name", "repository", "source_file")
+    __slots__ = ("home", "identity_command", "identity_file", "name", "repository", "source_file")
 
-    def __init__(self, name: str, repository: str, home: str, source_file: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        repository: str,
+        home: str,
+        source_file: str,
+        identity_file: str | None = None,
+        identity_command: str | None = None,
+    ) -> None:
+        self.identity_file = identity_file
+        self.identity_command = identity_command
         self.name = name
         self.repository = repository
         self.home = home
@@ -64,9 +75,15 @@ def places(
         raise ConfigurationError(f"{file}: 'walstream_home' is not set", "add it to the section [walstream]")
     home = os.path.join(root or repository, server)
     warnings = [problem for part in document.sections.values() for problem in part.problems]
-    return Places(
-        server, os.path.join(repository, server), home, section.source
-    ), document.problems + warnings
+    found = Places(
+        server,
+        os.path.join(repository, server),
+        home,
+        section.source,
+        _path_of(document, "encryption_identity_file", server),
+        _text_at(document, "encryption_identity_command", server),
+    )
+    return found, document.problems + warnings
 
 
 def find_file(config: str | None = None, environ: Mapping[str, str] = os.environ) -> str:
@@ -151,6 +168,15 @@ def _path_of(document: Document, option: str, server: str | None = None) -> str 
             return None if is_unset(line.value) else absolute_path(line.value)
         except ValueError as error:
             raise ConfigurationError(f"{line.place}: '{option}' cannot be {shown(line.value)}: {error}")
+    return None
+
+
+def _text_at(document: Document, option: str, server: str) -> str | None:
+    for name in (server, *GLOBAL_SECTIONS):
+        section = document.sections.get(name)
+        line = section.find(option) if section is not None else None
+        if line is not None:
+            return None if is_unset(line.value) else line.value
     return None
 
 

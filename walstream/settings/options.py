@@ -191,6 +191,24 @@ BASEBACKUP_RETRY_TIMES = _set(
 BASEBACKUP_RETRY_SLEEP = _set(
     "basebackup_retry_sleep", BOTH, duration(0), "30s", "wait so long before each repetition"
 )
+ENCRYPTION = _set(
+    "encryption", BOTH, choice("none", "age"), "none", "age: encrypt WAL and base backups for the recipients"
+)
+ENCRYPTION_RECIPIENTS = _optional(
+    "encryption_recipients", BOTH, values.RECIPIENTS, "who can read them: each of these, by itself"
+)
+ENCRYPTION_IDENTITY_FILE = _optional(
+    "encryption_identity_file",
+    BOTH,
+    values.PATH,
+    "the identity that opens them, for commands that read; not needed for backups",
+)
+ENCRYPTION_IDENTITY_COMMAND = _optional(
+    "encryption_identity_command",
+    BOTH,
+    values.TEXT,
+    "a command that prints the identity, run without a shell and for at most a minute",
+)
 RETENTION_POLICY = _optional(
     "retention_policy",
     BOTH,

@@ -35,7 +35,7 @@ class ServerSettings:
 
     ``repository`` and ``home`` are the server's own directories. ``active_model`` is the model in force.
     ``not_needed`` names the options that are accepted because they change nothing. ``scripts`` has shell commands
-    by name: ``pre_backup``.
+    by name: ``pre_backup``. Without ``encryption_recipients`` nothing is encrypted.
     """
 
     name: str
@@ -76,6 +76,9 @@ class ServerSettings:
     basebackup_retry_sleep: float
 
     backup_schedule: Schedule | None
+    encryption_recipients: tuple[str, ...]
+    encryption_identity_file: str | None
+    encryption_identity_command: str | None
     retention_policy: RetentionPolicy | None
     minimum_redundancy: int
 

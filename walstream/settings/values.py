@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from catalog.age.names import recipient_bytes
 from catalog.codec import LEVELS
 from catalog.retention import RetentionPolicy
 from walstream.settings.conninfo import Conninfo, is_uri
@@ -162,10 +163,21 @@ def _policy(text: str) -> RetentionPolicy | None:
     return None if text.lower() == "none" else RetentionPolicy.parse(text)
 
 
+def _recipients(text: str) -> tuple[str, ...]:
+    words = text.replace(",", " ").split()
+    for word in words:
+        recipient_bytes(word)  # ``Malformed``, which says what is wrong with it, is a ``ValueError``
+    if len(set(words)) != len(words):
+        raise ValueError("a recipient stands there twice")
+    return tuple(words)
+
+
 SWITCH = Kind("on, off", _on_off)
 TEXT = Kind("any text", _text)
 PATH = Kind("an absolute path", _path)
 DIRECTORY = Kind("a path, absolute or relative to this file", _directory)
+# Whoever confuses the two may have written an identity there.
+RECIPIENTS = Kind("age recipients (age1...), with commas or spaces between them", _recipients, secret=True)
 CONNINFO = Kind("a libpq connection string, key=value or URI", _conninfo, secret=True)
 SLOT_NAME = Kind("1 to 63 of the characters a-z, 0-9 and _", _slot_name)
 APPLICATION_NAME = Kind("1 to 63 printable ASCII characters", _application_name)

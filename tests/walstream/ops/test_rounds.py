@@ -15,10 +15,12 @@ from support.published import published
 from support.repositories import SIZE, new_repository, segment_bytes, store_wal
 from support.streams import Given, drain
 
+from catalog import layout
 from catalog.errors import StorageError
 from catalog.lock import Lock
 from catalog.marks import StartedMark
 from catalog.state import mark_stopped, receiver_lock_path, write_receiver_state
+from catalog.usage import Usage, wal_usage
 from catalog.walname import Segment
 from walstream.ops import place, rounds
 from walstream.ops.archive import Archived, archive_waiting
@@ -113,6 +115,19 @@ def test_the_retention_policy_is_applied(tmp_path):
     assert len(repository.backups.ids()) == 2
     assert run_rounds([settings], None) == ([], True)
     assert len(repository.backups.ids()) == 1 and len(list(repository.wal.names())) == 2
+
+
+def test_sizes_of_stored_wal_are_remembered_before_a_listing_asks(one):
+    repository = repository_of(one)
+    (path,) = store_wal(repository, [2])
+    directory = os.path.dirname(path)
+    os.utime(directory, (0, 0))  # long ago: what is remembered of a directory that may change does not count
+    assert run_rounds([one], None) == ([], True)
+    size, times = os.path.getsize(path), os.stat(directory)
+    os.truncate(path, 1)
+    os.utime(directory, ns=(times.st_atime_ns, times.st_mtime_ns))
+    usage = wal_usage(repository.storage, os.path.join(one.home, layout.STATE), time.time())
+    assert usage.between("0" * 24, None) == Usage(1, size)
 
 
 def test_what_somebody_else_has_locked_is_left_to_them(one):

@@ -1,6 +1,7 @@
 import json
 
 import pytest
+from support.age import OURS
 from support.configurations import write
 
 from catalog.active_model import write_active_model
@@ -80,6 +81,7 @@ SAMPLES = (
     "REDUNDANCY 1",
     "0 4 * * *",
     "a:97",
+    str(OURS.recipient),
 )
 SET_ALREADY = ("walstream_home", "conninfo", "model", "configuration_files_directory")
 

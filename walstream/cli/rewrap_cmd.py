@@ -1,0 +1,66 @@
+"""``walstream rewrap``: new recipients for backups and WAL that are encrypted already."""
+
+from __future__ import annotations
+
+import argparse
+
+from catalog.errors import IdentityError, UsageError
+from walstream.cli.context import Context
+from walstream.cli.light import add_identity_arguments, chosen_identities
+from walstream.cli.signals import raising
+from walstream.cli.units import size
+from walstream.ops.local import stored_repository
+from walstream.ops.rewrap import Rewrapped, rewrap
+
+EXAMPLE = "walstream rewrap main --identity-file ~/walstream-identity"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("server", metavar="SERVER", help="a server of the configuration")
+    parser.add_argument(
+        "--recipient", metavar="RECIPIENT", action="append", default=[],
+        help="who is to be able to read them (may be repeated; default: encryption_recipients)",
+    )  # fmt: skip
+    add_identity_arguments(parser)
+
+
+def run(context: Context, arguments: argparse.Namespace) -> int:
+    """Give all encrypted files a new header; ``IdentityError`` when some cannot be opened, and stay as they are."""
+    settings, output = context.server(arguments.server), context.output
+    recipients = list(dict.fromkeys(arguments.recipient or settings.encryption_recipients))
+    if not recipients:
+        raise UsageError(
+            f"nobody to encrypt for: server {settings.name!r} has no encryption_recipients",
+            "set them in its section, or name them with --recipient",
+        )
+    identities = chosen_identities(
+        arguments.identity_file,
+        arguments.identity_command,
+        context.places(arguments.server),
+        context.ask_secret,
+    )
+    if identities is None:
+        raise UsageError("rewrap needs an identity that opens the files", "give one: --identity-file")
+    repository = stored_repository(settings).with_identities(identities)
+    identities.all()  # what is wrong with them is said at once
+    with raising():
+        done = rewrap(repository, settings.name, recipients)
+    output.put(settings.name, _facts(done, recipients))
+    output.line(f"{done.files} files ({size(done.nbytes)}) can be read by {len(recipients)} recipients now")
+    for key, error in done.refused:
+        output.warning(f"{key} stays as it was: {error}", error.hint)
+    if done.refused:
+        raise IdentityError(
+            f"{len(done.refused)} files stay as they were",
+            "repeat it with an identity file that holds all old and new identities",
+        )
+    return 0
+
+
+def _facts(done: Rewrapped, recipients: list[str]) -> dict[str, object]:
+    return {
+        "files": done.files,
+        "bytes": done.nbytes,
+        "recipients": recipients,
+        "refused": {key: str(error) for key, error in done.refused},
+    }
