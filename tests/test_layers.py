@@ -241,10 +241,11 @@ ROWS = {
     "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http
         walstream.ops.metrics walstream.ops.observer""",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
-    "walstream.ops.supervise": f"catalog walstream.settings walstream.wakeup walstream.ops.rounds {SUPERVISING}",
+    "walstream.ops.supervise": f"""catalog walstream.settings walstream.wakeup walstream.ops.rounds
+        {SUPERVISING}""",
     "walstream.ops.rounds": """catalog walstream.settings walstream.ops.children walstream.ops.maintain
-        walstream.ops.hooks walstream.ops.local
-        walstream.ops.supervision walstream.ops.receiver_facts walstream.ops.check_receiver""",
+        walstream.ops.hooks walstream.ops.local walstream.ops.supervision walstream.ops.receiver_facts
+        walstream.ops.check_receiver""",
     "walstream.ops.library": LIBRARY_ONLY,
     "walstream.ops.offline": LIBRARY_ONLY,
     "walstream.api": LIBRARY_ONLY,
