@@ -70,7 +70,10 @@ class Filing:
                 return True
         finally:
             raw.close()
-        self._sync(key)
+        try:
+            self._sync(key)
+        except Absent:  # it was removed as unneeded while it was compared
+            return self.put(name, open_raw, path)
         return False
 
     def _is_longer(

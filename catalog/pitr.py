@@ -17,7 +17,8 @@ from catalog.inventory import Run
 from catalog.lsn import LSN
 from catalog.path_wal import PathWal
 from catalog.record import BackupRecord
-from catalog.search import SEARCHED, Reached, Stretch, Wal, find
+from catalog.recordtypes import Ending
+from catalog.search import SEARCHED, Log, Reached, Stretch, Wal, find
 from catalog.target import CURRENT, IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
 from catalog.timeline import Path
 from catalog.walname import Segment
@@ -182,7 +183,7 @@ def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> Recove
     first, last = record.first_segment.number, record.last_segment.number
     if target.kind == IMMEDIATE:
         log = wal.along(path, first, max(stored.last, last), record.id)
-        return found if log.record_behind(record.end.lsn) is not None else _to_the_end(found)
+        return found if _stops(record, log) else _to_the_end(found)
     stretch = Stretch(record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings))
     reached = find(target, wal.along(path, first, max(stored.last, last), record.id), stretch)
     until = max(size.number_before(reached.end), last)
@@ -196,10 +197,18 @@ def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> Recove
     )
 
 
-def _to_the_end(found: RecoveryPlan) -> RecoveryPlan:
-    """The plan without its target: PostgreSQL stops as soon as it is consistent, but only in front of a record.
+def _stops(record: BackupRecord, log: Log) -> bool:
+    """Whether PostgreSQL stops once it is consistent: in front of a record, or behind the end of a transaction."""
+    if log.record_behind(record.end.lsn) is not None:
+        return True
+    last = log.telling(record.last_segment.number)
+    return any(isinstance(each, Ending) and each.end == record.end.lsn for each in last)
 
-    Of an idle standby there may be none behind the backup, and recovery would fail at its end instead.
+
+def _to_the_end(found: RecoveryPlan) -> RecoveryPlan:
+    """The plan without its target.
+
+    Of an idle standby there may be no place to stop at, and recovery would fail at its end instead.
     """
     end = found.backup.end.lsn
     warning = (

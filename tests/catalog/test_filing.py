@@ -57,6 +57,18 @@ def test_the_copy_we_have_is_synced_before_a_second_one_is_accepted(storage):
     assert storage.synced == list(storage.content)
 
 
+def test_a_copy_that_is_removed_while_it_is_compared_is_stored_again(tmp_path):
+    class Expiring(LocalStorage):
+        def sync(self, key):
+            self.delete(key)
+            super().sync(key)
+
+    storage = Expiring(str(tmp_path))
+    assert put(storage, name(7), WAL, "zstd") is True
+    assert put(storage, name(7), WAL, "zstd") is True
+    assert raw(storage, name(7)) == WAL
+
+
 @pytest.mark.parametrize("data", [WAL[:-1], WAL + b"x", WAL[: 1 << 19], b""])
 def test_a_second_copy_of_another_length_is_a_conflict(storage, data):
     put(storage, name(7), WAL)

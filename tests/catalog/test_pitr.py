@@ -568,10 +568,11 @@ def test_nothing_is_asked_when_names_tell_all():
     assert asked.asked == []
 
 
-def test_immediate_needs_a_record_to_stop_in_front_of_and_else_means_the_end_of_the_wal():
+def test_immediate_needs_a_record_to_stop_at_and_else_means_the_end_of_the_wal():
     held = holdings((1, range(2, 6)))
     found = plan(held, IMMEDIATE, wal=Asked(commit(4, 4)))
     assert (found.target, found.warnings) == (IMMEDIATE, ())
+    assert plan(held, IMMEDIATE, wal=Asked(commit(3.4, 3, ends=3.5))).target == IMMEDIATE
     found = plan(held, IMMEDIATE, wal=Asked(commit(3.4, 3)))
     assert (found.target.kind, found.until) == ("latest", Segment(1, 3))
     assert "comes up for writing" in found.warnings[-1]

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.clusters import together
 from support.protection import ROOT, assert_same_wal, wait_until
 
 
@@ -15,16 +16,18 @@ def archived(cluster_factory, protect):
     def make(stdin):
         cluster = cluster_factory({"archive_mode": "on"}, segment_megabytes=1)
         ours = protect(cluster, archiver="on")
-        command = (
-            f"PYTHONPATH={shlex.quote(ROOT)} {sys.executable} -P -m walstream -c {shlex.quote(ours.config)}"
-        )
-        command = command.replace("%", "%%").replace("'", "''") + " put-wal main "
-        command += "--stdin %f < %p" if stdin else "%p"
-        cluster.sql(f"ALTER SYSTEM SET archive_command = '{command}'")
-        cluster.sql("SELECT pg_reload_conf()")
+        archive_with_put_wal(cluster, ours, stdin)
         return ours
 
     return make
+
+
+def archive_with_put_wal(cluster, ours, stdin=False):
+    command = f"PYTHONPATH={shlex.quote(ROOT)} {sys.executable} -P -m walstream -c {shlex.quote(ours.config)}"
+    command = command.replace("%", "%%").replace("'", "''") + " put-wal main "
+    command += "--stdin %f < %p" if stdin else "%p"
+    cluster.sql(f"ALTER SYSTEM SET archive_command = '{command}'")
+    cluster.sql("SELECT pg_reload_conf()")
 
 
 def is_archived(cluster, segment):
@@ -79,6 +82,40 @@ def test_a_backup_may_rest_on_what_the_server_archives_alone(archived):
         return ours.facts("show-backup", "main", "latest")["status"] == "DONE"
 
     wait_until(is_done)
+
+
+def test_a_new_primary_that_was_behind_gets_rid_of_its_partial_segment(
+    cluster_factory, standby_factory, protect, network, eventually
+):
+    primary = cluster_factory({"autovacuum": "off"}, segment_megabytes=1)
+    line = network(primary)
+    standby = standby_factory(primary, {"archive_mode": "on"}, start=False)
+    standby.configure({"primary_conninfo": line.conninfo(application_name="standby_1")})
+    standby.start()
+    conninfo = together(primary, standby, target_session_attrs="read-write")
+    ours = protect(primary, conninfo=conninfo, archiver="on")
+    archive_with_put_wal(standby, ours)
+    with ours.receiving() as process:
+        primary.load(rows=1000)
+        reached = str(ours.catch_up())
+        eventually(lambda: standby.one("SELECT pg_last_wal_replay_lsn() >= %s", reached))
+        line.stall()
+        primary.load(rows=100)
+        ours.catch_up()
+        partial = f"{primary.one('SELECT pg_walfile_name(pg_current_wal_flush_lsn())')}.partial"
+        primary.kill()
+        assert standby.one("SELECT pg_promote()")
+        ours.cluster = standby
+        eventually(ours.streams, timeout=90)
+        standby.load(rows=500)
+        last = standby.one("SELECT pg_walfile_name(pg_switch_wal())")
+        eventually(lambda: is_archived(standby, last), timeout=90)
+        eventually(lambda: not list((ours.home() / "incoming").iterdir()))
+        assert process.poll() is None
+        ours.catch_up()
+        assert_same_wal(ours, timeline=2)
+    assert ours.held(partial) is not None
+    assert not list((ours.home() / "errors").iterdir())
 
 
 def test_a_server_that_does_not_expect_it_takes_nothing(cluster_factory, protect):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from catalog.errors import WalstreamError
 from walstream.ops.children import Child, backup_words
@@ -32,9 +32,9 @@ class BackupsDue:
         """The processes of the backups that run."""
         return list(self._running.values())
 
-    def renew(self, servers: Mapping[str, ServerSettings]) -> None:
-        """Let these settings hold; backups that run go on."""
-        tables = {}
+    def renew(self, servers: Mapping[str, ServerSettings], broken: Collection[str] = ()) -> None:
+        """Let these settings hold, and the former ones of those that are ``broken``; backups that run go on."""
+        tables = {name: table for name, table in self._tables.items() if name in broken}
         for name, settings in servers.items():
             if settings.active and settings.backup_schedule is not None:
                 former = self._tables.get(name)

@@ -157,7 +157,7 @@ class Supervisor:
     def _take_over(self, fresh: Configuration) -> None:
         """Let a configuration hold; a broken section keeps the server's receiver as it is."""
         self._configuration = fresh
-        self._backups.renew(fresh.servers)
+        self._backups.renew(fresh.servers, fresh.broken)
         for name, errors in fresh.broken.items():
             self._say_broken(name, errors)
         for model in fresh.models.values():

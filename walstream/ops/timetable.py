@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 
 from catalog import durable, layout
+from catalog.errors import StorageError
 from catalog.local_storage import failed
 from walstream.settings.schedule import Schedule
 
@@ -25,6 +27,7 @@ class Timetable:
         self.schedule = schedule
         self._path = os.path.join(home, layout.STATE, _FILE)
         self._since: float | None = None
+        self._is_saved = False
 
     def is_due(self, now: float) -> bool:
         """Whether a backup is to be started."""
@@ -34,20 +37,31 @@ class Timetable:
         """When the next one is due; it may be past."""
         if self._since is None:
             self._since = self._read()
+            self._is_saved = self._since is not None
         if self._since is None or self._since > now:  # never seen, or the clock was set back
             self.note_start(now)
+        elif not self._is_saved:
+            with suppress(StorageError):  # it was said when it failed first
+                self._save()
         assert self._since is not None
         return self.schedule.next_after(self._since)
 
     def note_start(self, now: float) -> None:
         """A backup starts, so what was due is done."""
         self._since = now
-        document = {"schedule": self.schedule.text, "since": now}
+        self._is_saved = False
+        self._save()
+
+    def _save(self) -> None:
+        """Keep it; the directory is made by the first connection: before, nothing may lie in its place."""
+        if not os.path.isdir(os.path.dirname(self._path)):
+            return
+        document = {"schedule": self.schedule.text, "since": self._since}
         try:
-            durable.make_directories(os.path.dirname(self._path))
             durable.write_file(self._path, json.dumps(document).encode() + b"\n")
         except OSError as error:
             raise failed("write", self._path, error) from error
+        self._is_saved = True
 
     def _read(self) -> float | None:
         try:

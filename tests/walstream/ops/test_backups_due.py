@@ -1,6 +1,7 @@
 """Scheduled backups: due once for each time, made up for when nobody looked, and never all at once."""
 
 import json
+import os
 from dataclasses import dataclass, field
 
 import pytest
@@ -14,6 +15,14 @@ from walstream.settings.schedule import Schedule
 HOUR = 3600.0
 NOW = 500_000 * HOUR  # a full hour
 HOURLY = Schedule.parse("0 * * * *")
+
+
+@pytest.fixture(autouse=True)
+def state(tmp_path):
+    """As the first connection makes it."""
+    made = tmp_path / "state"
+    made.mkdir()
+    return made
 
 
 def timetable(tmp_path, schedule=HOURLY):
@@ -46,10 +55,20 @@ def test_another_schedule_or_a_clock_that_was_set_back_begins_anew(tmp_path):
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"since": "x", "schedule": "0 * * * *"}'])
 def test_a_damaged_document_only_says_less(tmp_path, content):
-    (tmp_path / "state").mkdir()
     (tmp_path / "state" / "schedule.json").write_text(content)
     assert not timetable(tmp_path).is_due(NOW)
     assert json.loads((tmp_path / "state" / "schedule.json").read_text())["since"] == NOW
+
+
+def test_before_the_first_connection_nothing_lies_where_it_will_make_a_repository(tmp_path, state):
+    state.rmdir()
+    table = timetable(tmp_path)
+    assert not table.is_due(NOW) and table.is_due(NOW + HOUR)
+    table.note_start(NOW + HOUR)
+    assert os.listdir(tmp_path) == []
+    state.mkdir()
+    assert not table.is_due(NOW + HOUR + 1)
+    assert json.loads((state / "schedule.json").read_text())["since"] == NOW + HOUR
 
 
 @dataclass
@@ -113,6 +132,16 @@ def test_backups_start_one_after_the_other_and_none_twice(servers, started, capl
     due.look_after("file", NOW + 3 * HOUR, 3 * HOUR)
     assert "the scheduled backup has failed: exit code 1: no room" in caplog.text
     assert len(started) == 3 and len(due.children) == 1
+
+
+def test_a_broken_section_keeps_its_schedule_so_that_the_failure_is_said(servers, started):
+    due = BackupsDue()
+    due.renew(servers)
+    due.look_after("file", NOW, 0)
+    due.renew({}, broken={"two"})
+    due.look_after("file", NOW + HOUR, 10)
+    due.look_after("file", NOW + HOUR + STAGGER, 10 + STAGGER)
+    assert [each.words[-1] for each in started] == ["two"]
 
 
 def test_new_settings_leave_a_backup_that_runs_alone_and_the_end_asks_it_to_undo_itself(servers, started):

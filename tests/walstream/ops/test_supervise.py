@@ -38,7 +38,7 @@ def said(tmp_path):
 
 
 def test_each_receiver_that_fails_is_said_with_its_reason_and_tried_again_later(start, tmp_path):
-    process = start(f"[one]\n{UNREACHABLE}[two]\n{UNREACHABLE}")
+    process = start(f"[one]\n{UNREACHABLE}[two]\n{UNREACHABLE}backup_schedule = 0 0 1 1 *\n")
     for name in ("one", "two"):
         wait_until(
             lambda name=name: said(tmp_path).count(f"{name}: error: receiver ended: exit code 1: ") >= 2
