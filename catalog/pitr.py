@@ -62,15 +62,21 @@ class RecoveryPlan:
 
 
 def plan(
-    holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO, wal: Wal | None = None
+    holdings: Holdings,
+    target: RecoveryTarget,
+    backup_id: str = AUTO,
+    wal: Wal | None = None,
+    current: int | None = None,
 ) -> RecoveryPlan:
     """Decide how to reach ``target`` from a backup; ``TargetUnreachable`` says why that cannot be.
 
-    ``wal`` is asked where the target is. ``Absent`` if there is no backup of that id, ``UsageError`` if ``auto``
-    cannot choose for such a target without asking.
+    ``wal`` is asked where the target is. ``current`` is the timeline that was received last, if that is known.
+    ``Absent`` if there is no backup of that id, ``UsageError`` if ``auto`` cannot choose for such a target without
+    asking.
     """
     if backup_id == AUTO:
-        return _plan_auto(holdings, target, wal)
+        found = _plan_auto(holdings, target, wal, current)
+        return _with_branches(found, holdings, current)
     record = next((record for record in holdings.records if record.id == backup_id), None)
     if record is None:
         raise Absent(f"there is no backup {backup_id!r}", "list-backups shows the ids")
@@ -81,15 +87,26 @@ def plan(
             "put the files back from a copy of the repository, or restore another backup",
         )
     refusals = []
-    for path in paths_for(record, holdings, target):
+    for path in paths_for(record, holdings, target, current):
         try:
-            return _located(_plan_along(path, record, holdings, target), holdings, wal)
+            found = _located(_plan_along(path, record, holdings, target), holdings, wal)
+            return _with_branches(found, holdings, current)
         except TargetUnreachable as refusal:
             refusals.append(refusal)
     raise refusals[0]
 
 
-def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> RecoveryPlan:
+def _with_branches(found: RecoveryPlan, holdings: Holdings, current: int | None) -> RecoveryPlan:
+    """The plan with warnings of what it leaves aside, unless the operator chose the timeline."""
+    if found.target.timeline is not None:
+        return found
+    left = left_aside(found.path, found.backup, found.target, holdings, current)
+    return replace(found, warnings=(*found.warnings, *left))
+
+
+def _plan_auto(
+    holdings: Holdings, target: RecoveryTarget, wal: Wal | None, current: int | None
+) -> RecoveryPlan:
     if target.kind in (XID, NAME) and wal is None:
         raise UsageError(
             f"'auto' cannot choose a backup for a target {target.kind}: its place in the WAL is not known",
@@ -103,7 +120,7 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> R
     )
     refusals: list[tuple[bool, TargetUnreachable]] = []
     passed_over = [f"backup {each} was passed over: {why}" for each, why in defects.items() if why]
-    for path, record in _choices(records, holdings, target):
+    for path, record in _choices(records, holdings, target, current):
         try:
             found = _plan_along(path, record, holdings, target)
         except TargetUnreachable as refusal:
@@ -124,25 +141,25 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> R
         raise TargetUnreachable("there is no backup to restore", "list-backups shows what there is")
     timelines = sorted({record.end.timeline for record in records})
     raise TargetUnreachable(
-        f"no backup leads to the newest timeline or to the one that was named; backups end on {timelines}",
+        f"no backup leads to the timeline received last, the newest, or the one named; backups end on {timelines}",
         "name a backup, or one of those timelines with --target-tli",
     )
 
 
 def _choices(
-    records: list[BackupRecord], holdings: Holdings, target: RecoveryTarget
+    records: list[BackupRecord], holdings: Holdings, target: RecoveryTarget, current: int | None
 ) -> Iterable[tuple[Path, BackupRecord]]:
     """What ``auto`` tries, best first."""
     if target.timeline == CURRENT:
         paths = holdings.paths()
         yield from ((paths[each.end.timeline], each) for each in records if each.end.timeline in paths)
         return
-    for path in paths_for_auto(records, holdings, target):
+    for path in paths_for_auto(records, holdings, target, current):
         for record in records:
             if not carries(path, record):
                 continue
             if target.kind == IMMEDIATE and target.timeline is None:
-                yield from ((own, record) for own in paths_for(record, holdings, target))
+                yield from ((own, record) for own in paths_for(record, holdings, target, current))
             else:
                 yield path, record
 
@@ -301,5 +318,3 @@ def _warnings(
             yield f"WAL is missing, recovery can get to {hole}: {names(stored.holes, size)}"
         if not stored.has_wal_of_its_timeline():
             yield f"no WAL of timeline {stored.path.timeline} is stored"
-    if target.timeline is None:
-        yield from left_aside(stored.path, record, target, holdings)

@@ -576,3 +576,75 @@ def test_immediate_needs_a_record_to_stop_at_and_else_means_the_end_of_the_wal()
     found = plan(held, IMMEDIATE, wal=Asked(commit(3.4, 3)))
     assert (found.target.kind, found.until) == ("latest", Segment(1, 3))
     assert "comes up for writing" in found.warnings[-1]
+
+
+# Where a standby was promoted, and the old primary went on and counts.
+
+CAME_BACK = ((1, range(1, 13)), (2, range(5, 9)))
+
+
+def came_back(*records):
+    """Timeline 2 branched off at 5.5 and has a backup, OF_2; timeline 1 went on."""
+    return holdings(*CAME_BACK, records=[BACKUP, OF_2, *records], histories=[H2])
+
+
+def test_auto_restores_the_timeline_that_was_received_last_though_another_has_a_higher_number():
+    newer = record(10.25, 10.5)
+    found = plan(came_back(newer), LATEST, current=1)
+    assert (found.backup, found.timeline, found.until) == (newer, 1, Segment(1, 12))
+    assert plan(came_back(newer), LATEST).backup == OF_2, "nothing tells which branch counts"
+    assert plan(came_back(newer), LATEST, current=2).backup == OF_2
+    assert plan(came_back(newer), LATEST, current=7).backup == OF_2
+    assert plan(came_back(newer), replace(LATEST, timeline=2), current=1).backup == OF_2
+    assert plan(came_back(newer), replace(LATEST, timeline="latest"), current=1).backup == OF_2
+
+
+def test_auto_stays_on_the_current_timeline_when_only_the_abandoned_one_has_a_newer_backup():
+    found = plan(came_back(), LATEST, current=1)
+    assert (found.backup, found.timeline) == (BACKUP, 1)
+    assert found.warnings == (
+        "the WAL of timeline 2 behind 0/580000 is left aside: --target-tli 2 recovers along it",
+    )
+
+
+def test_a_branch_that_does_not_lead_through_the_chosen_backup_is_named_when_it_is_newer():
+    newer = record(10.25, 10.5)
+    for found in (plan(came_back(newer), LATEST), plan(came_back(newer), LATEST, OF_2.id, current=1)):
+        assert found.backup == OF_2
+        (warning,) = found.warnings
+        assert warning.startswith("timeline 1") and f"holds backup {newer.id} behind 0/580000" in warning
+        assert "'auto' with --target-tli 1" in warning
+    assert plan(came_back(newer), LATEST, current=1).warnings == ()
+    assert "timeline 1, which was received last," in plan(came_back(), LATEST, OF_2.id, current=1).warnings[0]
+
+
+def test_an_old_branch_with_nothing_newer_is_not_named():
+    held = holdings((1, range(2, 7)), (2, range(5, 12)), records=[BACKUP, OF_2], histories=[H2])
+    assert plan(held, LATEST).warnings == ()
+
+
+def test_a_named_backup_too_is_recovered_along_the_current_timeline():
+    found = plan(came_back(), LATEST, BACKUP.id, current=1)
+    assert found.timeline == 1
+    assert found.warnings == (
+        "the WAL of timeline 2 behind 0/580000 is left aside: --target-tli 2 recovers along it",
+    )
+    assert plan(came_back(), LATEST, BACKUP.id).timeline == 2
+
+
+def test_a_time_or_a_transaction_is_looked_for_on_the_current_timeline():
+    asked = Asked(commit(11.5, 12, xid=8))
+    for target in (minute(11), RecoveryTarget("xid", "8"), lsn(11.25)):
+        assert plan(came_back(), target, wal=asked, current=1).timeline == 1
+
+
+def test_of_a_current_timeline_without_wal_the_ancestor_is_the_best():
+    held = holdings(*CAME_BACK, records=[BACKUP, OF_2], histories=[H2, history(3, (1, 12.5))])
+    found = plan(held, LATEST, current=3)
+    assert (found.backup, found.timeline) == (BACKUP, 1)
+
+
+def test_immediate_stays_on_the_backup_s_own_timeline_whatever_was_received_last():
+    held = holdings((1, range(2, 6)), (2, range(5, 9)), histories=[H2])
+    assert plan(held, IMMEDIATE, current=2).timeline == 1
+    assert plan(held, IMMEDIATE, current=2).warnings == ()
