@@ -18,7 +18,7 @@ from catalog.lsn import LSN
 from catalog.path_wal import PathWal
 from catalog.record import BackupRecord
 from catalog.recordtypes import Ending
-from catalog.search import SEARCHED, Log, Reached, Stretch, Wal, find
+from catalog.search import SEARCHED, Log, Reached, Stretch, Wal, find, up_to_last
 from catalog.target import CURRENT, IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
 from catalog.timeline import Path
 from catalog.walname import Segment
@@ -89,7 +89,7 @@ def plan(
     refusals = []
     for path in paths_for(record, holdings, target, current):
         try:
-            found = _located(_plan_along(path, record, holdings, target), holdings, wal)
+            found = _located(_plan_along(path, record, holdings, target, wal), holdings, wal)
             return _with_branches(found, holdings, current)
         except TargetUnreachable as refusal:
             refusals.append(refusal)
@@ -122,7 +122,7 @@ def _plan_auto(
     passed_over = [f"backup {each} was passed over: {why}" for each, why in defects.items() if why]
     for path, record in _choices(records, holdings, target, current):
         try:
-            found = _plan_along(path, record, holdings, target)
+            found = _plan_along(path, record, holdings, target, wal)
         except TargetUnreachable as refusal:
             too_late = _ends_too_late(record, target)
             refusals.append((too_late, refusal))
@@ -164,7 +164,9 @@ def _choices(
                 yield path, record
 
 
-def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: RecoveryTarget) -> RecoveryPlan:
+def _plan_along(
+    path: Path, record: BackupRecord, holdings: Holdings, target: RecoveryTarget, wal: Wal | None
+) -> RecoveryPlan:
     size, inventory = holdings.size, holdings.inventory_for(record)
     first, last = record.first_segment.number, record.last_segment.number
     require_path(path, record)
@@ -176,7 +178,7 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
         )
     _require_behind(record, target)
     stored = PathWal.on(path, record, holdings)
-    until = _until(record, target, stored)
+    until = _until(record, target, stored, wal)
     end = {POSITION: min(until + 1, stored.reach), IMMEDIATE: last}.get(target.kind, stored.reach)
     return RecoveryPlan(
         backup=record,
@@ -201,7 +203,9 @@ def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> Recove
     if target.kind == IMMEDIATE:
         log = wal.along(path, first, max(stored.last, last), record.id)
         return found if _stops(record, log) else _to_the_end(found)
-    stretch = Stretch(record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings))
+    stretch = Stretch(
+        record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings), bool(stored.holes)
+    )
     reached = find(target, wal.along(path, first, max(stored.last, last), record.id), stretch)
     until = max(size.number_before(reached.end), last)
     return replace(
@@ -251,20 +255,19 @@ def _require_behind(record: BackupRecord, target: RecoveryTarget) -> None:
         )
 
 
-def _until(record: BackupRecord, target: RecoveryTarget, stored: PathWal) -> int:
+def _until(record: BackupRecord, target: RecoveryTarget, stored: PathWal, wal: Wal | None) -> int:
     last = record.last_segment.number
     if target.lsn is not None:
-        return _until_position(target.lsn, record, stored)
+        return _until_position(target.lsn, record, stored, wal)
     if target.kind == IMMEDIATE:
         return last
     if target.kind != LATEST:
         # Where the target lies is not known: what is stored and cannot be read is not the end of WAL.
         return max(last, stored.reach)
     if stored.holes:
-        hole = stored.size.start(stored.holes[0].first)
         raise TargetUnreachable(
             f"WAL is missing behind backup {record.id}: {names(stored.holes, stored.size)}",
-            f"recover with --target-lsn to a position before {hole}, or choose a backup behind the hole",
+            f"{_before_the_hole(record, stored, wal)}, or choose a backup behind the hole",
         )
     if not stored.has_wal_of_its_timeline():
         raise TargetUnreachable(
@@ -274,15 +277,16 @@ def _until(record: BackupRecord, target: RecoveryTarget, stored: PathWal) -> int
     return max(last, stored.reach)
 
 
-def _until_position(position: LSN, record: BackupRecord, stored: PathWal) -> int:
+def _until_position(position: LSN, record: BackupRecord, stored: PathWal, wal: Wal | None) -> int:
     size = stored.size
     number = size.number_at(position)
     if number <= stored.reach or (number == stored.reach + 1 and stored.is_partial(number)):
         return max(number, record.last_segment.number)
-    if stored.holes and number > stored.holes[0].last:
+    if stored.holes:
+        before_or_at = "before" if number > stored.holes[0].last else "at"
         raise TargetUnreachable(
-            f"WAL is missing before the target {position}: {names(stored.holes, size)}",
-            f"choose a position before {size.start(stored.holes[0].first)}, or a backup behind the hole",
+            f"WAL is missing {before_or_at} the target {position}: {names(stored.holes, size)}",
+            f"{_before_the_hole(record, stored, wal)}, or choose a backup behind the hole",
         )
     end = max(size.start(stored.reach + 1).value, record.end.lsn.value)
     raise TargetUnreachable(
@@ -290,6 +294,20 @@ def _until_position(position: LSN, record: BackupRecord, stored: PathWal) -> int
         f"there is none behind {LSN(end)}",
         "choose an earlier position or --target-immediate, or wait until that WAL is stored",
     )
+
+
+def _before_the_hole(record: BackupRecord, stored: PathWal, wal: Wal | None) -> str:
+    """How to recover all that is held before the first hole, which may begin with a part of a segment."""
+    last = max(stored.last, record.last_segment.number)
+    if wal is not None:
+        log = wal.along(stored.path, record.first_segment.number, last, record.id)
+        if log.record_behind(record.end.lsn) is None:
+            return "give --target-immediate: there is nothing between the backup and the hole"
+        if (found := up_to_last(log)) is not None:
+            return f"give {found}"
+    start = stored.size.start(stored.reach + 1)
+    more = "" if stored.last == stored.reach else ", or in the part of a segment that there is behind it"
+    return f"recover with --target-lsn to a position before {start}{more}"
 
 
 def _warnings(

@@ -504,6 +504,12 @@ class AskedLog:
     def points(self, number):
         return self.facts(number).points
 
+    def last_record(self):
+        return max(
+            (each.position for n in range(self.first, self.last + 1) for each in self.telling(n)),
+            default=None,
+        )
+
     def record_behind(self, position):
         ends = [each.end for n in range(self.first, self.last + 1) for each in self.telling(n)]
         return next((end for end in ends if end > position), None)
@@ -648,3 +654,44 @@ def test_immediate_stays_on_the_backup_s_own_timeline_whatever_was_received_last
     held = holdings((1, range(2, 6)), (2, range(5, 9)), histories=[H2])
     assert plan(held, IMMEDIATE, current=2).timeline == 1
     assert plan(held, IMMEDIATE, current=2).warnings == ()
+
+
+# Up to a hole.
+
+HOLED = holdings((1, range(2, 6)), (1, [8, 9]), "000000010000000000000006.partial")
+BEFORE_IT = Asked(commit(4, 4), commit(6.25, 6), commit(8.5, 8))
+
+
+@pytest.mark.parametrize("target", [LATEST, lsn(6.5), lsn(7.5), lsn(9), minute(9)])
+def test_up_to_a_hole_everything_can_be_had_and_the_hint_says_how(target):
+    with pytest.raises(TargetUnreachable) as caught:
+        plan(HOLED, target, BACKUP.id, BEFORE_IT)
+    assert f"give --target-lsn {at(6.25)} to recover all there is before the hole" in caught.value.hint
+    assert "leave out the target" not in caught.value.hint
+    found = plan(HOLED, lsn(6.25), BACKUP.id, BEFORE_IT)
+    assert (found.until, found.reached.end) == (Segment(1, 6), at(6.251))
+
+
+def test_up_to_a_hole_that_has_no_partial_segment_the_last_record_counts_as_well():
+    held = holdings((1, range(2, 6)), (1, [8, 9]))
+    with pytest.raises(TargetUnreachable, match="WAL is missing behind") as caught:
+        plan(held, LATEST, BACKUP.id, BEFORE_IT)
+    assert f"--target-lsn {at(4)} " in caught.value.hint
+
+
+def test_where_a_hole_follows_the_backup_at_once_the_backup_alone_is_advised():
+    with pytest.raises(TargetUnreachable, match="WAL is missing behind") as caught:
+        plan(holdings((1, [2, 3, 6])), LATEST, BACKUP.id, Asked(commit(3.25, 3)))
+    assert "give --target-immediate" in caught.value.hint
+
+
+def test_without_wal_to_ask_a_hint_does_not_deny_what_a_partial_segment_holds():
+    with pytest.raises(TargetUnreachable) as caught:
+        plan(HOLED, LATEST, BACKUP.id)
+    assert "before 0/600000, or in the part of a segment" in caught.value.hint
+
+
+def test_where_nothing_is_missing_all_there_is_comes_without_a_target():
+    with pytest.raises(TargetUnreachable) as caught:
+        plan(holdings((1, range(2, 7))), minute(9), BACKUP.id, Asked(commit(4, 4)))
+    assert "leave out the target to recover all there is" in caught.value.hint
