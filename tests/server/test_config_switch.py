@@ -172,8 +172,8 @@ def test_after_a_reset_auto_restores_the_primary_that_counts_and_not_the_standby
         primary.load(rows=10)
         ours.catch_up()
     restored = cluster_factory(start=False, directory=os.path.join(cluster_directory, "restored"))
-    said = ours.run("restore", "main", abandoned, restored.directory, "--dry-run")
-    assert f"timeline 1, which was received last, holds backup {newest}" in said.stdout + said.stderr
+    said = ours.restore(Path(restored.directory), abandoned, restored.directory, "--dry-run")
+    assert f"timeline 1, which was received last, holds backup {newest}" in said["warnings"][0]
     ours.restore(Path(restored.directory), "auto", restored.directory)
     restored.start()
     wait_until(lambda: restored.one("SELECT NOT pg_is_in_recovery()"))
