@@ -12,17 +12,16 @@ Pure. The timeline, where the operator names none:
   through: backups of an abandoned branch are only taken for a position or ``immediate``, or when their
   timeline is named.
 
-Branches that are left aside are named in a warning. ``latest`` written by the operator is, as for PostgreSQL,
-the newest timeline known, and ``current`` the backup's.
+Branches that are left aside are named in a warning (``catalog.left_aside``). ``latest`` written by the operator
+is, as for PostgreSQL, the newest timeline known, and ``current`` the backup's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from catalog.coverage import Holdings, carries, holds_wal_of
 from catalog.errors import TargetUnreachable
-from catalog.lsn import LSN
 from catalog.record import BackupRecord
 from catalog.target import CURRENT, IMMEDIATE, LATEST, POSITION, RecoveryTarget
 from catalog.timeline import Path
@@ -103,54 +102,3 @@ def require_path(path: Path, record: BackupRecord) -> None:
     raise TargetUnreachable(
         message, f"choose an older backup, or recover along the backup's own timeline {end.timeline}"
     )
-
-
-def left_aside(
-    chosen: Path,
-    record: BackupRecord,
-    target: RecoveryTarget,
-    holdings: Holdings,
-    current: int | None = None,
-) -> Iterable[str]:
-    """Name the branches that part from ``chosen`` before the target and may hold what is wanted.
-
-    Those that continue from the backup, and of the others that do not lead through it the current one, and those
-    that have newer WAL or a newer backup.
-    """
-    for timeline, path in holdings.paths().items():
-        parting = chosen.parting(path)
-        if parting is None or (target.lsn is not None and target.lsn < parting):
-            continue
-        last = holdings.inventory.newest(timeline)
-        has_more = last is not None and last.number >= holdings.size.number_at(parting)
-        if not carries(path, record):
-            yield from _other_branch(path, parting, record, holdings, has_more and timeline == current)
-        elif target.kind == IMMEDIATE:
-            continue
-        elif has_more:
-            yield (
-                f"the WAL of timeline {timeline} behind {parting} is left aside: "
-                f"--target-tli {timeline} recovers along it"
-            )
-        elif timeline > chosen.timeline and not holds_wal_of(timeline, holdings.inventory):
-            yield f"timeline {timeline} continues at {parting}, but none of its WAL is stored"
-
-
-def _other_branch(
-    path: Path, parting: LSN, record: BackupRecord, holdings: Holdings, is_current: bool
-) -> Iterable[str]:
-    """Name a branch that does not lead through the backup, if it is newer."""
-    timeline, last = path.timeline, holdings.inventory.newest(path.timeline)
-    newer = [
-        each.id
-        for each in holdings.records
-        if each.end.timeline == timeline and each.end.time > record.end.time and each.end.lsn > parting
-    ]
-    has_newer_wal = last is not None and last.end(holdings.size) > record.end.lsn
-    if is_current or has_newer_wal or newer:
-        what = f"backup {max(newer)}" if newer else "WAL"
-        received = ", which was received last," if is_current else ""
-        yield (
-            f"timeline {timeline}{received} holds {what} behind {parting}, where it parts from what is restored: "
-            f"it is left aside; 'auto' with --target-tli {timeline} recovers along it"
-        )

@@ -7,13 +7,15 @@ point is reached shows only when the WAL is replayed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from catalog.branching import left_aside, paths_for, paths_for_auto, require_path
-from catalog.coverage import Holdings, carries, missing, names, needed
+from catalog.branching import paths_for, paths_for_auto, require_path
+from catalog.coverage import Holdings, carries, missing, names, needed, restorable
 from catalog.errors import Absent, TargetUnreachable, UsageError
 from catalog.inventory import Run
+from catalog.left_aside import left_aside, require_one_branch
 from catalog.lsn import LSN
 from catalog.path_wal import PathWal
 from catalog.record import BackupRecord
@@ -76,7 +78,7 @@ def plan(
     """
     if backup_id == AUTO:
         found = _plan_auto(holdings, target, wal, current)
-        return _with_branches(found, holdings, current)
+        return _with_branches(found, holdings, current, wal)
     record = next((record for record in holdings.records if record.id == backup_id), None)
     if record is None:
         raise Absent(f"there is no backup {backup_id!r}", "list-backups shows the ids")
@@ -90,17 +92,19 @@ def plan(
     for path in paths_for(record, holdings, target, current):
         try:
             found = _located(_plan_along(path, record, holdings, target, wal), holdings, wal)
-            return _with_branches(found, holdings, current)
+            return _with_branches(found, holdings, current, wal)
         except TargetUnreachable as refusal:
             refusals.append(refusal)
     raise refusals[0]
 
 
-def _with_branches(found: RecoveryPlan, holdings: Holdings, current: int | None) -> RecoveryPlan:
+def _with_branches(
+    found: RecoveryPlan, holdings: Holdings, current: int | None, wal: Wal | None
+) -> RecoveryPlan:
     """The plan with warnings of what it leaves aside, unless the operator chose the timeline."""
     if found.target.timeline is not None:
         return found
-    left = left_aside(found.path, found.backup, found.target, holdings, current)
+    left = left_aside(found.path, found.backup, found.target, holdings, current, wal)
     return replace(found, warnings=(*found.warnings, *left))
 
 
@@ -118,14 +122,14 @@ def _plan_auto(
         key=lambda record: (record.end.time, record.id),
         reverse=True,
     )
-    refusals: list[tuple[bool, TargetUnreachable]] = []
+    refusals: list[tuple[float, TargetUnreachable]] = []
     passed_over = [f"backup {each} was passed over: {why}" for each, why in defects.items() if why]
     for path, record in _choices(records, holdings, target, current):
         try:
             found = _plan_along(path, record, holdings, target, wal)
         except TargetUnreachable as refusal:
             too_late = _ends_too_late(record, target)
-            refusals.append((too_late, refusal))
+            refusals.append((_rank(record, holdings) if too_late else 0, refusal))
             if not too_late:
                 passed_over.append(f"backup {record.id} was passed over: {refusal}")
             continue
@@ -133,7 +137,7 @@ def _plan_auto(
             found = _located(found, holdings, wal)
             return replace(found, warnings=(*found.warnings, *dict.fromkeys(passed_over)))
         except TargetUnreachable as refusal:
-            refusals.append((False, refusal))
+            refusals.append((0, refusal))
     if refusals:
         # What is wrong with the backups before the target says more than that others are behind it.
         raise min(refusals, key=lambda each: each[0])[1]
@@ -144,6 +148,11 @@ def _plan_auto(
         f"no backup leads to the timeline received last, the newest, or the one named; backups end on {timelines}",
         "name a backup, or one of those timelines with --target-tli",
     )
+
+
+def _rank(record: BackupRecord, holdings: Holdings) -> float:
+    """Of backups that all end behind the target the oldest that can be restored says the most."""
+    return record.end.time.timestamp() if restorable(record, holdings) else math.inf
 
 
 def _choices(
@@ -207,6 +216,8 @@ def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> Recove
         record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings), bool(stored.holes)
     )
     reached = find(target, wal.along(path, first, max(stored.last, last), record.id), stretch)
+    if target.kind in (XID, NAME) and target.timeline is None:
+        require_one_branch(path, record, target, reached, holdings, wal)
     until = max(size.number_before(reached.end), last)
     return replace(
         found,

@@ -81,8 +81,9 @@ ROWS = {
     "catalog.wal_holes": f"{DECISIONS} catalog.coverage",
     "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
-    "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.path_wal catalog.search
-        catalog.recordtypes""",
+    "catalog.left_aside": f"{DECISIONS} catalog.coverage catalog.path_wal catalog.search",
+    "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.path_wal
+        catalog.search catalog.recordtypes""",
     "catalog.lookup": RECORDS,
     "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,

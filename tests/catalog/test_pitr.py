@@ -294,6 +294,12 @@ def test_auto_tells_what_is_wrong_with_the_backup_before_the_target_and_not_that
     assert f"before the end of backup {LATER.id}" in refusal(held, lsn(2))
 
 
+@pytest.mark.parametrize("target", [lsn(2), minute(2)])
+def test_of_a_target_before_all_backups_auto_tells_the_end_of_the_oldest(target):
+    held = holdings((1, range(2, 12)), records=[BACKUP, LATER])
+    assert f"before the end of backup {BACKUP.id}" in refusal(held, target)
+
+
 def test_auto_refuses_what_it_cannot_place():
     held = holdings((1, range(2, 9)))
     for target in (NAME, RecoveryTarget("xid", "7")):
@@ -695,3 +701,57 @@ def test_where_nothing_is_missing_all_there_is_comes_without_a_target():
     with pytest.raises(TargetUnreachable) as caught:
         plan(holdings((1, range(2, 7))), minute(9), BACKUP.id, Asked(commit(4, 4)))
     assert "leave out the target to recover all there is" in caught.value.hint
+
+
+# What was left on another branch.
+
+
+class AskedOfBranches(Asked):
+    """WAL that is different on each timeline."""
+
+    def __init__(self, **endings):
+        self.by_timeline = {int(name[1:]): each for name, each in endings.items()}
+
+    def along(self, path, first, last, backup_id):
+        return EndingLog(first, last, self.by_timeline[path.timeline])
+
+
+class EndingLog(AskedLog):
+    """It ends with its last record."""
+
+    def facts(self, number):
+        found = self.telling(number)
+        return summed_up(found, max((each.end for each in found), default=MB.start(number)), None)
+
+
+FAILED_OVER = holdings((1, range(2, 5)), (2, range(5, 9)), "000000010000000000000005.partial", histories=[H2])
+LEFT = "the WAL of timeline 1 behind 0/580000 is left aside: --target-tli 1 recovers along it"
+
+
+def test_wal_that_lies_in_a_partial_segment_only_is_left_aside_with_a_warning():
+    with_a_lost_commit = AskedOfBranches(t1=[commit(5.6, 6)], t2=[commit(7, 7)])
+    assert plan(FAILED_OVER, LATEST, wal=with_a_lost_commit).warnings == (LEFT,)
+    nothing_lost = AskedOfBranches(t1=[commit(5.4, 5, ends=5.5)], t2=[commit(7, 7)])
+    assert plan(FAILED_OVER, LATEST, wal=nothing_lost).warnings == ()
+    assert plan(FAILED_OVER, LATEST).warnings == (LEFT,), "unless it is read nobody knows"
+
+
+@pytest.mark.parametrize("backup", ["auto", BACKUP.id])
+def test_a_transaction_or_a_restore_point_on_two_branches_must_be_told_apart(backup):
+    points = [restore_point(5.7)], [restore_point(6.5)]
+    wal = AskedOfBranches(t1=[commit(5.6, 6, xid=8), *points[0]], t2=[commit(6, 7, xid=8), *points[1]])
+    for target in (RecoveryTarget("xid", "8"), NAME):
+        with pytest.raises(
+            UsageError, match=r"is reached on 2 branches: on timeline 2 at .*, on timeline 1 at"
+        ) as caught:
+            plan(FAILED_OVER, target, backup, wal)
+        assert "--target-tli" in caught.value.hint
+        for timeline in (1, 2):
+            assert plan(FAILED_OVER, replace(target, timeline=timeline), backup, wal).timeline == timeline
+
+
+def test_a_transaction_before_two_branches_part_is_one():
+    common = commit(4.5, 5, xid=8)
+    wal = AskedOfBranches(t1=[common, commit(5.6, 6, xid=9)], t2=[common, commit(6, 7, xid=9)])
+    found = plan(FAILED_OVER, RecoveryTarget("xid", "8"), wal=wal)
+    assert (found.timeline, found.reached.stop) == (2, at(4.501))
