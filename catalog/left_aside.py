@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 
-from catalog.coverage import Holdings, carries, holds_wal_of
+from catalog.coverage import Holdings, carries, holds_wal_of, missing, newest
 from catalog.errors import TargetUnreachable, UsageError, WalstreamError
 from catalog.lsn import LSN, SegmentSize
-from catalog.path_wal import PathWal
 from catalog.record import BackupRecord
 from catalog.search import Reached, Stretch, Wal, find
 from catalog.target import IMMEDIATE, RecoveryTarget
@@ -54,13 +53,13 @@ def _other_branch(
 ) -> Iterable[str]:
     """Name a branch that does not lead through the backup, if it is newer."""
     timeline = path.timeline
-    newer = [
+    backups = [
         each.id
         for each in holdings.records
         if each.end.timeline == timeline and each.end.time > record.end.time and each.end.lsn > parting
     ]
-    if has_newer_wal or newer:
-        what = f"backup {max(newer)}" if newer else "WAL"
+    if has_newer_wal or backups:
+        what = f"backup {max(backups)}" if backups else "WAL"
         received = ", which was received last," if is_current else ""
         yield (
             f"timeline {timeline}{received} holds {what} behind {parting}, where it parts from what is restored: "
@@ -97,7 +96,7 @@ def require_one_branch(
     holdings: Holdings,
     wal: Wal,
 ) -> None:
-    """``UsageError`` if another branch from the backup reaches the target too, and so may be what is meant.
+    """``UsageError`` if another branch reaches the target too, and so may be what is meant.
 
     The xids behind a failover are given out again. A warning beside success would come too late for whoever meant
     the transaction that was left.
@@ -105,17 +104,29 @@ def require_one_branch(
     places = [(chosen.timeline, reached)]
     for timeline, path in holdings.paths().items():
         parting = chosen.parting(path)
-        if parting is None or reached.end <= parting or not carries(path, record):
+        if parting is None or reached.end <= parting:
             continue
-        stored, first = PathWal.on(path, record, holdings), holdings.size.number_at(parting)
-        if stored.last < first or path.timeline_at(parting) == chosen.timeline:
+        first = holdings.size.number_at(parting)
+        last = _last_from(path, first, holdings)
+        if last < first or path.timeline_at(parting) == chosen.timeline:
             continue
-        stretch = Stretch(record.id, parting, max(parting, record.end.lsn), stored.beyond(holdings))
+        stretch = Stretch(record.id, parting, parting, "")
         with suppress(TargetUnreachable):
-            places.append((timeline, find(target, wal.along(path, first, stored.last, record.id), stretch)))
+            places.append((timeline, find(target, wal.along(path, first, last, record.id), stretch)))
     if len(places) > 1:
         listed = ", ".join(f"on timeline {timeline} at {at.stop} ({at.time})" for timeline, at in places)
         raise UsageError(
             f"the target {target.kind} {target.value} is reached on {len(places)} branches: {listed}",
             "say with --target-tli which one is meant",
         )
+
+
+def _last_from(path: Path, first: int, holdings: Holdings) -> int:
+    """The last segment of a path without a hole since ``first``, were it a partial one."""
+    size, inventory = holdings.size, holdings.inventory
+    complete = newest(path, inventory, size)
+    end = max(first - 1, complete.number if complete is not None else 0)
+    holes = missing(path, inventory, first, end, size)
+    behind = holes[0].first if holes else end + 1
+    is_partial = Segment(path.timeline_of(behind, size), behind) in inventory.partials
+    return behind if is_partial else behind - 1

@@ -81,7 +81,7 @@ ROWS = {
     "catalog.wal_holes": f"{DECISIONS} catalog.coverage",
     "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
-    "catalog.left_aside": f"{DECISIONS} catalog.coverage catalog.path_wal catalog.search",
+    "catalog.left_aside": f"{DECISIONS} catalog.coverage catalog.search",
     "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.path_wal
         catalog.search catalog.recordtypes""",
     "catalog.lookup": RECORDS,

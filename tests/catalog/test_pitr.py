@@ -750,6 +750,14 @@ def test_a_transaction_or_a_restore_point_on_two_branches_must_be_told_apart(bac
             assert plan(FAILED_OVER, replace(target, timeline=timeline), backup, wal).timeline == timeline
 
 
+def test_a_transaction_is_told_apart_from_that_of_a_branch_beside_the_backup():
+    held = replace(FAILED_OVER, records=(record(6.25, 6.5, timeline=2),))
+    wal = AskedOfBranches(t1=[commit(5.6, 6, xid=8)], t2=[commit(7, 7, xid=8), commit(7.5, 8, xid=9)])
+    with pytest.raises(UsageError, match="on 2 branches"):
+        plan(held, RecoveryTarget("xid", "8"), wal=wal)
+    assert plan(held, RecoveryTarget("xid", "9"), wal=wal).timeline == 2
+
+
 def test_a_transaction_before_two_branches_part_is_one():
     common = commit(4.5, 5, xid=8)
     wal = AskedOfBranches(t1=[common, commit(5.6, 6, xid=9)], t2=[common, commit(6, 7, xid=9)])
