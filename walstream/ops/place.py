@@ -63,9 +63,9 @@ def ready_repository(
 ) -> Repository:
     """The server's repository, made if there is none yet, and its home beside it.
 
-    It is not made when the server has the slot ``unless_slot``: somebody received here before, and what looks like a
-    new place may be an empty mount point. ``WrongServer`` when it belongs to another cluster, ``ForeignRepository``
-    when a directory is not ours.
+    It is not made when the server has the slot ``unless_slot``: somebody received here before, and what looks like
+    a new place may be an empty mount point. ``WrongServer`` when it belongs to another cluster,
+    ``ForeignRepository`` when a directory is not ours.
     """
     refuse_vanished(repository, home)
     if unless_slot is not None and not _is_there(repository):
