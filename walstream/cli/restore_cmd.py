@@ -19,7 +19,9 @@ from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
 from walstream.ops.stored import repository_at
 from walstream.settings import options
 
-_MARKED = "what was laid down carries a mark, and PostgreSQL does not start on it: repeat the restore, or remove it"
+_MARKED = (
+    "what was laid down carries a mark, and PostgreSQL does not start on it: repeat the restore, or remove it"
+)
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
 JOBS, MOST_JOBS = 1, 64
 
