@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 
 from catalog import durable
@@ -107,6 +107,27 @@ def check(path: str, root: str) -> None:
         _require_stopped(path)
     except OSError as error:
         raise failed("read", path, error) from error
+
+
+def refuse_misplaced(paths: Iterable[str], ours: Iterable[str]) -> None:
+    """Refuse places in ``ours``, which are a repository and a spool, and in the data directory of a cluster."""
+    own = [os.path.realpath(each) for each in ours]
+    for path in paths:
+        real = os.path.realpath(path)
+        for each in own:
+            if real == each or is_below(real, each):
+                raise DestinationRefused(
+                    f"{path!r} lies in {each!r}, where backups and WAL are kept",
+                    "name a directory elsewhere; nothing was written",
+                )
+        parent = os.path.dirname(real)
+        while parent != os.path.dirname(parent):
+            if os.path.isfile(os.path.join(parent, "PG_VERSION")):
+                raise DestinationRefused(
+                    f"{path!r} lies in {parent!r}, the data directory of a cluster",
+                    "name a directory elsewhere; nothing was written",
+                )
+            parent = os.path.dirname(parent)
 
 
 def holds_cluster(path: str) -> bool:

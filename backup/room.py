@@ -56,6 +56,12 @@ def sizes_by_directory(
     return sizes
 
 
+def places_of(plan: RecoveryPlan, options: RestoreOptions) -> list[str]:
+    """The data directory, and the tablespaces that go elsewhere."""
+    root = os.path.abspath(options.destination)
+    return directories(root, destination.tablespace_locations(plan.backup, options.tablespaces, root))
+
+
 def directories(root: str, locations: Mapping[int, str]) -> list[str]:
     """The data directory, and the tablespaces that lie outside it."""
     return [root, *(path for path in locations.values() if not destination.is_below(path, root))]

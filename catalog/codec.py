@@ -51,6 +51,7 @@ LEVELS = {"gzip": (1, 9, 1), "lz4": (1, 12, 1), "zstd": (-7, 22, 1)}
 # How much is read from the inner reader at once, and the most that one ``read`` returns.
 _FEED = 128 * 1024
 _MOST = 1024 * 1024
+A_FILE = "the file"
 
 
 class Codec:
@@ -142,13 +143,11 @@ def split_suffix(name: str) -> tuple[str, str]:
     return bare, name[len(bare) :]
 
 
-def decoder(
-    reader: Reader, suffix: str, identities: Identities | None = None, what: str = "the file"
-) -> Reader:
+def decoder(reader: Reader, suffix: str, identities: Identities | None = None, what: str = A_FILE) -> Reader:
     """A reader of the raw bytes of what ``reader`` has, stored under a name with this suffix.
 
     What is encrypted is opened with one of the ``identities`` when it is read first, so that whoever only looks
-    whether it is there needs none; ``IdentityError``, which calls the file ``what``, comes from ``read``.
+    whether it is there needs none; ``IdentityError`` comes from ``read``. Errors call the file ``what``.
 
     Its ``read`` raises ``Corrupt`` for damaged bytes, for a last frame that is cut short, for bytes
     behind it that are no frame, and for no frame at all: only a file without suffix may be empty.
@@ -160,7 +159,7 @@ def decoder(
         from catalog.identity import EncryptedReader
 
         reader, suffix = EncryptedReader(reader, identities, what), suffix.removesuffix(ENCRYPTED)
-    return _Decoder(reader, _door(suffix), suffix) if suffix else reader
+    return _Decoder(reader, _door(suffix), suffix, what) if suffix else reader
 
 
 def decompress_frame(data: bytes, size: int, suffix: str) -> bytes:
@@ -181,12 +180,23 @@ def decompress_frame(data: bytes, size: int, suffix: str) -> bytes:
 class _Decoder:
     """Pulls stored bytes and hands out raw ones, frame by frame."""
 
-    __slots__ = ("_complete", "_corrupt", "_door", "_ended", "_frame", "_pending", "_reader", "_suffix")
+    __slots__ = (
+        "_complete",
+        "_corrupt",
+        "_door",
+        "_ended",
+        "_frame",
+        "_pending",
+        "_reader",
+        "_suffix",
+        "_what",
+    )
 
-    def __init__(self, reader: Reader, door: _Door, suffix: str) -> None:
+    def __init__(self, reader: Reader, door: _Door, suffix: str, what: str) -> None:
         self._reader = reader
         self._door = door
         self._suffix = suffix
+        self._what = what
         self._frame: Decompressor | None = None  # None between frames
         self._pending = b""  # read, and not yet given to a frame
         self._complete = 0  # frames that came to their end
@@ -202,8 +212,9 @@ class _Decoder:
         try:
             return self._next_piece(min(n, _MOST)) if n else b""
         except Corrupt as error:
-            self._corrupt = error
-            raise
+            named = "" if self._what == A_FILE else f" ({self._what})"
+            self._corrupt = Corrupt(f"{error.message}{named}", error.hint)
+            raise self._corrupt from error
 
     def close(self) -> None:
         self._frame = None

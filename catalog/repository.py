@@ -172,7 +172,8 @@ def refuse_foreign(root: str) -> None:
     if strange and layout.IDENTITY not in names:
         raise ForeignRepository(
             f"{root!r} is not empty and not a walstream repository (it holds {strange[0]!r})",
-            "choose another walstream_home or server name; nothing was written",
+            "choose another walstream_home or server name; nothing was written. If it is one, and its "
+            "identity.json is lost, bring that back from a copy: it never changes",
         )
 
 

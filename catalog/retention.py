@@ -44,7 +44,7 @@ class RetentionPolicy:
         if (match := _WINDOW.fullmatch(text.strip())) and int(match[1]):
             count, unit = int(match[1]), match[2].upper()
             return cls(f"RECOVERY WINDOW OF {count} {unit}S", window=timedelta(hours=count * _UNITS[unit]))
-        raise ValueError("it is neither of the two, or its number is 0")
+        raise ValueError("its number must be above 0, and nothing stands behind it, no comment either")
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ def _root(backup_id: str, parents: Mapping[str, str | None]) -> str | None:
 def _inherited(each: Candidate, found: Mapping[str, Verdict], root: str | None) -> Verdict:
     """An incremental backup's verdict: the one on its full backup."""
     if root is None or root not in found:
-        return Verdict(UNJUDGED, "the full backup that it rests on is missing")
+        return Verdict(UNJUDGED, "a backup that it rests on is missing")
     of_root = found[root]
     if of_root.kept == KEEP_FULL and of_root.word == OBSOLETE:
         return Verdict(VALID, f"it rests on {root}, which is kept")

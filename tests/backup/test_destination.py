@@ -9,7 +9,7 @@ import pytest
 from support.faults import Disk, PowerLoss, fail
 from support.values import record
 
-from backup.destination import MARK, Claim, check, reclaimable, tablespace_locations
+from backup.destination import MARK, Claim, check, reclaimable, refuse_misplaced, tablespace_locations
 from catalog.errors import Corrupt, DestinationRefused, StorageError, UsageError
 from catalog.record import Tablespace
 
@@ -282,3 +282,16 @@ def test_every_directory_belongs_to_the_owner_though_it_was_there(tmp_path, dest
     claimed(dest, str(tmp_path / "there"), owner=(26, 27))
     for path in (dest, tmp_path / "there"):
         assert (os.stat(path).st_uid, os.stat(path).st_gid) == (26, 27)
+
+
+@pytest.mark.parametrize(
+    "where", ["main", "main/wals/new", "link/base/x", "cluster/sub", "cluster/pg_tblspc/1/deep"]
+)
+def test_no_place_in_a_repository_or_a_cluster_is_restored_to(tmp_path, where):
+    (tmp_path / "main").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "main")
+    (tmp_path / "cluster").mkdir()
+    (tmp_path / "cluster" / "PG_VERSION").write_text("18\n")
+    with pytest.raises(DestinationRefused, match="lies in"):
+        refuse_misplaced([str(tmp_path / where)], [str(tmp_path / "main")])
+    refuse_misplaced([str(tmp_path / "main2"), str(tmp_path / "cluster")], [str(tmp_path / "main")])

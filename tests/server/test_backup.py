@@ -188,3 +188,19 @@ def test_damaged_pages_make_a_backup_suspect_and_their_files_are_named(cluster_f
     checked = ours.run("check", "main", code=1).stdout
     assert "suspect backups: FAILED" in checked and f"{files['other']} (1)" in checked
     assert "SUSPECT (10 bad page checksums in " in ours.run("list-backups", "main").stdout
+
+
+@pytest.mark.parametrize("command", ["backup", "init"])
+def test_where_the_server_knows_us_a_missing_repository_is_not_made_anew(cluster_factory, protect, command):
+    ours = protect(cluster_factory())
+    with ours.receiving():
+        ours.backup()
+    away = ours.home().with_name("unmounted")
+    ours.home().rename(away)
+    words = ("backup", "main") if command == "backup" else ("init", "main", ours.cluster.conninfo())
+    said = ours.refusal(*words)
+    assert "the server has the slot 'main' already" in said and "is its disk mounted?" in said
+    assert not ours.home().exists()
+    assert "is its disk mounted?" in ours.run("check", "main", code=1).stdout
+    away.rename(ours.home())
+    ours.backup()

@@ -145,7 +145,8 @@ def _check_name(name: str | None) -> None:
         raise UsageError("the name of a backup is not empty and holds no control characters", _OTHER_NAME)
     if name in WORDS or is_backup_id(name):
         raise UsageError(
-            f"a backup cannot be called {name!r}: commands take that for something else", _OTHER_NAME
+            f"a backup cannot be called {name!r}: commands take that for something else",
+            f"{_OTHER_NAME}; not an id, nor one of {', '.join(sorted(WORDS))}",
         )
 
 

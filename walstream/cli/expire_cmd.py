@@ -35,7 +35,9 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             settings = context.server(name)
             if settings.retention_policy is not None:
                 _expire(context, settings, dry_run=arguments.dry_run)
-            elif not every:
+            elif every:
+                context.output.line(f"{name}: no retention_policy, so nothing expires")
+            else:
                 raise UsageError(
                     f"server {name!r} has no retention_policy, so nothing expires",
                     "set one in its section, such as RECOVERY WINDOW OF 2 WEEKS; or remove backups one by one: "

@@ -19,6 +19,9 @@ from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
 from walstream.ops.stored import repository_at
 from walstream.settings import options
 
+_MARKED = (
+    "what was laid down carries a mark, and PostgreSQL does not start on it: repeat the restore, or remove it"
+)
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
 JOBS, MOST_JOBS = 1, 64
 
@@ -139,7 +142,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         "tablespaces": planned.options.tablespaces,
         "remote_command": None if planned.remote is None else planned.remote.command,
     }
-    with raising(), context.hooks(arguments.server).around(RECOVERY, hook_facts):
+    with raising(_MARKED), context.hooks(arguments.server).around(RECOVERY, hook_facts):
         try:
             report = restore_planned(planned, shown.update)
         finally:

@@ -28,7 +28,7 @@ def calling(stop: Callable[[], None], renew: Callable[[], None]) -> Iterator[Non
 
 
 @contextmanager
-def raising() -> Iterator[None]:
+def raising(hint: str = "what was half done was undone; start again") -> Iterator[None]:
     """Turn SIGINT, SIGTERM and SIGHUP into ``Interrupted``, so that whatever is half done is undone.
 
     Only the first of them: a closed terminal sends two, and the undoing is to come to its end. Never between
@@ -47,7 +47,7 @@ def raising() -> Iterator[None]:
             signal.setitimer(signal.ITIMER_REAL, _AGAIN)
             return
         raised = True
-        raise Interrupted(f"stopped by {asked}", "what was half done was undone; start again")
+        raise Interrupted(f"stopped by {asked}", hint)
 
     with _handled(handler, (*_ENDING, signal.SIGALRM)):
         try:

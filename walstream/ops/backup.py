@@ -66,6 +66,7 @@ class BackupRequest:
 class BackupOptions:
     """Everything that taking a backup needs; times in seconds, ``max_rate`` in kB/s.
 
+    No repository is made where the server has the slot ``unless_slot``.
     ``receiving`` is how WAL is received, by this backup itself if nobody else does and ``may_receive``; with
     ``delivered`` nobody does, and the server's archive_command brings it.
     """
@@ -76,6 +77,7 @@ class BackupOptions:
     receiving: ReceiveOptions
     codec: Codec
     may_receive: bool = True
+    unless_slot: str | None = None
     delivered: bool = False
     application_name: str = "walstream_backup"
     name: str | None = None
@@ -120,7 +122,9 @@ def take_backup(
     lack = lack_of_tablespace_content(facts)
     if lack is not None:
         raise BackupFailed(lack.message, lack.remedy)
-    repository = connected_repository(options.receiving.conninfo, place.repository, place.home)
+    repository = connected_repository(
+        options.receiving.conninfo, place.repository, place.home, options.unless_slot
+    )
     with backup_lock(repository, place.name):
         sweep(repository)
         parent = _parent(options, repository, facts)

@@ -14,12 +14,13 @@ from catalog import durable, layout
 from catalog.errors import Absent, WalstreamError
 from catalog.local_storage import LocalStorage, failed
 from catalog.lock import is_held
+from catalog.record import BackupRecord
 from catalog.repository import Repository, refuse_foreign
 from catalog.repository_identity import read_identity
 from catalog.retention import satisfies
 from catalog.state import live_receiver_state, read_receiver_state, receiver_lock_path
-from catalog.statuses import FIND_RELATION, bad_pages
-from catalog.survey import survey
+from catalog.statuses import FAILED, FIND_RELATION, bad_pages
+from catalog.survey import Survey, survey
 from walstream.ops import wiring
 from walstream.ops.archive import incoming_of
 from walstream.ops.check_limits import BACKUP_AGE, Newest, limit_items, newest_of
@@ -55,9 +56,10 @@ def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repo
     items = [directories]
     if repository is not None:
         stored = repository
-        items.append(_guarded("failed backups", lambda label: _failed_backups(label, stored)))
+        surveyed = cache(lambda: survey(stored))
+        items.append(_guarded("failed backups", lambda label: _failed_backups(label, settings, surveyed())))
         items.append(_guarded("suspect backups", lambda label: _suspect_backups(label, stored)))
-        items.append(_guarded(REDUNDANCY, lambda label: _redundancy(label, settings, stored)))
+        items.append(_guarded(REDUNDANCY, lambda label: _redundancy(label, settings, stored, surveyed())))
     if settings.streaming_archiver and settings.active:
         items.append(_guarded(RUNNING, lambda _: running_item(settings, receiver_facts(home), now)))
     items.append(_guarded(SPOOL, lambda _: spool_item(settings, receiver_facts(home), now)))
@@ -70,7 +72,7 @@ def stored_items(settings: ServerSettings, now: float) -> tuple[list[Item], Repo
         timeline = last.timeline if last is not None else None
         items.append(_guarded(WAL_GAPS, lambda _: gaps_item(settings, held(), timeline)))
         items.append(_guarded(OLD_BRANCHES, lambda _: _old_branches(stored, home, held(), timeline)))
-        items += _limit_items(settings, repository, now)
+        items += _limit_items(settings, repository, surveyed, now)
     items += _disk_items(settings, repository)
     return items, repository
 
@@ -81,7 +83,7 @@ def figures(
     """What monitoring draws, each with its unit; what cannot be read is left out."""
     found: dict[str, tuple[float, str]] = {}
     with suppress(WalstreamError, OSError):
-        newest = newest_of(repository.backups.records()) if repository is not None else None
+        newest = newest_of(_sound(survey(repository))) if repository is not None else None
         if newest is not None:
             found["backup_age"] = (max(0.0, now - newest.end.time.timestamp()), "s")
             found["backup_size"] = (newest.cluster_size, "B")
@@ -91,17 +93,26 @@ def figures(
     return found
 
 
-def _limit_items(settings: ServerSettings, repository: Repository, now: float) -> list[Item]:
+def _limit_items(
+    settings: ServerSettings, repository: Repository, surveyed: Callable[[], Survey], now: float
+) -> list[Item]:
     try:
+        found = surveyed()
         newest = Newest(
-            newest_of(repository.backups.records()),
+            newest_of(_sound(found)),
             _newest_wal_at(settings, repository),
             len(incoming_of(settings, repository).names()),
         )
     except WalstreamError as error:
-        # The archive's item says which record that is.
+        if settings.last_backup_maximum_age is None:
+            return []  # the item about failed backups says what cannot be read
         return [judged(BACKUP_AGE, Lack(error.message, error.hint or "see what the message names"))]
     return limit_items(settings, newest, now)
+
+
+def _sound(found: Survey) -> list[BackupRecord]:
+    """The backups of which nothing bad is known."""
+    return [each.record for each in found.backups if each.record is not None and each.status.word != FAILED]
 
 
 def _newest_wal_at(settings: ServerSettings, repository: Repository) -> float | None:
@@ -163,21 +174,16 @@ def _check_home(home: str, repository: Repository) -> None:
         refuse_foreign(home)
 
 
-def _failed_backups(label: str, repository: Repository) -> Item:
-    shelf = repository.backups
-    running = is_held(repository.lock_path(layout.BACKUP_LOCK))
-    failures = [
-        each
-        for each in shelf.ids()
-        if shelf.find(each) is None and (shelf.failed(each) is not None or not running)
-    ]
+def _failed_backups(label: str, settings: ServerSettings, found: Survey) -> Item:
+    """Backups that came to nothing, and those that cannot be restored any more, as far as that is known."""
+    failures = [each for each in found.backups if each.status.word == FAILED]
     if not failures:
         return fine(label)
-    path = os.path.join(repository.root, layout.BASE, failures[-1])
+    last, name = failures[-1], settings.name
     return failure(
         label,
-        f"there are {len(failures)}, the last of them {failures[-1]}",
-        f"see why in {os.path.join(path, layout.FAILED)}, then remove it: rm -r '{path}'",
+        f"there are {len(failures)}, the last of them {last.id}: {last.status.error}",
+        f"mend that, and take a new backup; what is not needed any more: walstream delete {name} {last.id}",
     )
 
 
@@ -195,10 +201,10 @@ def _suspect_backups(label: str, repository: Repository) -> Item:
     )
 
 
-def _redundancy(label: str, settings: ServerSettings, repository: Repository) -> Item:
+def _redundancy(label: str, settings: ServerSettings, repository: Repository, found: Survey) -> Item:
     """Restorable full backups on the path that counts must be as many as the operator wants at least."""
-    found = judge_all(survey(repository), repository, settings.home, rules_of(settings))
-    there, wanted = satisfies(found.candidates, found.current), settings.minimum_redundancy
+    judgement = judge_all(found, repository, settings.home, rules_of(settings))
+    there, wanted = satisfies(judgement.candidates, judgement.current), settings.minimum_redundancy
     hint = f"have {there} restorable full backups, expected at least {wanted}"
     if there < wanted:
         return failure(label, hint, f"take a backup: walstream backup {settings.name}")

@@ -125,7 +125,7 @@ def variables(told: Facts) -> dict[str, str]:
 def _text(value: object) -> str:
     if value is None:
         return ""
-    return json.dumps(value) if isinstance(value, (dict, list, tuple)) else str(value).replace("\0", "")
+    return json.dumps(value) if isinstance(value, (dict, list, tuple, bool)) else str(value).replace("\0", "")
 
 
 def _kill_group(script: subprocess.Popen[bytes]) -> None:

@@ -83,7 +83,7 @@ def init(request: InitRequest) -> InitOutcome:
         lack = None if exists else _try_slot(connection)
         if lack is not None:
             return InitOutcome(file, (lack,))
-        wiring.ready_repository(settings, server_facts(connection))
+        wiring.ready_repository(settings, connection, server_facts(connection), new=new)
     added = add_server(file, request.name, lines, home)
     return InitOutcome(file, (), settings, added, advice_on(request, file), check(settings))
 

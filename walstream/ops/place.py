@@ -58,12 +58,18 @@ class Place:
     hooks: Hooks = NO_HOOKS
 
 
-def ready_repository(repository: str, home: str, facts: ServerFacts) -> Repository:
+def ready_repository(
+    repository: str, home: str, facts: ServerFacts, connection: Connection, unless_slot: str | None = None
+) -> Repository:
     """The server's repository, made if there is none yet, and its home beside it.
 
-    ``WrongServer`` when it belongs to another cluster, ``ForeignRepository`` when a directory is not ours.
+    It is not made when the server has the slot ``unless_slot``: somebody received here before, and what looks like
+    a new place may be an empty mount point. ``WrongServer`` when it belongs to another cluster,
+    ``ForeignRepository`` when a directory is not ours.
     """
     refuse_vanished(repository, home)
+    if unless_slot is not None and not _is_there(repository):
+        _refuse_known_slot(connection, unless_slot, repository)
     identity = RepositoryIdentity(
         facts.system.system_identifier,
         facts.version // 10000,
@@ -77,26 +83,22 @@ def ready_repository(repository: str, home: str, facts: ServerFacts) -> Reposito
 
 
 def known_repository(conninfo: str, repository: str, home: str, unless_slot: str | None = None) -> Repository:
-    """The server's repository; the server is asked only when there is none yet, which is made then.
-
-    But not when the server has the slot ``unless_slot``: somebody received here before, and what looks like a new
-    place may be an empty mount point.
-    """
+    """The server's repository; the server is asked only when there is none yet: see ``ready_repository``."""
     try:
         known = open_repository(repository)
     except Absent:
         with Connection.open(conninfo, application_name="walstream") as connection:
-            if unless_slot is not None:
-                _refuse_known_slot(connection, unless_slot, repository)
-            return ready_repository(repository, home, server_facts(connection))
+            return ready_repository(repository, home, server_facts(connection), connection, unless_slot)
     _ready_home(home, known)
     return known
 
 
-def connected_repository(conninfo: str, repository: str, home: str) -> Repository:
+def connected_repository(
+    conninfo: str, repository: str, home: str, unless_slot: str | None = None
+) -> Repository:
     """Connect for replication, check the server's identity, and open or make its repository."""
     with Connection.open(conninfo, application_name="walstream") as connection:
-        return ready_repository(repository, home, server_facts(connection))
+        return ready_repository(repository, home, server_facts(connection), connection, unless_slot)
 
 
 def receiver_lock(home: str, name: str) -> Lock:
@@ -148,6 +150,14 @@ def receiver_into(
             yield Receiver(options, intake), intake
         finally:
             intake.close()
+
+
+def _is_there(repository: str) -> bool:
+    try:
+        open_repository(repository)
+    except Absent:
+        return False
+    return True
 
 
 def _refuse_known_slot(connection: Connection, slot: str, repository: str) -> None:

@@ -11,14 +11,14 @@ import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from backup import remote
+from backup import destination, remote
 from backup.configure import check_conf_name
 from backup.copied_wal import wal_to_copy
 from backup.fetch import WalSource, is_blank
 from backup.neutralise import AUTO_CONF
 from backup.remote import RemoteOptions
 from backup.restore import RestoreOptions, RestoreReport, lists_file, restore
-from backup.room import check_room
+from backup.room import check_room, places_of
 from catalog import layout
 from catalog.codec import ENCRYPTED
 from catalog.coverage import Holdings
@@ -100,6 +100,8 @@ def plan_restore(
 
     ``TargetUnreachable``, ``DestinationRefused``, ``UsageError`` and ``Absent`` say what is in the way.
     """
+    if not request.destination:
+        raise UsageError("the destination is empty", "name a directory; is a variable of the script unset?")
     check_conf_name(request.conf_file)
     if request.elsewhere is not None:
         check_path_there(request.destination)
@@ -142,6 +144,7 @@ def plan_restore(
         wal=None if request.get_wal else wal_to_copy(found, repository, source),
     )
     if elsewhere is None:
+        destination.refuse_misplaced(places_of(found, options), (repository.root, options.home))
         return PlannedRestore(repository, found, options, check_room(found, options))
     there = remote_options(found, repository, options, request.owner, elsewhere)
     return PlannedRestore(repository, found, options, remote.look(found, options, there)[1], there)

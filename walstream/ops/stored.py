@@ -20,7 +20,7 @@ def repository_at(root: str, name: str, home: str | None = None) -> Repository:
     except Absent:
         raise RepositoryError(
             f"server {name!r} has no repository yet ({root!r} holds none)",
-            "the first connection makes it: run 'walstream receive-wal' or 'walstream backup'",
+            "is its disk mounted? If there never was one, the first connection makes it: walstream run, or backup",
         ) from None
 
 

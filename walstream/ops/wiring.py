@@ -52,14 +52,19 @@ def open_sql(settings: ServerSettings) -> Connection:
     )
 
 
-def ready_repository(settings: ServerSettings, facts: ServerFacts) -> Repository:
+def ready_repository(
+    settings: ServerSettings, connection: Connection, facts: ServerFacts, *, new: bool
+) -> Repository:
     """The server's repository, made if there is none yet: see ``place.ready_repository``."""
-    return place.ready_repository(settings.repository, settings.home, facts)
+    slot = None if new else settings.slot_name
+    return place.ready_repository(settings.repository, settings.home, facts, connection, slot)
 
 
 def connected_repository(settings: ServerSettings) -> Repository:
     """Connect, check the server's identity, and open or make its repository."""
-    return place.connected_repository(settings.wal_streaming_conninfo, settings.repository, settings.home)
+    return place.connected_repository(
+        settings.wal_streaming_conninfo, settings.repository, settings.home, settings.slot_name
+    )
 
 
 def receiver_lock(settings: ServerSettings) -> Lock:
@@ -111,6 +116,7 @@ def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOp
         conninfo=settings.streaming_conninfo,
         receiving=receive_options(settings),
         may_receive=settings.streaming_archiver,
+        unless_slot=settings.slot_name,
         codec=backup_codec(settings),
         delivered=settings.archiver and not settings.streaming_archiver,
         application_name=settings.streaming_backup_name,

@@ -4,16 +4,17 @@ import os
 import tempfile
 from collections import namedtuple
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from support.configurations import loaded
-from support.repositories import new_repository, store_wal
+from support.repositories import file_of, new_repository, store_backup, store_wal
 from support.values import history
 
 from catalog.lsn import LSN
 from catalog.reach import Branch
 from walstream.ops import place
-from walstream.ops.check_stored import disk_item, stored_items
+from walstream.ops.check_stored import disk_item, figures, stored_items
 from walstream.ops.check_wal import branches_item
 
 NOW = 1_800_000_000.0
@@ -47,6 +48,19 @@ def test_each_branch_is_named_with_how_far_it_goes_and_how_to_recover_along_it()
     found = branches_item((Branch(2, LSN(0x4000000), LSN(0x4000100)), Branch(1, LSN(16), LSN(32))), 3)
     assert found.is_warning and "timeline 2 from 0/4000000 to 0/4000100; timeline 1 from" in found.hint
     assert "only the repository has" in found.hint and found.remedy.endswith("restore --target-tli 2")
+
+
+def test_a_backup_that_is_known_to_be_damaged_is_a_failed_one_and_not_the_newest(settings):
+    repository = place.known_repository("host=nowhere", settings.repository, settings.home)
+    store_backup(repository, first=2, last=2)
+    newest = store_backup(repository, after=timedelta(days=1), first=3, last=3)
+    store_wal(repository, [2, 3])
+    assert items_of(settings)["failed backups"].ok
+    before = figures(settings, repository, NOW)["backup_age"][0]
+    file_of(repository, newest, newest.archives[0]).unlink()
+    found = items_of(settings)["failed backups"]
+    assert not found.ok and f"{newest.id}: " in found.hint and "is missing" in found.hint
+    assert figures(settings, repository, NOW)["backup_age"][0] == before + 86400
 
 
 def test_wal_that_a_failover_has_left_is_a_warning(settings):
