@@ -160,6 +160,25 @@ class WalLog:
             pass  # the log ends there
         return None
 
+    def last_record(self) -> LSN | None:
+        """Where the last whole record of the log begins; None if there is none, or it cannot be read."""
+        for first in range(self.last, self.first - 1, -1):
+            reader = RecordReader(
+                self.identity.wal_segment_size, self.identity.system_identifier, frozenset()
+            )
+            try:
+                for number in range(first, self.last + 1):
+                    reader.enter(self.segment(number))
+                    for piece in self.pieces(number, PIECE):
+                        reader.feed(piece)
+                        if reader.is_done:
+                            break
+            except (Malformed, Absent):
+                pass  # the log ends there
+            if reader.last:
+                return reader.last
+        return None
+
     def segment(self, number: int) -> Segment:
         """The segment of that number on the path."""
         return Segment(self._path.timeline_of(number, self.identity.wal_segment_size), number)

@@ -7,18 +7,20 @@ point is reached shows only when the WAL is replayed.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from catalog.branching import left_aside, paths_for, paths_for_auto, require_path
-from catalog.coverage import Holdings, carries, missing, names, needed
+from catalog.branching import paths_for, paths_for_auto, require_path
+from catalog.coverage import Holdings, carries, missing, names, needed, restorable
 from catalog.errors import Absent, TargetUnreachable, UsageError
 from catalog.inventory import Run
+from catalog.left_aside import left_aside, require_one_branch
 from catalog.lsn import LSN
 from catalog.path_wal import PathWal
 from catalog.record import BackupRecord
 from catalog.recordtypes import Ending
-from catalog.search import SEARCHED, Log, Reached, Stretch, Wal, find
+from catalog.search import SEARCHED, Log, Reached, Stretch, Wal, find, up_to_last
 from catalog.target import CURRENT, IMMEDIATE, LATEST, NAME, POSITION, TIME, XID, RecoveryTarget
 from catalog.timeline import Path
 from catalog.walname import Segment
@@ -62,15 +64,21 @@ class RecoveryPlan:
 
 
 def plan(
-    holdings: Holdings, target: RecoveryTarget, backup_id: str = AUTO, wal: Wal | None = None
+    holdings: Holdings,
+    target: RecoveryTarget,
+    backup_id: str = AUTO,
+    wal: Wal | None = None,
+    current: int | None = None,
 ) -> RecoveryPlan:
     """Decide how to reach ``target`` from a backup; ``TargetUnreachable`` says why that cannot be.
 
-    ``wal`` is asked where the target is. ``Absent`` if there is no backup of that id, ``UsageError`` if ``auto``
-    cannot choose for such a target without asking.
+    ``wal`` is asked where the target is. ``current`` is the timeline that was received last, if that is known.
+    ``Absent`` if there is no backup of that id, ``UsageError`` if ``auto`` cannot choose for such a target without
+    asking.
     """
     if backup_id == AUTO:
-        return _plan_auto(holdings, target, wal)
+        found = _plan_auto(holdings, target, wal, current)
+        return _with_branches(found, holdings, current, wal)
     record = next((record for record in holdings.records if record.id == backup_id), None)
     if record is None:
         raise Absent(f"there is no backup {backup_id!r}", "list-backups shows the ids")
@@ -81,15 +89,28 @@ def plan(
             "put the files back from a copy of the repository, or restore another backup",
         )
     refusals = []
-    for path in paths_for(record, holdings, target):
+    for path in paths_for(record, holdings, target, current):
         try:
-            return _located(_plan_along(path, record, holdings, target), holdings, wal)
+            found = _located(_plan_along(path, record, holdings, target, wal), holdings, wal)
+            return _with_branches(found, holdings, current, wal)
         except TargetUnreachable as refusal:
             refusals.append(refusal)
     raise refusals[0]
 
 
-def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> RecoveryPlan:
+def _with_branches(
+    found: RecoveryPlan, holdings: Holdings, current: int | None, wal: Wal | None
+) -> RecoveryPlan:
+    """The plan with warnings of what it leaves aside, unless the operator chose the timeline."""
+    if found.target.timeline is not None:
+        return found
+    left = left_aside(found.path, found.backup, found.target, holdings, current, wal)
+    return replace(found, warnings=(*found.warnings, *left))
+
+
+def _plan_auto(
+    holdings: Holdings, target: RecoveryTarget, wal: Wal | None, current: int | None
+) -> RecoveryPlan:
     if target.kind in (XID, NAME) and wal is None:
         raise UsageError(
             f"'auto' cannot choose a backup for a target {target.kind}: its place in the WAL is not known",
@@ -101,14 +122,14 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> R
         key=lambda record: (record.end.time, record.id),
         reverse=True,
     )
-    refusals: list[tuple[bool, TargetUnreachable]] = []
+    refusals: list[tuple[float, TargetUnreachable]] = []
     passed_over = [f"backup {each} was passed over: {why}" for each, why in defects.items() if why]
-    for path, record in _choices(records, holdings, target):
+    for path, record in _choices(records, holdings, target, current):
         try:
-            found = _plan_along(path, record, holdings, target)
+            found = _plan_along(path, record, holdings, target, wal)
         except TargetUnreachable as refusal:
             too_late = _ends_too_late(record, target)
-            refusals.append((too_late, refusal))
+            refusals.append((_rank(record, holdings) if too_late else 0, refusal))
             if not too_late:
                 passed_over.append(f"backup {record.id} was passed over: {refusal}")
             continue
@@ -116,7 +137,7 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> R
             found = _located(found, holdings, wal)
             return replace(found, warnings=(*found.warnings, *dict.fromkeys(passed_over)))
         except TargetUnreachable as refusal:
-            refusals.append((False, refusal))
+            refusals.append((0, refusal))
     if refusals:
         # What is wrong with the backups before the target says more than that others are behind it.
         raise min(refusals, key=lambda each: each[0])[1]
@@ -124,30 +145,37 @@ def _plan_auto(holdings: Holdings, target: RecoveryTarget, wal: Wal | None) -> R
         raise TargetUnreachable("there is no backup to restore", "list-backups shows what there is")
     timelines = sorted({record.end.timeline for record in records})
     raise TargetUnreachable(
-        f"no backup leads to the newest timeline or to the one that was named; backups end on {timelines}",
+        f"no backup leads to the timeline received last, the newest, or the one named; backups end on {timelines}",
         "name a backup, or one of those timelines with --target-tli",
     )
 
 
+def _rank(record: BackupRecord, holdings: Holdings) -> float:
+    """Of backups that all end behind the target the oldest that can be restored says the most."""
+    return record.end.time.timestamp() if restorable(record, holdings) else math.inf
+
+
 def _choices(
-    records: list[BackupRecord], holdings: Holdings, target: RecoveryTarget
+    records: list[BackupRecord], holdings: Holdings, target: RecoveryTarget, current: int | None
 ) -> Iterable[tuple[Path, BackupRecord]]:
     """What ``auto`` tries, best first."""
     if target.timeline == CURRENT:
         paths = holdings.paths()
         yield from ((paths[each.end.timeline], each) for each in records if each.end.timeline in paths)
         return
-    for path in paths_for_auto(records, holdings, target):
+    for path in paths_for_auto(records, holdings, target, current):
         for record in records:
             if not carries(path, record):
                 continue
             if target.kind == IMMEDIATE and target.timeline is None:
-                yield from ((own, record) for own in paths_for(record, holdings, target))
+                yield from ((own, record) for own in paths_for(record, holdings, target, current))
             else:
                 yield path, record
 
 
-def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: RecoveryTarget) -> RecoveryPlan:
+def _plan_along(
+    path: Path, record: BackupRecord, holdings: Holdings, target: RecoveryTarget, wal: Wal | None
+) -> RecoveryPlan:
     size, inventory = holdings.size, holdings.inventory_for(record)
     first, last = record.first_segment.number, record.last_segment.number
     require_path(path, record)
@@ -159,7 +187,7 @@ def _plan_along(path: Path, record: BackupRecord, holdings: Holdings, target: Re
         )
     _require_behind(record, target)
     stored = PathWal.on(path, record, holdings)
-    until = _until(record, target, stored)
+    until = _until(record, target, stored, wal)
     end = {POSITION: min(until + 1, stored.reach), IMMEDIATE: last}.get(target.kind, stored.reach)
     return RecoveryPlan(
         backup=record,
@@ -184,8 +212,12 @@ def _located(found: RecoveryPlan, holdings: Holdings, wal: Wal | None) -> Recove
     if target.kind == IMMEDIATE:
         log = wal.along(path, first, max(stored.last, last), record.id)
         return found if _stops(record, log) else _to_the_end(found)
-    stretch = Stretch(record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings))
+    stretch = Stretch(
+        record.id, record.begin.lsn, record.end.lsn, stored.beyond(holdings), bool(stored.holes)
+    )
     reached = find(target, wal.along(path, first, max(stored.last, last), record.id), stretch)
+    if target.kind in (XID, NAME) and target.timeline is None:
+        require_one_branch(path, record, target, reached, holdings, wal)
     until = max(size.number_before(reached.end), last)
     return replace(
         found,
@@ -234,20 +266,19 @@ def _require_behind(record: BackupRecord, target: RecoveryTarget) -> None:
         )
 
 
-def _until(record: BackupRecord, target: RecoveryTarget, stored: PathWal) -> int:
+def _until(record: BackupRecord, target: RecoveryTarget, stored: PathWal, wal: Wal | None) -> int:
     last = record.last_segment.number
     if target.lsn is not None:
-        return _until_position(target.lsn, record, stored)
+        return _until_position(target.lsn, record, stored, wal)
     if target.kind == IMMEDIATE:
         return last
     if target.kind != LATEST:
         # Where the target lies is not known: what is stored and cannot be read is not the end of WAL.
         return max(last, stored.reach)
     if stored.holes:
-        hole = stored.size.start(stored.holes[0].first)
         raise TargetUnreachable(
             f"WAL is missing behind backup {record.id}: {names(stored.holes, stored.size)}",
-            f"recover with --target-lsn to a position before {hole}, or choose a backup behind the hole",
+            f"{_before_the_hole(record, stored, wal)}, or choose a backup behind the hole",
         )
     if not stored.has_wal_of_its_timeline():
         raise TargetUnreachable(
@@ -257,15 +288,16 @@ def _until(record: BackupRecord, target: RecoveryTarget, stored: PathWal) -> int
     return max(last, stored.reach)
 
 
-def _until_position(position: LSN, record: BackupRecord, stored: PathWal) -> int:
+def _until_position(position: LSN, record: BackupRecord, stored: PathWal, wal: Wal | None) -> int:
     size = stored.size
     number = size.number_at(position)
     if number <= stored.reach or (number == stored.reach + 1 and stored.is_partial(number)):
         return max(number, record.last_segment.number)
-    if stored.holes and number > stored.holes[0].last:
+    if stored.holes:
+        before_or_at = "before" if number > stored.holes[0].last else "at"
         raise TargetUnreachable(
-            f"WAL is missing before the target {position}: {names(stored.holes, size)}",
-            f"choose a position before {size.start(stored.holes[0].first)}, or a backup behind the hole",
+            f"WAL is missing {before_or_at} the target {position}: {names(stored.holes, size)}",
+            f"{_before_the_hole(record, stored, wal)}, or choose a backup behind the hole",
         )
     end = max(size.start(stored.reach + 1).value, record.end.lsn.value)
     raise TargetUnreachable(
@@ -273,6 +305,20 @@ def _until_position(position: LSN, record: BackupRecord, stored: PathWal) -> int
         f"there is none behind {LSN(end)}",
         "choose an earlier position or --target-immediate, or wait until that WAL is stored",
     )
+
+
+def _before_the_hole(record: BackupRecord, stored: PathWal, wal: Wal | None) -> str:
+    """How to recover all that is held before the first hole, which may begin with a part of a segment."""
+    last = max(stored.last, record.last_segment.number)
+    if wal is not None:
+        log = wal.along(stored.path, record.first_segment.number, last, record.id)
+        if log.record_behind(record.end.lsn) is None:
+            return "give --target-immediate: there is nothing between the backup and the hole"
+        if (found := up_to_last(log)) is not None:
+            return f"give {found}"
+    start = stored.size.start(stored.reach + 1)
+    more = "" if stored.last == stored.reach else ", or in the part of a segment that there is behind it"
+    return f"recover with --target-lsn to a position before {start}{more}"
 
 
 def _warnings(
@@ -301,5 +347,3 @@ def _warnings(
             yield f"WAL is missing, recovery can get to {hole}: {names(stored.holes, size)}"
         if not stored.has_wal_of_its_timeline():
             yield f"no WAL of timeline {stored.path.timeline} is stored"
-    if target.timeline is None:
-        yield from left_aside(stored.path, record, target, holdings)

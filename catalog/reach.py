@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from catalog.coverage import Holdings, carries, missing, newest, restorable
-from catalog.lsn import LSN
+from catalog.lsn import LSN, SegmentSize
 from catalog.record import BackupRecord
 from catalog.timeline import Path
 from catalog.walname import Segment
@@ -18,10 +18,18 @@ from catalog.walname import Segment
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """All that can be recovered from the end of ``first`` on, up to the end of segment ``last``."""
+    """All that can be recovered from the end of ``first`` on, up to the end of segment ``last``.
+
+    Or up to ``filled``, where the records end of a partial segment behind that, if it was read.
+    """
 
     first: BackupRecord
     last: Segment
+    filled: LSN | None = None
+
+    def end(self, size: SegmentSize) -> LSN:
+        """The last position that can be reached."""
+        return self.filled or self.last.end(size)
 
 
 @dataclass(frozen=True, slots=True)

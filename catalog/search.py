@@ -48,6 +48,9 @@ class Log(Protocol):
     def record_behind(self, position: LSN) -> LSN | None:
         """Behind the first record that begins at or behind a position, in the segment where it ends; or None."""
 
+    def last_record(self) -> LSN | None:
+        """Where the last whole record begins; None if there is none."""
+
 
 class Wal(Protocol):
     """All WAL that may be read for an answer."""
@@ -74,13 +77,15 @@ class Reached:
 class Stretch:
     """What is asked about: a backup, from where it is replayed, where it is consistent, what is behind the log.
 
-    ``beyond`` ends a sentence about what is not in the log: whether more may come.
+    ``beyond`` ends a sentence about what is not in the log: whether more may come. Where WAL ``is_missing`` behind
+    the log, leaving out the target is no way to recover all that is before it.
     """
 
     backup: str
     begin: LSN
     consistent: LSN
     beyond: str
+    is_missing: bool = False
 
 
 def find(target: RecoveryTarget, log: Log, stretch: Stretch) -> Reached:
@@ -124,7 +129,7 @@ def _find_time(time: datetime, inclusive: bool, log: Log, stretch: Stretch) -> E
     raise TargetUnreachable(
         f"the target time {time} is not in the WAL stored so far: no transaction ended after it ({known}); "
         f"{_beyond(log, number, stretch)}",
-        "leave out the target to recover all there is, or choose a time before that of the last transaction: "
+        f"{_how_to_get_all(log, stretch)}, or choose a time before that of the last transaction: "
         "PostgreSQL does not end a recovery whose target was not reached",
     )
 
@@ -187,8 +192,19 @@ def _find_position(position: LSN, log: Log, stretch: Stretch) -> Reached:
     raise TargetUnreachable(
         f"the target {position} is not in the WAL stored so far: no record begins at or behind it; "
         f"{_beyond(log, log.last, stretch)}",
-        "choose an earlier position, or leave out the target to recover all there is",
+        f"choose an earlier position, or {_how_to_get_all(log, stretch)}",
     )
+
+
+def up_to_last(log: Log) -> str | None:
+    """How to recover all that a log holds, as words of a hint; None if no record can be read."""
+    last = log.last_record()
+    return None if last is None else f"--target-lsn {last} to recover all there is before the hole"
+
+
+def _how_to_get_all(log: Log, stretch: Stretch) -> str:
+    found = up_to_last(log) if stretch.is_missing else None
+    return f"give {found}" if found else "leave out the target to recover all there is"
 
 
 def _bisected(log: Log, is_behind: Callable[[Ending], bool]) -> int:

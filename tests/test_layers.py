@@ -81,8 +81,9 @@ ROWS = {
     "catalog.wal_holes": f"{DECISIONS} catalog.coverage",
     "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
-    "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.path_wal catalog.search
-        catalog.recordtypes""",
+    "catalog.left_aside": f"{DECISIONS} catalog.coverage catalog.search",
+    "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.path_wal
+        catalog.search catalog.recordtypes""",
     "catalog.lookup": RECORDS,
     "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,
@@ -194,9 +195,10 @@ ROWS = {
     "walstream.ops.left_branches": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.verify_wal": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.last_time": f"{OFFLINE_OPS} walstream.ops.held_wal",
+    "walstream.ops.window_ends": f"{OFFLINE_OPS} walstream.ops.held_wal",
     "walstream.ops.receiver_facts": f"{OFFLINE_OPS} walstream.archiver walstream.standing",
     "walstream.ops.status_facts": f"""{OFFLINE_OPS} walstream.archiver walstream.ops.held_wal
-        walstream.ops.left_branches walstream.ops.last_time walstream.ops.receiver_facts
+        walstream.ops.left_branches walstream.ops.last_time walstream.ops.window_ends walstream.ops.receiver_facts
         walstream.ops.survey""",
     "walstream.ops": f"{LIBRARY} walstream.settings",
     # What serves the library as well takes plain values; whoever imports wiring knows the settings.

@@ -177,6 +177,11 @@ def test_the_first_record_at_or_behind_a_position_is_found_in_its_segment(reposi
             else:
                 assert end >= first.end and MB.number_before(end) == MB.number_before(first.end)
     assert found.record_behind(records[-1].position + 1) is None
+    assert found.last_record() == records[-1].position
+    assert log(repository, last - 1)[1].last_record() == max(
+        each.position for each in records if each.end <= LSN(last << 20)
+    )
+    assert log(repository, last + 1)[1].last_record() == records[-1].position
 
 
 def test_along_a_path_the_newer_timeline_s_copy_counts(repository):

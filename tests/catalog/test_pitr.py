@@ -294,6 +294,12 @@ def test_auto_tells_what_is_wrong_with_the_backup_before_the_target_and_not_that
     assert f"before the end of backup {LATER.id}" in refusal(held, lsn(2))
 
 
+@pytest.mark.parametrize("target", [lsn(2), minute(2)])
+def test_of_a_target_before_all_backups_auto_tells_the_end_of_the_oldest(target):
+    held = holdings((1, range(2, 12)), records=[BACKUP, LATER])
+    assert f"before the end of backup {BACKUP.id}" in refusal(held, target)
+
+
 def test_auto_refuses_what_it_cannot_place():
     held = holdings((1, range(2, 9)))
     for target in (NAME, RecoveryTarget("xid", "7")):
@@ -504,6 +510,12 @@ class AskedLog:
     def points(self, number):
         return self.facts(number).points
 
+    def last_record(self):
+        return max(
+            (each.position for n in range(self.first, self.last + 1) for each in self.telling(n)),
+            default=None,
+        )
+
     def record_behind(self, position):
         ends = [each.end for n in range(self.first, self.last + 1) for each in self.telling(n)]
         return next((end for end in ends if end > position), None)
@@ -576,3 +588,178 @@ def test_immediate_needs_a_record_to_stop_at_and_else_means_the_end_of_the_wal()
     found = plan(held, IMMEDIATE, wal=Asked(commit(3.4, 3)))
     assert (found.target.kind, found.until) == ("latest", Segment(1, 3))
     assert "comes up for writing" in found.warnings[-1]
+
+
+# Where a standby was promoted, and the old primary went on and counts.
+
+CAME_BACK = ((1, range(1, 13)), (2, range(5, 9)))
+
+
+def came_back(*records):
+    """Timeline 2 branched off at 5.5 and has a backup, OF_2; timeline 1 went on."""
+    return holdings(*CAME_BACK, records=[BACKUP, OF_2, *records], histories=[H2])
+
+
+def test_auto_restores_the_timeline_that_was_received_last_though_another_has_a_higher_number():
+    newer = record(10.25, 10.5)
+    found = plan(came_back(newer), LATEST, current=1)
+    assert (found.backup, found.timeline, found.until) == (newer, 1, Segment(1, 12))
+    assert plan(came_back(newer), LATEST).backup == OF_2, "nothing tells which branch counts"
+    assert plan(came_back(newer), LATEST, current=2).backup == OF_2
+    assert plan(came_back(newer), LATEST, current=7).backup == OF_2
+    assert plan(came_back(newer), replace(LATEST, timeline=2), current=1).backup == OF_2
+    assert plan(came_back(newer), replace(LATEST, timeline="latest"), current=1).backup == OF_2
+
+
+def test_auto_stays_on_the_current_timeline_when_only_the_abandoned_one_has_a_newer_backup():
+    found = plan(came_back(), LATEST, current=1)
+    assert (found.backup, found.timeline) == (BACKUP, 1)
+    assert found.warnings == (
+        "the WAL of timeline 2 behind 0/580000 is left aside: --target-tli 2 recovers along it",
+    )
+
+
+def test_a_branch_that_does_not_lead_through_the_chosen_backup_is_named_when_it_is_newer():
+    newer = record(10.25, 10.5)
+    for found in (plan(came_back(newer), LATEST), plan(came_back(newer), LATEST, OF_2.id, current=1)):
+        assert found.backup == OF_2
+        (warning,) = found.warnings
+        assert warning.startswith("timeline 1") and f"holds backup {newer.id} behind 0/580000" in warning
+        assert "'auto' with --target-tli 1" in warning
+    assert plan(came_back(newer), LATEST, current=1).warnings == ()
+    assert "timeline 1, which was received last," in plan(came_back(), LATEST, OF_2.id, current=1).warnings[0]
+
+
+def test_an_old_branch_with_nothing_newer_is_not_named():
+    held = holdings((1, range(2, 7)), (2, range(5, 12)), records=[BACKUP, OF_2], histories=[H2])
+    assert plan(held, LATEST).warnings == ()
+
+
+def test_a_named_backup_too_is_recovered_along_the_current_timeline():
+    found = plan(came_back(), LATEST, BACKUP.id, current=1)
+    assert found.timeline == 1
+    assert found.warnings == (
+        "the WAL of timeline 2 behind 0/580000 is left aside: --target-tli 2 recovers along it",
+    )
+    assert plan(came_back(), LATEST, BACKUP.id).timeline == 2
+
+
+def test_a_time_or_a_transaction_is_looked_for_on_the_current_timeline():
+    asked = Asked(commit(11.5, 12, xid=8))
+    for target in (minute(11), RecoveryTarget("xid", "8"), lsn(11.25)):
+        assert plan(came_back(), target, wal=asked, current=1).timeline == 1
+
+
+def test_of_a_current_timeline_without_wal_the_ancestor_is_the_best():
+    held = holdings(*CAME_BACK, records=[BACKUP, OF_2], histories=[H2, history(3, (1, 12.5))])
+    found = plan(held, LATEST, current=3)
+    assert (found.backup, found.timeline) == (BACKUP, 1)
+
+
+def test_immediate_stays_on_the_backup_s_own_timeline_whatever_was_received_last():
+    held = holdings((1, range(2, 6)), (2, range(5, 9)), histories=[H2])
+    assert plan(held, IMMEDIATE, current=2).timeline == 1
+    assert plan(held, IMMEDIATE, current=2).warnings == ()
+
+
+# Up to a hole.
+
+HOLED = holdings((1, range(2, 6)), (1, [8, 9]), "000000010000000000000006.partial")
+BEFORE_IT = Asked(commit(4, 4), commit(6.25, 6), commit(8.5, 8))
+
+
+@pytest.mark.parametrize("target", [LATEST, lsn(6.5), lsn(7.5), lsn(9), minute(9)])
+def test_up_to_a_hole_everything_can_be_had_and_the_hint_says_how(target):
+    with pytest.raises(TargetUnreachable) as caught:
+        plan(HOLED, target, BACKUP.id, BEFORE_IT)
+    assert f"give --target-lsn {at(6.25)} to recover all there is before the hole" in caught.value.hint
+    assert "leave out the target" not in caught.value.hint
+    found = plan(HOLED, lsn(6.25), BACKUP.id, BEFORE_IT)
+    assert (found.until, found.reached.end) == (Segment(1, 6), at(6.251))
+
+
+def test_up_to_a_hole_that_has_no_partial_segment_the_last_record_counts_as_well():
+    held = holdings((1, range(2, 6)), (1, [8, 9]))
+    with pytest.raises(TargetUnreachable, match="WAL is missing behind") as caught:
+        plan(held, LATEST, BACKUP.id, BEFORE_IT)
+    assert f"--target-lsn {at(4)} " in caught.value.hint
+
+
+def test_where_a_hole_follows_the_backup_at_once_the_backup_alone_is_advised():
+    with pytest.raises(TargetUnreachable, match="WAL is missing behind") as caught:
+        plan(holdings((1, [2, 3, 6])), LATEST, BACKUP.id, Asked(commit(3.25, 3)))
+    assert "give --target-immediate" in caught.value.hint
+
+
+def test_without_wal_to_ask_a_hint_does_not_deny_what_a_partial_segment_holds():
+    with pytest.raises(TargetUnreachable) as caught:
+        plan(HOLED, LATEST, BACKUP.id)
+    assert "before 0/600000, or in the part of a segment" in caught.value.hint
+
+
+def test_where_nothing_is_missing_all_there_is_comes_without_a_target():
+    with pytest.raises(TargetUnreachable) as caught:
+        plan(holdings((1, range(2, 7))), minute(9), BACKUP.id, Asked(commit(4, 4)))
+    assert "leave out the target to recover all there is" in caught.value.hint
+
+
+# What was left on another branch.
+
+
+class AskedOfBranches(Asked):
+    """WAL that is different on each timeline."""
+
+    def __init__(self, **endings):
+        self.by_timeline = {int(name[1:]): each for name, each in endings.items()}
+
+    def along(self, path, first, last, backup_id):
+        return EndingLog(first, last, self.by_timeline[path.timeline])
+
+
+class EndingLog(AskedLog):
+    """It ends with its last record."""
+
+    def facts(self, number):
+        found = self.telling(number)
+        return summed_up(found, max((each.end for each in found), default=MB.start(number)), None)
+
+
+FAILED_OVER = holdings((1, range(2, 5)), (2, range(5, 9)), "000000010000000000000005.partial", histories=[H2])
+LEFT = "the WAL of timeline 1 behind 0/580000 is left aside: --target-tli 1 recovers along it"
+
+
+def test_wal_that_lies_in_a_partial_segment_only_is_left_aside_with_a_warning():
+    with_a_lost_commit = AskedOfBranches(t1=[commit(5.6, 6)], t2=[commit(7, 7)])
+    assert plan(FAILED_OVER, LATEST, wal=with_a_lost_commit).warnings == (LEFT,)
+    nothing_lost = AskedOfBranches(t1=[commit(5.4, 5, ends=5.5)], t2=[commit(7, 7)])
+    assert plan(FAILED_OVER, LATEST, wal=nothing_lost).warnings == ()
+    assert plan(FAILED_OVER, LATEST).warnings == (LEFT,), "unless it is read nobody knows"
+
+
+@pytest.mark.parametrize("backup", ["auto", BACKUP.id])
+def test_a_transaction_or_a_restore_point_on_two_branches_must_be_told_apart(backup):
+    points = [restore_point(5.7)], [restore_point(6.5)]
+    wal = AskedOfBranches(t1=[commit(5.6, 6, xid=8), *points[0]], t2=[commit(6, 7, xid=8), *points[1]])
+    for target in (RecoveryTarget("xid", "8"), NAME):
+        with pytest.raises(
+            UsageError, match=r"is reached on 2 branches: on timeline 2 at .*, on timeline 1 at"
+        ) as caught:
+            plan(FAILED_OVER, target, backup, wal)
+        assert "--target-tli" in caught.value.hint
+        for timeline in (1, 2):
+            assert plan(FAILED_OVER, replace(target, timeline=timeline), backup, wal).timeline == timeline
+
+
+def test_a_transaction_is_told_apart_from_that_of_a_branch_beside_the_backup():
+    held = replace(FAILED_OVER, records=(record(6.25, 6.5, timeline=2),))
+    wal = AskedOfBranches(t1=[commit(5.6, 6, xid=8)], t2=[commit(7, 7, xid=8), commit(7.5, 8, xid=9)])
+    with pytest.raises(UsageError, match="on 2 branches"):
+        plan(held, RecoveryTarget("xid", "8"), wal=wal)
+    assert plan(held, RecoveryTarget("xid", "9"), wal=wal).timeline == 2
+
+
+def test_a_transaction_before_two_branches_part_is_one():
+    common = commit(4.5, 5, xid=8)
+    wal = AskedOfBranches(t1=[common, commit(5.6, 6, xid=9)], t2=[common, commit(6, 7, xid=9)])
+    found = plan(FAILED_OVER, RecoveryTarget("xid", "8"), wal=wal)
+    assert (found.timeline, found.reached.stop) == (2, at(4.501))

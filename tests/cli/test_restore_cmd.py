@@ -58,6 +58,14 @@ def test_a_dry_run_has_restored_nothing(restored, dest):
     assert found["restored"] is False and not dest.exists()
 
 
+def test_the_plan_shows_a_time_to_its_last_digit(home, dest, capsys):
+    words = ["--target-time", "2099-01-31 12:00:00.123456+00:00", "--no-scan", "--dry-run"]
+    if os.geteuid() == 0:
+        words += ["--owner", "0"]
+    assert main(["restore", str(home / "main"), "latest", str(dest), *words]) == 0
+    assert ":00:00.123456+" in capsys.readouterr().out
+
+
 def test_with_if_empty_a_second_restore_does_nothing_and_succeeds(restored, dest):
     assert restored("--if-empty")[0]["restored"] is True
     before = {path: path.stat().st_mtime_ns for path in dest.rglob("*")}

@@ -284,6 +284,13 @@ def test_a_window_before_a_gap_is_shown_too(said):
     assert [each["backup_id"] for each in found.facts["windows"]] == [FIRST.id, SECOND.id]
 
 
+def test_a_window_before_a_gap_ends_where_the_records_of_its_partial_segment_end(said):
+    two = (Window(FIRST, Segment(1, 5), at(6.25)), Window(SECOND, Segment(1, 9)))
+    found = said(stored=replace(STORED, windows=two))["recovery_window"]
+    assert f"up to {at(6.25)} " in found.details[0]
+    assert found.facts["windows"][0]["end_lsn"] == str(at(6.25))
+
+
 def test_without_a_backup_there_is_no_window(said):
     found = said(stored=replace(STORED, windows=(), backups=()))
     assert found["recovery_window"].message == "none: no backup can be restored"

@@ -145,3 +145,36 @@ def test_a_receiver_goes_on_when_its_model_is_lost_and_no_other_one_starts(pair)
     ours.run("config-switch", "main", "--reset")
     with ours.receiving():
         ours.catch_up()
+
+
+@pytest.mark.postgres(versions=[18])
+def test_after_a_reset_auto_restores_the_primary_that_counts_and_not_the_standby_that_was_promoted(
+    pair, cluster_factory, cluster_directory
+):
+    ours, standby = pair
+    primary = ours.cluster
+    with ours.receiving():
+        ours.backup()
+        primary.load(rows=1000)
+        ours.catch_up()
+        standby.one("SELECT pg_promote()")
+        ours.run("config-switch", "main", "main:standby")
+        ours.cluster = standby
+        wait_until(lambda: (state := read_receiver_state(str(ours.home()))) and state.timeline == 2)
+        standby.load(rows=2000)
+        ours.catch_up()
+        abandoned = ours.backup()
+        ours.run("config-switch", "main", "--reset")
+        ours.cluster = primary
+        wait_until(lambda: (state := read_receiver_state(str(ours.home()))) and state.timeline == 1)
+        primary.load(rows=3000)
+        newest = ours.backup()
+        primary.load(rows=10)
+        ours.catch_up()
+    restored = cluster_factory(start=False, directory=os.path.join(cluster_directory, "restored"))
+    said = ours.restore(Path(restored.directory), abandoned, restored.directory, "--dry-run")
+    assert f"timeline 1, which was received last, holds backup {newest}" in said["warnings"][0]
+    ours.restore(Path(restored.directory), "auto", restored.directory)
+    restored.start()
+    wait_until(lambda: restored.one("SELECT NOT pg_is_in_recovery()"))
+    assert_same_rows(primary, restored)

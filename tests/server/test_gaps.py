@@ -1,6 +1,7 @@
 """WAL that the server has removed: another host's, or a gap that is recorded, shown and closed by a backup."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,34 @@ def test_a_gap_withholds_commits_until_a_backup_behind_it_can_be_restored(
                 assert restored.one("SELECT count(*) FROM told") == rows
             else:
                 assert restored.one("SELECT count(*) FROM load") == 1000
+
+
+@pytest.mark.postgres(versions=[18])
+def test_the_restore_that_a_gap_s_refusal_advises_has_every_commit_before_the_gap(
+    primary, protect, cluster_directory
+):
+    ours = protect(primary, slot_name="")
+    with ours.receiving() as process:
+        before = ours.backup()
+        primary.load(rows=100)
+        received(ours, primary)
+        stop(process)
+    forget(primary, first_unheld(ours))
+    with ours.receiving():
+        primary.load(rows=3000)
+        received(ours, primary)
+    place = Path(cluster_directory, "restored")
+    place.mkdir(mode=0o700)
+    refused = ours.run("restore", str(ours.home()), before, str(place), code=None)
+    assert refused.returncode and "WAL is missing behind backup" in refused.stderr
+    words = re.search(r"give (--target-lsn) (\S+) to recover all there is", refused.stderr)
+    window = ours.facts("status", "main")["recovery_window"]["windows"][0]
+    assert LSN.parse(window["end_lsn"]) > LSN.parse(words[2])
+    ours.restore(place, before, str(place), *words.groups(), "--target-action", "promote")
+    with Cluster(primary.version, str(place)) as restored:
+        restored.start()
+        assert restored.wait_for_recovery() == "ended"
+        assert restored.one("SELECT count(*) FROM load") == 1100
 
 
 def test_a_server_shuts_down_while_a_gap_is_open(primary, protect):

@@ -221,6 +221,11 @@ def test_wal_that_only_the_old_branch_has_is_shown(
     assert branch["timeline"] == 1
     assert branch["begin_lsn"] in ours.stored()["00000002.history"].read_text()
     assert standby.one("SELECT %s::pg_lsn > %s::pg_lsn", branch["end_lsn"], branch["begin_lsn"])
+    planned = ours.restore(ours.place / "restored", "auto", str(ours.place / "restored"), "--dry-run")
+    assert planned["timeline"] == 2
+    assert f"the WAL of timeline 1 behind {branch['begin_lsn']} is left aside" in " ".join(
+        planned["warnings"]
+    )
 
 
 def test_a_slot_left_behind_on_another_host_is_named(cluster_factory, standby_factory, protect, checked):

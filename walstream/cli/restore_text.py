@@ -8,13 +8,13 @@ from catalog.pitr import RecoveryPlan
 from catalog.search import Reached
 from catalog.target import RecoveryTarget
 from walstream.cli.output import Output
-from walstream.cli.units import duration, local_time, size
+from walstream.cli.units import duration, size
 from walstream.ops.restore import PlannedRestore
 
 
 def _target_text(target: RecoveryTarget) -> str:
     if target.time is not None:
-        return f"time {local_time(target.time)}{' (local time)' if target.local else ''}"
+        return f"time {target.time.astimezone().isoformat(' ')}{' (local time)' if target.local else ''}"
     return target.kind if target.value is None else f"{target.kind} {target.value}"
 
 

@@ -30,7 +30,7 @@ def _recovery_window(stored: StoredStatus, state: ReceiverState | None) -> Entry
     key, description = "recovery_window", "Recovery window"
     if not stored.windows:
         return Entry(key, description, "none: no backup can be restored", {"windows": []})
-    ends = [each.last.end(stored.size) for each in stored.windows]
+    ends = [each.end(stored.size) for each in stored.windows]
     ends[-1] = _newest_position(stored.windows[-1], stored.size, state)
     pairs = list(zip(stored.windows, ends, strict=True))
     facts = [
@@ -60,11 +60,11 @@ def _window_text(window: Window, end: LSN) -> str:
 
 
 def _newest_position(window: Window, size: SegmentSize, state: ReceiverState | None) -> LSN:
-    """The end of the last segment, or what the receiver has flushed of the next one."""
-    end = window.last.end(size)
+    """The end of what is stored, or what the receiver has flushed of the next one."""
+    end, complete = window.end(size), window.last.end(size)
     if state is None or state.timeline != window.last.timeline:
         return end
-    return state.flushed if end < state.flushed <= end + size.nbytes else end
+    return state.flushed if end < state.flushed <= complete + size.nbytes else end
 
 
 def _gaps(server: str, stored: StoredStatus) -> Entry:

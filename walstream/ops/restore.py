@@ -31,7 +31,7 @@ from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget
 from catalog.walname import PARTIAL, SEGMENT, Segment, kind_of
-from walstream.ops.recovery_plan import plan_with_wal
+from walstream.ops.recovery_plan import plan_with_wal, received_timeline
 from walstream.ops.restore_elsewhere import Elsewhere, check_path_there, remote_options
 
 PREFETCH_SEGMENTS = 8  # where no configuration says otherwise
@@ -163,7 +163,7 @@ def _plan(
         failed = [each for each in repository.backups.ids() if _is_failed(repository, each)]
         backup = find_backup(backup, holdings.records, failed)
     if not request.scan:
-        return plan(holdings, target, backup)
+        return plan(holdings, target, backup, current=received_timeline(home))
     partial = request.partial_wal and not standby
     return plan_with_wal(
         repository, home, holdings, target, backup, partial=partial, standby=standby, on_read=on_read

@@ -19,6 +19,7 @@ from walstream.ops.last_time import last_time
 from walstream.ops.left_branches import left_branches
 from walstream.ops.receiver_facts import ReceiverFacts, receiver_facts
 from walstream.ops.stored import repository_at
+from walstream.ops.window_ends import with_partial_ends
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def stored_status(repository: Repository, home: str, timeline: int | None = None
     """Look at backups and WAL."""
     held = held_wal(repository, home)
     path = held.newest_path(timeline)
-    found = windows(path, held.all)
+    found = with_partial_ends(repository, home, held, path, windows(path, held.all))
     return StoredStatus(
         size=held.all.size,
         backups=tuple(
