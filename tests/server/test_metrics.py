@@ -39,7 +39,7 @@ class Scraped:
 
     def tells(self, wanted):
         """Wait until a scrape has these values; all that it tells."""
-        wait_until(lambda: wanted.items() <= self.samples().items(), 60)
+        wait_until(lambda: wanted.items() <= self.samples().items(), 180)
         return self.samples()
 
 
