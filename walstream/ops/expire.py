@@ -19,7 +19,7 @@ from catalog.lsn import SegmentSize
 from catalog.marks import RemovedMark
 from catalog.reach import Window, windows
 from catalog.repository import Repository
-from catalog.retention import Candidate, satisfies
+from catalog.retention import POTENTIALLY_OBSOLETE, Candidate, Verdict, satisfies
 from catalog.survey import Survey, Surveyed, survey
 from catalog.walname import PARTIAL, Segment, kind_of
 from walstream.ops.hooks import DELETE, NO_HOOKS, WAL_DELETE, Hooks
@@ -63,7 +63,14 @@ def plan_expiry(repository: Repository, home: str, rules: Rules) -> Plan:
     found = survey(repository)
     verdicts = judge_all(found, repository, home, rules)
     going = {each: verdict.reason for each, verdict in verdicts.verdicts.items() if verdict.goes}
-    return _plan(repository, found, verdicts, going)
+    plan = _plan(repository, found, verdicts, going)
+    spared = _leading_to_the_end(plan)
+    if not spared:
+        return plan
+    # An incremental backup behind a gap can be the only one behind it, and its full one be obsolete.
+    verdict = Verdict(POTENTIALLY_OBSOLETE, "only it, or what rests on it, leads to the newest WAL")
+    verdicts = replace(verdicts, verdicts={**verdicts.verdicts, **dict.fromkeys(spared, verdict)})
+    return _plan(repository, found, verdicts, {each: going[each] for each in going if each not in spared})
 
 
 def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> Plan:
@@ -136,6 +143,14 @@ def _plan(repository: Repository, found: Survey, verdicts: Judged, going: Mappin
         windows(current, after),
         repository.identity.wal_segment_size,
     )
+
+
+def _leading_to_the_end(plan: Plan) -> set[str]:
+    """The backups that are to go although nothing that stays reaches as far as they do."""
+    furthest = max(plan.before, key=lambda window: window.last.number, default=None)
+    if furthest is None or any(window.last.number >= furthest.last.number for window in plan.after):
+        return set()
+    return {each.id for each in plan.survey.holdings.lineage(furthest.first).records} & plan.going.keys()
 
 
 def _is_unknown(each: Surveyed) -> bool:

@@ -75,7 +75,8 @@ def _expire(settings: ServerSettings, repository: Repository, until: float) -> N
             lambda backup, reason: log.info("backup %s goes: %s", backup, reason),
             hooks_of(settings),
         )
-    log.info("%d WAL files went (%d bytes)", removed.wal_files, removed.wal_bytes)
+    if removed.wal_files:
+        log.info("%d WAL files went (%d bytes)", removed.wal_files, removed.wal_bytes)
 
 
 def _measure(settings: ServerSettings, repository: Repository, until: float) -> None:

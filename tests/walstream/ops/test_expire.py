@@ -78,6 +78,21 @@ def test_an_incremental_backup_goes_before_what_it_rests_on(repository):
     assert went == [on_that.id, on_first.id, first]
 
 
+def test_what_alone_leads_over_a_gap_to_the_newest_wal_stays_with_what_it_rests_on(repository):
+    first, second, third = ids(repository)
+    behind = store_backup(repository, after=3 * DAY, first=605, last=605, type="incremental", parent=first)
+    store_wal(repository, [605, 606])
+    for path in Path(repository.root, "wals").rglob(f"{segment(603)}*"):
+        path.unlink()
+    plan = plan_expiry(repository, repository.root, TWO)
+    assert list(plan.going) == []
+    assert "leads to the newest WAL" in plan.judged.verdicts[first].reason
+    assert plan.after[-1].last.number == 606
+    store_backup(repository, after=4 * DAY, first=606, last=606)
+    assert list(plan_expiry(repository, repository.root, TWO).going) == [behind.id, first, second]
+    assert third in ids(repository)
+
+
 def test_with_one_backup_go_those_that_rest_on_it(repository):
     first, second, third = ids(repository)
     child = store_backup(repository, after=DAY / 4, first=5, last=5, type="incremental", parent=first)
