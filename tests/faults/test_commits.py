@@ -21,6 +21,7 @@ from support.commits import (
     load_without_waiting,
     rows_of,
     wait_until_all_wait,
+    wait_until_nobody_streams,
 )
 from support.protection import RECEIVER, segment_size, wait_until
 
@@ -118,6 +119,7 @@ def test_commits_wait_for_a_receiver_that_is_behind(pair, restored, rounds, chan
             early.wait_for_commits(meanwhile=ours.keep_running)
             ours.kill("receiver")
             ours.assert_held(early.position)
+            wait_until_nobody_streams(ours.cluster)  # a report may have been on its way
             wait_until_all_wait(ours.cluster, 4)
             told = len(early)
             load_without_waiting(ours.cluster, 6)

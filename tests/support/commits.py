@@ -115,6 +115,11 @@ def wait_until_all_wait(cluster: Cluster, count: int) -> None:
     wait_until(lambda: bool(cluster.one(WAITING) == count))
 
 
+def wait_until_nobody_streams(cluster: Cluster) -> None:
+    """Wait until the server has noticed that its receiver is gone, and has read what that had reported."""
+    wait_until(lambda: cluster.one("SELECT count(*) FROM pg_stat_replication") == 0)
+
+
 def load_without_waiting(cluster: Cluster, megabytes: int) -> None:
     """Write about so much WAL, by commits that wait for nobody."""
     with cluster.connect(**NOT_WAITING) as connection:
