@@ -1,6 +1,8 @@
 """The recipe of a first week, executed: every command of the page, and every line that it says."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -22,16 +24,24 @@ def shape(line):
     return " ".join(re.sub(r"# (?:B|[KMG]iB)\b", "#", NUMBER.sub("#", line)).split())
 
 
+@pytest.fixture
+def host(cluster_directory):
+    """A directory in place of the backup host; a receiver that a failed test has left is ended."""
+    made = Path(cluster_directory) / "host"
+    made.mkdir()
+    yield made
+    if left := receiver_holder(str(made / "lib" / "main")):
+        os.kill(left[1], signal.SIGKILL)
+
+
 @pytest.mark.postgres(versions=[18])
 @pytest.mark.timeout(300)
-def test_the_page_is_what_happens(cluster_factory, standby_factory, cluster_directory):
+def test_the_page_is_what_happens(cluster_factory, standby_factory, host):
     primary = cluster_factory()
     primary.sql("CREATE ROLE walstream REPLICATION LOGIN")
     primary.sql("GRANT pg_monitor TO walstream")
     primary.sql("CREATE TABLE shop (id int)")
     standby = standby_factory(primary)
-    host = Path(cluster_directory) / "host"
-    host.mkdir()
     names = {"/var/lib/walstream": f"{host}/lib"}
     for name, cluster in (("db1", primary), ("db2", standby)):
         names[f"host={name}.example.com"] = f"host={cluster.socket_directory} port={cluster.port}"
