@@ -9,6 +9,7 @@ frames in flight as there are threads, each of at most 16 MiB, stored and raw; o
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 
 from catalog.codec import decoder, decompress_frame
@@ -20,7 +21,7 @@ MOST = 16 << 20
 _FEED = 1 << 20
 
 
-class _Walk:
+class _Walk(ABC):
     """How far a frame is known to go: to ``end``, and not beyond when ``complete``.
 
     ``content`` is how many bytes it says that it holds; None as long as it does not.
@@ -42,12 +43,13 @@ class _Walk:
         while self.end and not self.complete and not self.foreign and self._read_block(data):
             pass
 
+    @abstractmethod
     def _read_header(self, data: bytearray) -> None:
-        raise NotImplementedError
+        """Step over the header of the frame, once it is there."""
 
+    @abstractmethod
     def _read_block(self, data: bytearray) -> bool:
         """Step over one block; False when its header is not there yet."""
-        raise NotImplementedError
 
 
 class _ZstdWalk(_Walk):

@@ -260,3 +260,18 @@ def eventually():
 def commands(capsys, tmp_path):
     """``commands("check", "main")``: run a command in this process; see ``support.commands``."""
     return Commands(capsys, str(tmp_path))
+
+
+@pytest.fixture(scope="module")
+def told_once():
+    """``told_once(version, tell)``: what ``tell(version, place)`` makes, once for each version in a module."""
+    told = {}
+    with short_directory() as directory, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", ROOT)
+
+        def once(version, tell):
+            if version not in told:
+                told[version] = tell(version, Path(directory) / f"pg{version}")
+            return told[version]
+
+        yield once

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from support.clusters import Cluster, fingerprint, short_directory
+from support.clusters import Cluster, fingerprint
 from support.combining import assert_same_files, combine
-from support.protection import ROOT, Protection, verified_by_postgres
+from support.protection import Protection, verified_by_postgres
 
 from walstream.ops import unprivileged
 
@@ -33,20 +33,9 @@ class Story:
         return self.protection.home() / "base"
 
 
-@pytest.fixture(scope="module")
-def stories():
-    told = {}
-    with short_directory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", ROOT)
-        yield told, Path(directory)
-
-
 @pytest.fixture
-def story(stories, pg_version):
-    told, directory = stories
-    if pg_version not in told:
-        told[pg_version] = tell(pg_version, directory / f"pg{pg_version}")
-    return told[pg_version]
+def story(told_once, pg_version):
+    return told_once(pg_version, tell)
 
 
 def tell(version, place):

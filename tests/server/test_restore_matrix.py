@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.clusters import Cluster, fingerprint, pg_tool, short_directory
+from support.clusters import Cluster, fingerprint, pg_tool
 from support.protection import (
-    ROOT,
     Protection,
     stop,
     timeline_of,
@@ -41,21 +40,9 @@ class Story:
     busy_at_begin: int = 0
 
 
-@pytest.fixture(scope="module")
-def stories():
-    """The story of each version, told when it is first asked for."""
-    told = {}
-    with short_directory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", ROOT)
-        yield told, Path(directory)
-
-
 @pytest.fixture
-def story(stories, pg_version):
-    told, directory = stories
-    if pg_version not in told:
-        told[pg_version] = tell(pg_version, directory / f"pg{pg_version}")
-    return told[pg_version]
+def story(told_once, pg_version):
+    return told_once(pg_version, tell)
 
 
 def tell(version, place):

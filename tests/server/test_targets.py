@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from support.clusters import Cluster, fingerprint, short_directory, together
-from support.protection import ROOT, Protection
+from support.clusters import Cluster, fingerprint, together
+from support.protection import Protection
 from support.values import MB
 
 from catalog.lsn import LSN
@@ -32,20 +32,9 @@ class Story:
     content: dict = field(default_factory=dict)
 
 
-@pytest.fixture(scope="module")
-def stories():
-    told = {}
-    with short_directory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", ROOT)
-        yield told, Path(directory)
-
-
 @pytest.fixture
-def story(stories, pg_version):
-    told, directory = stories
-    if pg_version not in told:
-        told[pg_version] = tell(pg_version, directory / f"pg{pg_version}")
-    return told[pg_version]
+def story(told_once, pg_version):
+    return told_once(pg_version, tell)
 
 
 def tell(version, place):
