@@ -30,8 +30,8 @@ from backup.tar_stream import Divider, TarStream, send_tree
 from backup.unpack import PG_CONTROL, Places, archives_of
 from catalog.errors import Corrupt, DestinationRefused, UsageError
 from catalog.local_storage import failed
-from catalog.pitr import RecoveryPlan
 from catalog.record import INCREMENTAL
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 
 _EXTRACT = 'umask 077; mkdir -p "$1" && exec tar -xpof - -C "$1"'

@@ -31,8 +31,8 @@ from backup.unpack import Places, Unpacker, lay_down
 from catalog import layout
 from catalog.errors import Corrupt
 from catalog.local_storage import failed
-from catalog.pitr import RecoveryPlan
 from catalog.record import BackupRecord
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 
 TABLESPACE_MAP = "tablespace_map"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from backup import destination
 from backup.chain import needed_at_once, needed_by_archive
 from catalog.errors import DestinationRefused
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 
 if TYPE_CHECKING:
     from backup.restore import RestoreOptions

@@ -82,8 +82,11 @@ ROWS = {
     "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
     "catalog.left_aside": f"{DECISIONS} catalog.coverage catalog.search",
-    "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.path_wal
-        catalog.search catalog.recordtypes""",
+    "catalog.last_needed": f"{DECISIONS} catalog.coverage catalog.path_wal catalog.search",
+    "catalog.recovery": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.last_needed
+        catalog.path_wal catalog.search catalog.recordtypes""",
+    "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.recovery
+        catalog.search""",
     "catalog.lookup": RECORDS,
     "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,

@@ -17,8 +17,8 @@ from backup.restore import RestoreOptions, restore
 from backup.unpack import PG_CONTROL
 from catalog.errors import Corrupt
 from catalog.lsn import LSN
-from catalog.pitr import RecoveryPlan
 from catalog.record import Tablespace
+from catalog.recovery import RecoveryPlan
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History, Path
 

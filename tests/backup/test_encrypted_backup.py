@@ -16,8 +16,8 @@ from catalog.age.header import read_header
 from catalog.codec import Codec
 from catalog.errors import Corrupt, IdentityError
 from catalog.identity import Identities
-from catalog.pitr import RecoveryPlan
 from catalog.record import BackupRecord
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository, readable_holdings, stored_holdings
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History

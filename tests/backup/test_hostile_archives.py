@@ -15,8 +15,8 @@ from backup.unpack import PG_CONTROL
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import DestinationRefused, Malformed, WalstreamError
-from catalog.pitr import RecoveryPlan
 from catalog.record import BackupRecord, Tablespace
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 from catalog.sink import Measured
 from catalog.target import LATEST, RecoveryTarget

@@ -14,8 +14,8 @@ from backup.room import check_room
 from backup.tree import Tree
 from backup.unpack import PG_CONTROL
 from catalog.errors import Corrupt, DestinationRefused
-from catalog.pitr import RecoveryPlan
 from catalog.record import Tablespace
+from catalog.recovery import RecoveryPlan
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History, Path
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backup.copied_wal import WalCopy
 from backup.restore import RestoreReport
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 from catalog.search import Reached
 from catalog.target import RecoveryTarget
 from walstream.cli.output import Output

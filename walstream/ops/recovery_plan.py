@@ -8,7 +8,8 @@ from collections.abc import Callable
 from backup.wal_log import StoredWal
 from catalog.coverage import Holdings
 from catalog.errors import TargetUnreachable
-from catalog.pitr import AUTO, RecoveryPlan, plan
+from catalog.pitr import AUTO, plan
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 from catalog.state import read_receiver_state
 from catalog.target import NAME, XID, RecoveryTarget

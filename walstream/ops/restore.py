@@ -25,8 +25,9 @@ from catalog.coverage import Holdings
 from catalog.errors import DestinationRefused, Malformed, RepositoryError, TargetUnreachable, UsageError
 from catalog.inventory import Inventory
 from catalog.lookup import find_backup
-from catalog.pitr import AUTO, RecoveryPlan, plan
+from catalog.pitr import AUTO, plan
 from catalog.record import BackupRecord
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository, readable_holdings
 from catalog.state import read_receiver_state
 from catalog.target import POSITION, RecoveryTarget

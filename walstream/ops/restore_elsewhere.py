@@ -12,8 +12,8 @@ from backup.remote import RemoteOptions
 from backup.restore import Restore, RestoreOptions
 from backup.ssh import Remote, split_command
 from catalog.errors import UsageError
-from catalog.pitr import RecoveryPlan
 from catalog.record import INCREMENTAL
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 
 
