@@ -12,7 +12,7 @@ import os
 from collections.abc import Collection
 
 from catalog import durable, layout
-from catalog.walrecord import Joint
+from catalog.walrecord_part import Joint
 
 # Changes when what is verified does.
 _FORMAT = 1

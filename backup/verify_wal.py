@@ -26,7 +26,7 @@ from catalog.lsn import LSN
 from catalog.repository import Repository
 from catalog.timeline import Path
 from catalog.walname import Segment
-from catalog.walrecord import Joint
+from catalog.walrecord_part import Joint
 
 MOST = 1000
 
