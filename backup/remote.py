@@ -12,18 +12,17 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from backup import destination, remote_place
 from backup.chain import needed_at_once
-from backup.configure import SIGNALS, Recovery
+from backup.configure import SIGNALS, Configured, Recovery
 from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
 from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport
-from backup.room import sizes_by_directory
+from backup.room import Space, room_for, sizes_by_directory
 from backup.ssh import Channel, Remote
 from backup.tar import MemberSink
 from backup.tar_stream import Divider, TarStream, send_tree
@@ -72,7 +71,11 @@ def look(
     _check_staging(remote.staging, needed_at_once(plan.chain))
     seen = remote_place.look(Remote(remote.command), [options.destination, *_others(sizes, options)])
     remote_place.owner_there(seen, options.destination, remote.owner)
-    return seen, remote_place.room_there(seen, sizes)
+    spaces = {
+        path: Space(found.file_system, found.free, found.reclaimable)
+        for path, found in seen.directories.items()
+    }
+    return seen, room_for(sizes, spaces, there=" there")
 
 
 def _others(sizes: dict[str, int], options: RestoreOptions) -> list[str]:
@@ -127,8 +130,7 @@ class _RemoteRestore(Restore):
         self._remote_options = remote
         self._remote = Remote(remote.command)
 
-    def run(self) -> RestoreReport:
-        began = time.monotonic()
+    def _carry_out(self) -> tuple[Sequence[str], Configured]:
         seen, _ = look(self._plan, self._options, self._remote_options)
         self._check_archives()
         owner = remote_place.owner_there(seen, self._there, self._remote_options.owner)
@@ -146,14 +148,7 @@ class _RemoteRestore(Restore):
                 claim.finish()
         except OSError as error:
             raise failed("lay down", self._here, error) from error
-        return RestoreReport(
-            tuple(directories),
-            self._unpacker.done,
-            time.monotonic() - began,
-            configured.changes,
-            configured.settings,
-            (*self._warnings(), *configured.warnings),
-        )
+        return directories, configured
 
     def _pass_on(self) -> tuple[int, int]:
         """Send all archives; the modes of the data directory and of pg_control."""

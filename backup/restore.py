@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -116,7 +116,20 @@ class Restore:
         self._new_files: list[FileEntry] = []
 
     def run(self) -> RestoreReport:
+        """Carry it out, and say what was done."""
         began = time.monotonic()
+        directories, configured = self._carry_out()
+        return RestoreReport(
+            tuple(directories),
+            self._unpacker.done,
+            time.monotonic() - began,
+            configured.changes,
+            configured.settings,
+            (*self._warnings(), *configured.warnings),
+        )
+
+    def _carry_out(self) -> tuple[Sequence[str], Configured]:
+        """Returns the directories that were written, and how the cluster in them is configured."""
         room.check_room(self._plan, self._options)
         self._check_archives()
         directories = room.directories(self._root, self._locations)
@@ -137,14 +150,7 @@ class Restore:
                 main.release()
             except OSError as error:
                 raise failed("restore to", self._root, error) from error
-        return RestoreReport(
-            tuple(directories),
-            self._unpacker.done,
-            time.monotonic() - began,
-            configured.changes,
-            configured.settings,
-            (*self._warnings(), *configured.warnings),
-        )
+        return directories, configured
 
     def _check_archives(self) -> None:
         for record in self._plan.chain:
