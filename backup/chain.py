@@ -19,6 +19,7 @@ from backup.checksum import checksum
 from backup.extract import Extractor
 from backup.incremental import patched_name
 from backup.label import parse_label
+from backup.locations import is_below
 from backup.manifest import FileEntry
 from backup.overlay import Overlay, prune
 from backup.unpack import PG_CONTROL, Places, Transforms, Unpacker, archives_of
@@ -99,9 +100,7 @@ class _Layer:
     def _prune(self, main: set[str], spaces: dict[int, set[str]]) -> None:
         root = self._places.root
         inside = [
-            os.path.relpath(path, root)
-            for path in self._places.locations.values()
-            if destination.is_below(path, root)
+            os.path.relpath(path, root) for path in self._places.locations.values() if is_below(path, root)
         ]
         prune(root, self._mtime, main, (destination.MARK, *inside))
         for oid, made in spaces.items():

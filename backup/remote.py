@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from backup import destination, remote_place
 from backup.chain import needed_at_once
 from backup.configure import SIGNALS, Configured, Recovery
+from backup.locations import is_below, tablespace_locations
 from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
 from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport
@@ -59,14 +60,14 @@ def look(
     plan: RecoveryPlan, options: RestoreOptions, remote: RemoteOptions
 ) -> tuple[Seen, dict[str, tuple[int, int]]]:
     """What is there, and for each directory to be written bytes needed and free; refuses what cannot be used."""
-    locations = destination.tablespace_locations(plan.backup, options.tablespaces, options.destination)
+    locations = tablespace_locations(plan.backup, options.tablespaces, options.destination)
     if plan.backup.type == INCREMENTAL and remote.staging is None:
         raise UsageError(
             f"backup {plan.backup.id} is incremental: it must be put together here before it is sent",
             "name a directory for that with --staging-path, or set staging_path",
         )
     sizes = sizes_by_directory(plan, options, options.destination, locations)
-    for path in [each for each in sizes if destination.is_below(each, options.destination)]:
+    for path in [each for each in sizes if is_below(each, options.destination)]:
         sizes[options.destination] += sizes.pop(path)
     _check_staging(remote.staging, needed_at_once(plan.chain))
     seen = remote_place.look(Remote(remote.command), [options.destination, *_others(sizes, options)])
@@ -177,7 +178,7 @@ class _RemoteRestore(Restore):
         for oid, path in places.locations.items():
             self._link_here(oid, path)
         for oid, path in places.locations.items():
-            if not destination.is_below(path, self._root):
+            if not is_below(path, self._root):
                 self._send_tree(path, self._locations[oid])
         mode = os.stat(os.path.join(self._root, PG_CONTROL)).st_mode & 0o777
         return 0o750 if main.group_access else 0o700, mode
@@ -191,7 +192,7 @@ class _RemoteRestore(Restore):
 
     def _staged_places(self) -> Iterator[tuple[int, str]]:
         for oid, path in self._locations.items():
-            if destination.is_below(path, self._there):
+            if is_below(path, self._there):
                 yield oid, os.path.join(self._root, os.path.relpath(path, self._there))
             else:
                 place = os.path.join(self._here, str(oid))

@@ -21,6 +21,7 @@ from backup.copied_wal import WalCopy, push_wal
 from backup.extract import Extractor
 from backup.fetch import WalSource
 from backup.label import as_full, format_tablespace_map, parse_tablespace_map
+from backup.locations import directories_of, tablespace_locations
 from backup.manifest import FileEntry, ManifestReader, rewrite
 from backup.neutralise import AUTO_CONF, CONF, described
 from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
@@ -111,7 +112,7 @@ class Restore:
         self._unpacker = Unpacker(repository, on_progress, options.jobs)
         self._on_progress = on_progress
         self._root = os.path.abspath(options.destination)
-        self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)
+        self._locations = tablespace_locations(self._record, options.tablespaces, self._root)
         self._changed_files: dict[str, tuple[int, str]] = {}
         self._new_files: list[FileEntry] = []
 
@@ -132,7 +133,7 @@ class Restore:
         """Returns the directories that were written, and how the cluster in them is configured."""
         room.check_room(self._plan, self._options)
         self._check_archives()
-        directories = room.directories(self._root, self._locations)
+        directories = directories_of(self._root, self._locations)
         with (
             destination.Claim(directories, self._options.owner) as claim,
             closing(self._unpack_all(self._places())) as main,

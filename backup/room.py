@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from backup import destination
 from backup.chain import needed_at_once, needed_by_archive
+from backup.locations import directories_of, tablespace_locations
 from catalog.errors import DestinationRefused
 from catalog.recovery import RecoveryPlan
 
@@ -30,8 +31,8 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
     """For each directory to be written: bytes needed and bytes free. Refuses what cannot be used."""
     record = plan.backup
     root = os.path.abspath(options.destination)
-    locations = destination.tablespace_locations(record, options.tablespaces, root)
-    for path in directories(root, locations):
+    locations = tablespace_locations(record, options.tablespaces, root)
+    for path in directories_of(root, locations):
         destination.check(path, root)
     sizes = sizes_by_directory(plan, options, root, locations)
     at_once = needed_at_once(plan.chain) + (options.wal.nbytes if options.wal is not None else 0)
@@ -72,17 +73,6 @@ def sizes_by_directory(
     }
     sizes[root] += options.wal.nbytes if options.wal is not None else 0
     return sizes
-
-
-def places_of(plan: RecoveryPlan, options: RestoreOptions) -> list[str]:
-    """The data directory, and the tablespaces that go elsewhere."""
-    root = os.path.abspath(options.destination)
-    return directories(root, destination.tablespace_locations(plan.backup, options.tablespaces, root))
-
-
-def directories(root: str, locations: Mapping[int, str]) -> list[str]:
-    """The data directory, and the tablespaces that lie outside it."""
-    return [root, *(path for path in locations.values() if not destination.is_below(path, root))]
 
 
 def _space(path: str) -> Space:

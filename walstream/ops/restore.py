@@ -10,14 +10,15 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from backup import destination, remote
+from backup import remote
 from backup.configure import check_conf_name
 from backup.copied_wal import wal_to_copy
 from backup.fetch import WalSource
+from backup.locations import directories_of, refuse_misplaced, tablespace_locations
 from backup.neutralise import AUTO_CONF
 from backup.remote import RemoteOptions
 from backup.restore import RestoreOptions, RestoreReport, lists_file, restore
-from backup.room import check_room, places_of
+from backup.room import check_room
 from catalog.codec import ENCRYPTED
 from catalog.coverage import Holdings
 from catalog.errors import Malformed, RepositoryError, UsageError
@@ -119,7 +120,8 @@ def plan_restore(
         found = replace(found, warnings=(*found.warnings, ROOT_OWNS))
     options = _options(found, repository, home, request, owner)
     if elsewhere is None:
-        destination.refuse_misplaced(places_of(found, options), (repository.root, options.home))
+        locations = tablespace_locations(found.backup, options.tablespaces, options.destination)
+        refuse_misplaced(directories_of(options.destination, locations), (repository.root, options.home))
         return PlannedRestore(repository, found, options, check_room(found, options))
     there = remote_options(found, repository, options, request.owner, elsewhere)
     return PlannedRestore(repository, found, options, remote.look(found, options, there)[1], there)
