@@ -20,7 +20,7 @@ from backup.extract import Extractor
 from backup.incremental import patched_name
 from backup.label import parse_label
 from backup.locations import is_below
-from backup.manifest import FileEntry
+from backup.manifest_entry import FileEntry
 from backup.overlay import Overlay, prune
 from backup.unpack import PG_CONTROL, Places, Transforms, Unpacker, archives_of
 from catalog.errors import Corrupt, StorageError

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from backup import stream
 from backup.growth import Growth
 from backup.label import BackupLabel, parse_label
-from backup.manifest import ManifestReader, WalRange
+from backup.manifest import ManifestReader
+from backup.manifest_entry import WalRange
 from backup.observed import Observed
 from backup.tar import Member, MemberSink, TarParser
 from catalog import layout

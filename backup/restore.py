@@ -22,7 +22,8 @@ from backup.extract import Extractor
 from backup.fetch import WalSource
 from backup.label import as_full, format_tablespace_map, parse_tablespace_map
 from backup.locations import directories_of, tablespace_locations
-from backup.manifest import FileEntry, ManifestReader, rewrite
+from backup.manifest import ManifestReader, rewrite
+from backup.manifest_entry import FileEntry
 from backup.neutralise import AUTO_CONF, CONF, described
 from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
 from backup.stored import CheckedFile
