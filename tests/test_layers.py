@@ -18,7 +18,7 @@ ERRORS = "catalog.errors"
 POSITIONS = f"{ERRORS} catalog.value catalog.lsn catalog.walname"
 BYTES = "catalog.sink"
 DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
-RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
+RECORDS = f"{DOCUMENTS} catalog.document_values catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
 CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay catalog.age
     catalog.identity"""
@@ -72,6 +72,7 @@ ROWS = {
     "catalog.search": f"{POSITIONS} catalog.target catalog.timeline catalog.commits catalog.recordtypes",
     "catalog.timeline": POSITIONS,
     "catalog.document": f"{ERRORS} catalog.durable",
+    "catalog.document_values": DOCUMENTS,
     "catalog.repository_identity": f"{DOCUMENTS} catalog.layout catalog.storage",
     "catalog.record": RECORDS,
     "catalog.marks": RECORDS,
