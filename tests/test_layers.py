@@ -17,8 +17,8 @@ ALLOWED_ANYWHERE = set(PACKAGES)  # their __init__ holds a docstring and the ver
 ERRORS = "catalog.errors"
 POSITIONS = f"{ERRORS} catalog.value catalog.lsn catalog.walname"
 BYTES = "catalog.sink"
-DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
-RECORDS = f"{DOCUMENTS} catalog.document_values catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
+DOCUMENTS = f"{POSITIONS} catalog.document catalog.document_values catalog.durable"
+RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
 CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay catalog.age
     catalog.identity"""
@@ -102,9 +102,10 @@ ROWS = {
     "catalog.local_storage": STORES,
     "catalog.lock": STORES,
     "catalog.layout": f"{POSITIONS} catalog.record",
-    "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
+    "catalog.published": "catalog.durable",
+    "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock catalog.published",
     "catalog.active_model": f"{DOCUMENTS} {STORES} catalog.layout",
-    "catalog.supervisor_state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
+    "catalog.supervisor_state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock catalog.published",
     "catalog.gaps": f"{DECISIONS} {STORES} catalog.layout catalog.coverage",
     "catalog.wal": SHELVES,
     "catalog.backups": SHELVES,
