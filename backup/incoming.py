@@ -19,7 +19,8 @@ from backup.manifest_entry import WalRange
 from backup.observed import Observed
 from backup.tar import Member, MemberSink, TarParser
 from catalog import layout
-from catalog.codec import Codec, decoder, split_suffix
+from catalog.codec import Codec
+from catalog.decoding import decoder, split_suffix
 from catalog.errors import BackupFailed, ProtocolError
 from catalog.frames import Workers, encoder
 from catalog.record import Archive

@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from catalog import layout
 from catalog.age.header import read_header
-from catalog.codec import ENCRYPTED, ENDINGS, Codec, decoder, split_suffix
+from catalog.codec import Codec
+from catalog.decoding import ENCRYPTED, ENDINGS, decoder, split_suffix
 from catalog.errors import Absent, Conflict, Malformed, RepositoryError, StorageError
 from catalog.identity import Identities, decrypted
 from catalog.marks import KEEP_STANDALONE, FailedMark, KeepMark, RemovedMark, StartedMark, VerifiedMark

@@ -7,7 +7,7 @@ the raw bytes. Putting files onto the shelf is ``catalog.filing``'s business.
 from __future__ import annotations
 
 from catalog import layout
-from catalog.codec import ENDINGS, decoder, split_suffix
+from catalog.decoding import ENDINGS, decoder, split_suffix
 from catalog.errors import Absent
 from catalog.walname import HISTORY, SEGMENT, is_low_part, kind_of
 

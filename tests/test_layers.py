@@ -20,8 +20,8 @@ BYTES = "catalog.sink"
 DOCUMENTS = f"{POSITIONS} catalog.document catalog.document_values catalog.durable"
 RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
-CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay catalog.age
-    catalog.identity"""
+CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.decoding catalog.frames catalog.relay
+    catalog.age catalog.identity"""
 STORES = f"{ERRORS} {BYTES} catalog.durable catalog.storage catalog.local_storage"
 SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.marks"
 
@@ -92,7 +92,8 @@ ROWS = {
     "catalog.lookup": RECORDS,
     "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,
-    "catalog.codec": CODECS,
+    "catalog.codec": f"{ERRORS} {BYTES} catalog.age.names catalog.codecs catalog.decoding",
+    "catalog.decoding": f"{ERRORS} {BYTES} catalog.codecs catalog.identity",
     "catalog.frames": CODECS,
     "catalog.relay": CODECS,
     "catalog.parallel": CODECS,

@@ -19,8 +19,8 @@ from backup.neutralise import AUTO_CONF
 from backup.remote import RemoteOptions
 from backup.restore import RestoreOptions, RestoreReport, lists_file, restore
 from backup.room import check_room
-from catalog.codec import ENCRYPTED
 from catalog.coverage import Holdings
+from catalog.decoding import ENCRYPTED
 from catalog.errors import Malformed, RepositoryError, UsageError
 from catalog.lookup import find_backup
 from catalog.pitr import AUTO, plan
