@@ -46,10 +46,9 @@ OFFLINE_BACKUP = "catalog backup"
 OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.parent walstream.ops.place
-    walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
-    walstream.ops.recovery_plan
-    walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
-    walstream.ops.hooks"""
+    walstream.ops.reception walstream.ops.backup walstream.ops.backup_reception walstream.ops.backup_wal
+    walstream.ops.restore walstream.ops.stored walstream.ops.recovery_plan walstream.ops.requirements
+    walstream.ops.library walstream.ops.offline walstream.ops.sweep walstream.ops.hooks"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
     walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
@@ -216,6 +215,7 @@ ROWS = {
     "walstream.ops.parent": "catalog",
     "walstream.ops.reception": LIBRARY_ONLY,
     "walstream.ops.backup": LIBRARY_ONLY,
+    "walstream.ops.backup_reception": LIBRARY_ONLY,
     "walstream.ops.backup_wal": LIBRARY_ONLY,
     "walstream.ops.restore": f"{LIBRARY_ONLY} walstream.ops.restore_elsewhere walstream.ops.restore_owner",
     "walstream.ops.restore_owner": "catalog",
