@@ -1,4 +1,4 @@
-"""The two servers of the demo: the one that is protected, and what is restored of it; behind one socket directory."""
+"""The two servers of the demo, on one socket directory: the one that is protected, and what is restored of it."""
 
 from __future__ import annotations
 
