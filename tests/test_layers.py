@@ -33,7 +33,7 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
     walstream.continuity walstream.control walstream.delivered walstream.elsewhere walstream.facts walstream.gap
-    walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
+    walstream.held walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
     walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
     walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
     walstream.synchronous walstream.wakeup"""
@@ -192,6 +192,7 @@ ROWS = {
         walstream.continuity""",
     "walstream.leftovers": "catalog walstream.archiver",
     "walstream.publisher": "catalog walstream.archiver walstream.session walstream.standing",
+    "walstream.held": "catalog walstream.archiver walstream.resume",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,
     "walstream.sinks": RECEIVING,

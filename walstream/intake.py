@@ -1,7 +1,7 @@
 """The repository as a receiver's target: the spool in front, the archiver behind, histories first.
 
-Knows what is held (repository and spool together) and therefore where to begin; keeps the leftover of an
-old timeline as ``.partial``; publishes the receiver's state for ``status`` and for backups that wait.
+Finds where to begin by what is held already (``walstream.held``); keeps the leftover of an old timeline as
+``.partial``; publishes the receiver's state for ``status`` and for backups that wait.
 """
 
 from __future__ import annotations
@@ -16,22 +16,20 @@ from io import BytesIO
 
 from catalog import durable, layout
 from catalog.coverage import missing, names
-from catalog.errors import Absent, Conflict, IdentityError, Malformed, SpoolFull, StorageError, StreamRefused
+from catalog.errors import SpoolFull, StreamRefused
 from catalog.filing import Filing
-from catalog.fingerprint import sealed_page
-from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
+from catalog.gaps import Gap, record_gap
 from catalog.incoming import Incoming, Put
-from catalog.inventory import Inventory
 from catalog.local_storage import failed
 from catalog.lsn import LSN
-from catalog.record import BackupRecord
-from catalog.repository import Repository, span_holdings
+from catalog.repository import Repository
 from catalog.sink import Reader
 from catalog.timeline import History, Path, contradicts
 from catalog.walname import Segment, history_name, timeline_in
 from walstream.archiver import Archiver, complete_segments, log
 from walstream.delivered import Delivered
 from walstream.facts import ServerFacts
+from walstream.held import Held
 from walstream.leftovers import Leftovers
 from walstream.publisher import Publisher
 from walstream.resume import Start, find_start
@@ -74,7 +72,8 @@ class Intake:
             durable.make_directories(self._directory)
         except OSError as error:
             raise failed("write", self._directory, error) from error
-        self._leftovers = Leftovers(self._directory, repository.wal, self._put)
+        self._held = Held(repository, options.home)
+        self._leftovers = Leftovers(self._directory, self._put)
         self._leftovers.sync()
         repository.wal.remove_leftovers()
         size, system_identifier = repository.identity.wal_segment_size, repository.identity.system_identifier
@@ -109,44 +108,15 @@ class Intake:
         self._path = Path.of(facts.history)
         size = self._repository.identity.wal_segment_size
         begun = [Segment.parse(name, size) for name in partials_in(self._directory)]
-        start = find_start(facts, self._held(), self._backup_begins(), slot_position, size, begun)
+        start = find_start(
+            facts, self._held.inventory(), self._held.backup_begins(), slot_position, size, begun
+        )
         self._retire_partials(start, facts.history)
         return start
 
     def tail(self, start: Start) -> tuple[LSN, Callable[[bytes], bool]] | None:
-        """Where the last page with anything in it of the segment before ``start`` is, if that is held.
-
-        And what tells whether the bytes that the server has there are the same.
-        """
-        size = self._repository.identity.wal_segment_size
-        before = Segment(start.timeline, size.number_at(start.position) - 1)
-        name = before.name(size) if before.number >= 0 else ""
-        try:
-            found = self._leftovers.last_page(name) if name else None
-            if not found or not found[1]:
-                return None
-            offset, page = found
-            return before.start(size) + offset, lambda sent: sent[: len(page)] == page[: len(sent)]
-        except IdentityError:
-            return self._sealed_tail(before.start(size), name)
-        except (Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
-            return None
-
-    def _sealed_tail(self, start: LSN, name: str) -> tuple[LSN, Callable[[bytes], bool]] | None:
-        """The same of an encrypted segment, by its fingerprint."""
-        try:
-            key, reader = self._repository.wal.find(name)
-            reader.close()
-            stored = self._repository.storage.read(key)
-            try:
-                offset, agrees = sealed_page(stored, self._repository.identity.salt)
-            finally:
-                stored.close()
-        except (Absent, Conflict, Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
-            return None
-        return start + offset, agrees
+        """What a stream from ``start`` has to follow, if that is held (``Held.tail``)."""
+        return self._held.tail(start)
 
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline is not stored yet."""
@@ -203,7 +173,7 @@ class Intake:
         self._wait_for_delivered()
         size = self._repository.identity.wal_segment_size
         reason = "the server had removed these segments before they were received"
-        lost = missing(path, self._held(), size.number_at(start), size.number_before(end), size)
+        lost = missing(path, self._held.inventory(), size.number_at(start), size.number_before(end), size)
         for run in lost:
             record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
         if lost:
@@ -218,14 +188,7 @@ class Intake:
 
     def has_open_gap(self) -> bool:
         """Whether there is a gap behind which no restorable backup begins yet."""
-        gaps = read_gaps(self._options.home, self._repository.identity.wal_segment_size)
-        if not gaps:
-            return False
-        first = min(gap.run.last for gap in gaps)
-        behind = [record for record in self._records() if record.first_segment.number > first]
-        # Only their own WAL is listed: this is asked every few seconds, and a year of WAL is half a million files.
-        holdings = span_holdings(self._repository, behind, [gap.run for gap in gaps])
-        return bool(open_gaps(gaps, holdings, self._path))
+        return self._held.has_open_gap(self._path)
 
     def raise_error(self) -> None:
         """Raise what ended the archiver, if anything did."""
@@ -245,46 +208,11 @@ class Intake:
                     "two servers made the same timeline: protect one of them under a new name",
                 )
 
-    def _held(self) -> Inventory:
-        """What need not be received: the spool first, because segments travel from there to the repository."""
-        size = self._repository.identity.wal_segment_size
-        spooled = Inventory.from_names(complete_segments(self._directory), size)
-        return spooled | self._repository.inventory() | as_inventory(read_gaps(self._options.home, size))
-
     def _take_leftovers(self) -> None:
         """Make what an earlier stream completed durable, before it counts, and have it archived."""
         self._leftovers.sync()
         for name in complete_segments(self._directory):
             self._archiver.submit(name)
-
-    def _backup_begins(self) -> list[Segment]:
-        """The first segments of all backups, those that are running included."""
-        shelf, size = self._repository.backups, self._repository.identity.wal_segment_size
-        records = self._records()
-        # Behind one that is kept alone WAL was removed on purpose, and is not asked for again.
-        leading = [record for record in records if not shelf.stands_alone(record.id)]
-        begins = [record.first_segment for record in leading or records]
-        for backup_id in shelf.ids():
-            try:
-                mark = shelf.started(backup_id)
-            except Malformed as damage:
-                log.error("backup %s does not count for where to begin: %s", backup_id, damage)
-                continue
-            if mark is not None and mark.begin is not None:
-                begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
-        return begins
-
-    def _records(self) -> list[BackupRecord]:
-        """The records that can be read."""
-        found = []
-        for backup_id in self._repository.backups.ids():
-            try:
-                record = self._repository.backups.find(backup_id)
-            except Malformed as damage:
-                log.error("backup %s does not count: %s", backup_id, damage)
-                continue
-            found += [record] if record is not None else []
-        return found
 
     def _put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
         # At a promotion the archiver has a history and a partial segment that were delivered, the stream its own.
