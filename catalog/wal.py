@@ -72,11 +72,7 @@ class WalShelf:
 
     def history(self, timeline_name: str) -> bytes:
         """The content of a history file, by its name; ``Absent`` when it is not stored."""
-        reader = self._storage.read(layout.wal_key(timeline_name))
-        try:
-            return b"".join(iter(lambda: reader.read(1 << 16), b""))
-        finally:
-            reader.close()
+        return self._storage.get(layout.wal_key(timeline_name))
 
     def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
         """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""
