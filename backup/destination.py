@@ -119,7 +119,7 @@ class Claim:
             if not os.path.exists(mark):
                 _require_empty(path, os.listdir(path))
                 text = json.dumps({"destination": os.path.realpath(self._root)})
-                _write_new(mark, text.encode())
+                durable.write_file(mark, text.encode(), 0o600, replace=False)
                 made.append(mark)
                 _require_empty(path, [name for name in os.listdir(path) if name != MARK])
             fd = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW)
@@ -193,16 +193,6 @@ def _make(path: str) -> None:
     durable.make_directories(path, PRIVATE)
     for each in missing:
         os.chmod(each, _PASSABLE)
-
-
-def _write_new(path: str, content: bytes) -> None:
-    file = durable.DurableFile(path, 0o600, replace=False)
-    try:
-        file.write(content)
-        file.finish()
-    except BaseException:
-        file.abort()
-        raise
 
 
 def _empty(path: str) -> None:
