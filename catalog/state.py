@@ -14,7 +14,7 @@ from datetime import datetime
 from catalog import durable, layout
 from catalog.errors import Malformed
 from catalog.local_storage import failed
-from catalog.lock import holder, is_held, running_holder
+from catalog.lock import holder, is_held_by, running_holder
 from catalog.lsn import LSN
 from catalog.published import publish
 
@@ -85,7 +85,7 @@ def live_receiver_state(home: str) -> ReceiverState | None:
     """What the receiver that holds the lock right now has published; None when it has not yet, or none runs."""
     path = receiver_lock_path(home)
     state = read_receiver_state(home)
-    if state is None or not is_held(path) or (holder(path) or {}).get("pid") != state.pid:
+    if state is None or not is_held_by(path, state.pid):
         return None
     # In containers the process of one life has the number of that of the one before.
     since = receiver_since(home)

@@ -11,7 +11,7 @@ import os
 from dataclasses import asdict, dataclass
 
 from catalog import durable, layout
-from catalog.lock import Lock, holder, is_held, running_holder
+from catalog.lock import Lock, is_held_by, running_holder
 from catalog.published import publish
 
 # No server can be called so.
@@ -72,9 +72,7 @@ def live_supervisor_state(home: str) -> SupervisorState | None:
     """What the supervisor that runs right now has published; None when none runs, or has not said anything."""
     state = read_supervisor_state(home)
     path = os.path.join(os.path.dirname(os.path.abspath(home)), _LOCK)
-    if state is None or not is_held(path):
-        return None
-    return state if (holder(path) or {}).get("pid") == state.pid else None
+    return state if state is not None and is_held_by(path, state.pid) else None
 
 
 def remove_supervisor_state(home: str) -> None:
