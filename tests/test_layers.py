@@ -67,7 +67,8 @@ ROWS = {
     "catalog.walrecord": f"{POSITIONS} {BYTES} catalog.crc32c catalog.walpage catalog.walrecord_part",
     "catalog.recordtypes": f"{POSITIONS} catalog.walrecord",
     "catalog.commits": f"{POSITIONS} {BYTES} catalog.recordtypes catalog.walrecord catalog.walpage",
-    "catalog.commits_cache": f"{ERRORS} catalog.durable catalog.layout catalog.commits",
+    "catalog.segment_cache": "catalog.durable",
+    "catalog.commits_cache": f"{ERRORS} catalog.layout catalog.commits catalog.segment_cache",
     "catalog.search": f"{POSITIONS} catalog.target catalog.timeline catalog.commits catalog.recordtypes",
     "catalog.timeline": POSITIONS,
     "catalog.document": f"{ERRORS} catalog.durable",
@@ -156,7 +157,7 @@ ROWS = {
     "backup.unchanged": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
-    "backup.verified_wal": "catalog.durable catalog.layout catalog.walrecord_part",
+    "backup.verified_wal": "catalog.layout catalog.segment_cache catalog.walrecord_part",
     "backup.wal_listing": "catalog",
     "backup.segment_check": f"""{POSITIONS} {BYTES} catalog.timeline catalog.walpage catalog.walrecord
         catalog.walrecord_part""",
