@@ -22,7 +22,8 @@ from backup.configure import SIGNALS, Configured, Recovery
 from backup.locations import is_below, tablespace_locations
 from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
-from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport
+from backup.restore import TABLESPACE_MAP, Restore, RestoreReport
+from backup.restore_options import RestoreOptions
 from backup.room import Space, room_for, sizes_by_directory
 from backup.ssh import Channel, Remote
 from backup.tar import MemberSink

@@ -6,16 +6,13 @@ import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from backup import destination
 from backup.chain import needed_at_once, needed_by_archive
 from backup.locations import directories_of, tablespace_locations
+from backup.restore_options import RestoreOptions
 from catalog.errors import DestinationRefused
 from catalog.recovery import RecoveryPlan
-
-if TYPE_CHECKING:
-    from backup.restore import RestoreOptions
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,6 +152,7 @@ ROWS = {
     "backup.neutralise": "backup.checksum backup.recovery_conf",
     "backup.configure": OFFLINE_BACKUP,
     "backup.room": OFFLINE_BACKUP,
+    "backup.restore_options": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
     "backup.unchanged": OFFLINE_BACKUP,

@@ -10,7 +10,8 @@ from support.age import OTHERS, OURS, decrypt
 from support.repositories import SPACE, file_of, flip, new_repository, store_backup, store_wal, truncate
 from support.streams import Given, drain
 
-from backup.restore import RestoreOptions, restore
+from backup.restore import restore
+from backup.restore_options import RestoreOptions
 from backup.verify import verify
 from catalog.age.header import read_header
 from catalog.codec import Codec

@@ -9,7 +9,8 @@ import pytest
 from support.members import archive, file
 from support.repositories import MAIN, PLAIN, SPACE, ZSTD, file_of, new_repository, store_backup
 
-from backup.restore import RestoreOptions, restore
+from backup.restore import restore
+from backup.restore_options import RestoreOptions
 from backup.tar import END, Kind, Member, format_header
 from backup.unpack import PG_CONTROL
 from catalog import layout

@@ -9,7 +9,8 @@ from support.members import file
 from support.repositories import MAIN, SPACE, new_repository, store_backup
 
 from backup.destination import MARK, Claim
-from backup.restore import RestoreOptions, restore
+from backup.restore import restore
+from backup.restore_options import RestoreOptions
 from backup.room import check_room
 from backup.tree import Tree
 from backup.unpack import PG_CONTROL

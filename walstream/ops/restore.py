@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 from backup import remote
 from backup.configure import check_conf_name
 from backup.copied_wal import wal_to_copy
-from backup.fetch import WalSource
 from backup.locations import directories_of, refuse_misplaced, tablespace_locations
 from backup.neutralise import AUTO_CONF
 from backup.remote import RemoteOptions
-from backup.restore import RestoreOptions, RestoreReport, lists_file, restore
+from backup.restore import RestoreReport, lists_file, restore
+from backup.restore_options import RestoreOptions
 from backup.room import check_room
 from catalog.coverage import Holdings
 from catalog.decoding import ENCRYPTED
@@ -173,22 +173,22 @@ def _options(
     request: RestoreRequest,
     owner: tuple[int, int] | None,
 ) -> RestoreOptions:
-    home, partial = os.path.abspath(home), request.uses_partials
-    backup_id, identities = found.backup.id, repository.identities
-    source = WalSource(repository.root, home, partial=partial, backup_id=backup_id, identities=identities)
-    return RestoreOptions(
+    options = RestoreOptions(
         destination=os.path.abspath(request.destination),
-        home=home,
+        home=os.path.abspath(home),
         python=sys.executable,
         tablespaces=request.tablespaces,
         owner=owner,
-        partial_wal=partial,
+        partial_wal=request.uses_partials,
         standby_mode=request.standby_mode,
         prefetch_segments=request.prefetch_segments,
         conf_file=request.conf_file,
         jobs=request.jobs,
-        wal=None if request.get_wal else wal_to_copy(found, repository, source),
     )
+    if request.get_wal:
+        return options
+    source = options.wal_source(repository, found.backup.id)
+    return replace(options, wal=wal_to_copy(found, repository, source))
 
 
 def _require_identity(repository: Repository, chain: Sequence[BackupRecord]) -> None:
