@@ -221,14 +221,12 @@ class Restore:
         return resolved(entries, self._root) if self._plan.parents else entries
 
     def _recovery(self) -> Recovery:
-        standby = self._options.standby_mode
-        copied = self._options.wal is not None
-        command = (
-            no_restore_command(standby)
-            if copied
-            else restore_command(self._options.restore_call(self._plan, self._repository))
-        )
-        return Recovery(command, standby, self._options.conf_file)
+        options, standby = self._options, self._options.standby_mode
+        if options.wal is not None:
+            command = no_restore_command(standby)
+        else:
+            command = restore_command(options.restore_call(self._plan, self._repository))
+        return Recovery(command, standby, options.conf_file)
 
     def _own(self, path: str) -> None:
         if self._options.owner is not None:
