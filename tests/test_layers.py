@@ -36,7 +36,7 @@ RECEIVING = """catalog
     walstream.held walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
     walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
     walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
-    walstream.synchronous walstream.wakeup"""
+    walstream.synchronous walstream.tail walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -194,8 +194,9 @@ ROWS = {
         walstream.continuity""",
     "walstream.leftovers": "catalog walstream.archiver",
     "walstream.publisher": "catalog walstream.archiver walstream.session walstream.standing",
-    "walstream.held": "catalog walstream.archiver walstream.resume",
+    "walstream.held": "catalog walstream.archiver",
     "walstream.receiver": RECEIVING,
+    "walstream.tail": "catalog walstream.archiver walstream.leftovers walstream.resume",
     "walstream.intake": RECEIVING,
     "walstream.sinks": RECEIVING,
     "walstream.stream": RECEIVING,

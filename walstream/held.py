@@ -6,21 +6,16 @@ Read only. A document that cannot be read does not count, and is logged; so a re
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 
-from catalog import comparison, layout
-from catalog.errors import Absent, Conflict, IdentityError, Malformed, StorageError
-from catalog.fingerprint import sealed_page
+from catalog import layout
+from catalog.errors import Malformed
 from catalog.gaps import as_inventory, open_gaps, read_gaps
 from catalog.inventory import Inventory
-from catalog.lsn import LSN
 from catalog.record import BackupRecord
 from catalog.repository import Repository, span_holdings
-from catalog.sink import Reader
 from catalog.timeline import Path
 from catalog.walname import Segment
-from walstream.archiver import complete_segments, log, open_file
-from walstream.resume import Start
+from walstream.archiver import complete_segments, log
 
 
 class Held:
@@ -64,64 +59,6 @@ class Held:
         # Only their own WAL is listed: this is asked every few seconds, and a year of WAL is half a million files.
         holdings = span_holdings(self._repository, behind, [gap.run for gap in gaps])
         return bool(open_gaps(gaps, holdings, path))
-
-    def tail(self, start: Start) -> tuple[LSN, Callable[[bytes], bool]] | None:
-        """Where the last page with anything in it of the segment before ``start`` is, if that is held.
-
-        And what tells whether the bytes that the server has there are the same.
-        """
-        size = self._repository.identity.wal_segment_size
-        before = Segment(start.timeline, size.number_at(start.position) - 1)
-        name = before.name(size) if before.number >= 0 else ""
-        try:
-            found = self._last_page(name) if name else None
-            if not found or not found[1]:
-                return None
-            offset, page = found
-            return before.start(size) + offset, lambda sent: sent[: len(page)] == page[: len(sent)]
-        except IdentityError:
-            return self._sealed_tail(before.start(size), name)
-        except (Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
-            return None
-
-    def _sealed_tail(self, start: LSN, name: str) -> tuple[LSN, Callable[[bytes], bool]] | None:
-        """The same of an encrypted segment, by its fingerprint."""
-        try:
-            key, reader = self._repository.wal.find(name)
-            reader.close()
-            stored = self._repository.storage.read(key)
-            try:
-                offset, agrees = sealed_page(stored, self._repository.identity.salt)
-            finally:
-                stored.close()
-        except (Absent, Conflict, Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
-            return None
-        return start + offset, agrees
-
-    def _last_page(self, name: str) -> tuple[int, bytes] | None:
-        """Offset and bytes of the last page of a segment that is not all zeros; None when it is not held."""
-        reader = self._open_segment(name)
-        if reader is None:
-            return None
-        try:
-            return comparison.last_page(reader)
-        finally:
-            reader.close()
-
-    def _open_segment(self, name: str) -> Reader | None:
-        """A segment on its way from the spool to the repository, or there."""
-        path = os.path.join(self._directory, name)
-        if os.path.exists(path):
-            try:
-                return open_file(path)
-            except StorageError:
-                pass  # it has moved on
-        try:
-            return self._repository.wal.open(name)
-        except Absent:
-            return None
 
     def _records(self) -> list[BackupRecord]:
         """The records that can be read."""

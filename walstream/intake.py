@@ -37,6 +37,7 @@ from walstream.segment import partials_in
 from walstream.spool import Spool, SpoolOptions
 from walstream.standing import Standing
 from walstream.streaming import Destination
+from walstream.tail import tail
 
 DELIVERED_PATIENCE = 60.0
 
@@ -73,7 +74,7 @@ class Intake:
         except OSError as error:
             raise failed("write", self._directory, error) from error
         self._held = Held(repository, options.home)
-        self._leftovers = Leftovers(self._directory, self._put)
+        self._leftovers = Leftovers(self._directory, repository.wal, self._put)
         self._leftovers.sync()
         repository.wal.remove_leftovers()
         size, system_identifier = repository.identity.wal_segment_size, repository.identity.system_identifier
@@ -115,8 +116,11 @@ class Intake:
         return start
 
     def tail(self, start: Start) -> tuple[LSN, Callable[[bytes], bool]] | None:
-        """What a stream from ``start`` has to follow, if that is held (``Held.tail``)."""
-        return self._held.tail(start)
+        """Where the last page with anything in it of the segment before ``start`` is, if that is held.
+
+        And what tells whether the bytes that the server has there are the same.
+        """
+        return tail(self._repository, self._leftovers, start)
 
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline is not stored yet."""

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 
-from catalog import durable
-from catalog.errors import Conflict, StorageError
+from catalog import comparison, durable
+from catalog.errors import Absent, Conflict, StorageError
 from catalog.local_storage import failed
 from catalog.sink import Reader
+from catalog.wal import WalShelf
 from catalog.walname import SEGMENT, kind_of
 from walstream.archiver import log, open_file
 
 
 class Leftovers:
-    """The files of a spool ``directory``; ``put(name, open_raw)`` stores one in the repository."""
+    """The files of a spool ``directory``; ``put(name, open_raw)`` stores one on the WAL ``shelf``."""
 
-    def __init__(self, directory: str, put: Callable[[str, Callable[[], Reader]], bool]) -> None:
+    def __init__(
+        self, directory: str, shelf: WalShelf, put: Callable[[str, Callable[[], Reader]], bool]
+    ) -> None:
         self._directory = directory
+        self._shelf = shelf
         self._put = put
 
     def sync(self) -> None:
@@ -50,6 +54,29 @@ class Leftovers:
             durable.remove(path)
         except OSError as error:
             raise failed("remove", path, error) from error
+
+    def last_page(self, name: str) -> tuple[int, bytes] | None:
+        """Offset and bytes of the last page of a segment that is not all zeros; None when it is not held."""
+        reader = self._open_segment(name)
+        if reader is None:
+            return None
+        try:
+            return comparison.last_page(reader)
+        finally:
+            reader.close()
+
+    def _open_segment(self, name: str) -> Reader | None:
+        """A segment on its way from the spool to the repository, or there."""
+        path = os.path.join(self._directory, name)
+        if os.path.exists(path):
+            try:
+                return open_file(path)
+            except StorageError:
+                pass  # it has moved on
+        try:
+            return self._shelf.open(name)
+        except Absent:
+            return None
 
     def _sync_file(self, name: str) -> None:
         path = os.path.join(self._directory, name)
