@@ -17,7 +17,7 @@ Tail = tuple[LSN, Callable[[bytes], bool]]
 
 
 def tail(repository: Repository, leftovers: Leftovers, start: Start) -> Tail | None:
-    """Where that page of the segment before ``start`` is, if it is held; and what judges the server's bytes there."""
+    """Where that page of the segment before ``start`` is, if held; and what judges the server's bytes there."""
     size = repository.identity.wal_segment_size
     before = Segment(start.timeline, size.number_at(start.position) - 1)
     name = before.name(size) if before.number >= 0 else ""
