@@ -49,7 +49,7 @@ LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
     walstream.ops.recovery_plan
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
-    walstream.ops.hooks"""
+    walstream.ops.hooks walstream.ops.script"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
     walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
@@ -220,7 +220,8 @@ ROWS = {
     "walstream.ops.bench_latency": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
     "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
-    "walstream.ops.hooks": "catalog",
+    "walstream.ops.script": "",
+    "walstream.ops.hooks": "catalog walstream.ops.script",
     "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
     "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",

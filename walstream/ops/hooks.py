@@ -9,15 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from catalog.errors import HookFailed
 from catalog.incoming import Put
 from catalog.sink import Reader
+from walstream.ops.script import run_script
 
 BACKUP = "backup"
 ARCHIVE = "archive"
@@ -26,8 +25,6 @@ WAL_DELETE = "wal_delete"
 RECOVERY = "recovery"
 KINDS = (BACKUP, ARCHIVE, DELETE, WAL_DELETE, RECOVERY)
 PRE, POST = "pre", "post"
-
-_MOST = 2000
 
 Facts = Mapping[str, object]
 
@@ -83,31 +80,28 @@ class Hooks:
             **facts,
         }
         try:
-            script = subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **variables(told)},
-                start_new_session=True,
+            outcome = run_script(
+                command,
+                {**os.environ, **variables(told)},
+                json.dumps(told, default=str).encode(),
+                self.timeout,
             )
         except (OSError, ValueError) as error:
             raise self._failure(phase, kind, f"cannot be started: {error}") from error
-        try:
-            said, _ = script.communicate(json.dumps(told, default=str).encode(), self.timeout)
-        except subprocess.TimeoutExpired:
-            _kill_group(script)
-            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s") from None
-        except BaseException:
-            _kill_group(script)
-            raise
-        text = said.decode("utf-8", "replace").strip()[:_MOST]
+        lines = outcome.said.splitlines()
+        self._log_said(f"{phase}_{kind}_script", lines, outcome.left_out)
+        if outcome.code is None:
+            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s")
+        if outcome.code:
+            last = lines[-1] if lines else "it said nothing"
+            raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {last}")
+
+    def _log_said(self, script: str, lines: Sequence[str], left_out: int) -> None:
         log = logging.getLogger(f"walstream.{self.server}")
-        for line in text.splitlines():
-            log.info("%s_%s_script: %s", phase, kind, line)
-        if script.returncode:
-            last = text.splitlines()[-1] if text else "it said nothing"
-            raise self._failure(phase, kind, f"ended with exit code {script.returncode}: {last}")
+        if left_out:
+            log.info("%s: the first %d bytes of what it said are left out", script, left_out)
+        for line in lines:
+            log.info("%s: %s", script, line)
 
     def _failure(self, phase: str, kind: str, what: str) -> HookFailed:
         then = "nothing was done" if phase == PRE else "the work itself is done"
@@ -126,19 +120,6 @@ def _text(value: object) -> str:
     if value is None:
         return ""
     return json.dumps(value) if isinstance(value, (dict, list, tuple, bool)) else str(value).replace("\0", "")
-
-
-def _kill_group(script: subprocess.Popen[bytes]) -> None:
-    """End a script, and all that it has started in its session."""
-    try:
-        os.killpg(script.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    script.wait()
-    for pipe in (script.stdin, script.stdout):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()
 
 
 def hooked(put: Put, hooks: Hooks) -> Put:
