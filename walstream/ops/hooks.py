@@ -43,32 +43,37 @@ class Hooks:
         return f"{PRE}_{kind}" in self.scripts or f"{POST}_{kind}" in self.scripts
 
     @contextmanager
-    def around(self, kind: str, facts: Facts) -> Iterator[dict[str, object]]:
+    def around(
+        self, kind: str, facts: Facts, is_over: Callable[[], bool] = lambda: False
+    ) -> Iterator[dict[str, object]]:
         """Run the block between the two scripts of a kind; ``HookFailed`` when the first one fails.
 
         What the block puts into the dictionary is told to the second script, as is the error that ends it.
+        Neither is waited for when ``is_over``: it is killed, and ``HookFailed`` raised, whichever it is.
         """
-        self.before(kind, facts)
+        self.before(kind, facts, is_over)
         later: dict[str, object] = dict(facts)
         try:
             yield later
         except BaseException as error:
-            self.after(kind, later | {"error": str(error) or type(error).__name__})
+            self.after(kind, later | {"error": str(error) or type(error).__name__}, is_over)
             raise
-        self.after(kind, later)
+        self.after(kind, later, is_over)
 
-    def before(self, kind: str, facts: Facts) -> None:
+    def before(self, kind: str, facts: Facts, is_over: Callable[[], bool] = lambda: False) -> None:
         """Run the script before the work; ``HookFailed`` unless it exits with 0."""
-        self._run(PRE, kind, facts)
+        self._run(PRE, kind, facts, is_over)
 
-    def after(self, kind: str, facts: Facts) -> None:
-        """Run the script behind the work; its failure is logged."""
+    def after(self, kind: str, facts: Facts, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Run the script behind the work; its failure is logged, unless it was not waited for: that is raised."""
         try:
-            self._run(POST, kind, facts)
+            self._run(POST, kind, facts, is_over)
         except HookFailed as failure:
+            if is_over():
+                raise
             logging.getLogger(f"walstream.{self.server}").error("%s", failure)
 
-    def _run(self, phase: str, kind: str, facts: Facts) -> None:
+    def _run(self, phase: str, kind: str, facts: Facts, is_over: Callable[[], bool]) -> None:
         command = self.scripts.get(f"{phase}_{kind}")
         if command is None:
             return
@@ -85,11 +90,14 @@ class Hooks:
                 {**os.environ, **variables(told)},
                 json.dumps(told, default=str).encode(),
                 self.timeout,
+                is_over,
             )
         except (OSError, ValueError) as error:
             raise self._failure(phase, kind, f"cannot be started: {error}") from error
         lines = outcome.said.splitlines()
         self._log_said(f"{phase}_{kind}_script", lines, outcome.left_out)
+        if outcome.code is None and is_over():
+            raise self._failure(phase, kind, "was ended, because whoever waited for it is to end")
         if outcome.code is None:
             raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s")
         if outcome.code:
@@ -122,13 +130,17 @@ def _text(value: object) -> str:
     return json.dumps(value) if isinstance(value, (dict, list, tuple, bool)) else str(value).replace("\0", "")
 
 
-def hooked(put: Put, hooks: Hooks) -> Put:
-    """``put`` between the scripts for archiving; as it is when there are none."""
+def hooked(put: Put, hooks: Hooks, is_over: Callable[[], bool] = lambda: False) -> Put:
+    """``put`` between the scripts for archiving; as it is when there are none.
+
+    A script that has not ended when ``is_over`` is killed. ``HookFailed`` says so, and what was to be stored is to
+    be put once more, even when it was the one behind: both scripts are called again then.
+    """
     if not hooks.has(ARCHIVE):
         return put
 
     def put_between(name: str, open_raw: Callable[[], Reader], path: str) -> bool:
-        with hooks.around(ARCHIVE, {"segment": name, "file": path}) as later:
+        with hooks.around(ARCHIVE, {"segment": name, "file": path}, is_over) as later:
             later["stored"] = put(name, open_raw, path)
         return bool(later["stored"])
 
