@@ -9,9 +9,9 @@ import pytest
 from support.members import archive, file
 from support.repositories import MAIN, PLAIN, SPACE, ZSTD, file_of, new_repository, store_backup
 
+from backup.destination import PG_CONTROL
 from backup.restore import RestoreOptions, restore
 from backup.tar import END, Kind, Member, format_header
-from backup.unpack import PG_CONTROL
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import DestinationRefused, Malformed, WalstreamError
