@@ -2,17 +2,18 @@
 
 A plan is made and carried out under the backup lock. Backups go first, each by its record, an incremental one
 before those that it rests on; then the WAL that nothing needs any more, oldest first. What is interrupted is
-ended by the next sweep, or is found to be unneeded again. Offline.
+ended by the next sweep, or is found to be unneeded again: a mark says that there is such WAL. Offline.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from catalog import layout
-from catalog.errors import UsageError
+from catalog.errors import StorageError, UsageError
 from catalog.expiry import Staying, Unneeded, unneeded
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
@@ -93,6 +94,23 @@ def carry_out(
     hooks: Hooks = NO_HOOKS,
 ) -> Removed:
     """Remove what the plan says, between the operator's scripts; under the backup lock since before it was made."""
+    with suppress(StorageError):  # a full disk needs the removal most
+        repository.storage.put(layout.REMOVING, b"")
+    _remove_backups(plan, repository, on_backup, hooks)
+    files, nbytes = _remove_wal(plan, repository, hooks) if len(plan.wal) else (0, 0)
+    repository.storage.delete(layout.REMOVING)
+    return Removed(tuple(plan.going), files, nbytes)
+
+
+def is_unfinished(repository: Repository) -> bool:
+    """Whether a removal was interrupted, or runs: then WAL may be there that no backup needs."""
+    directory, _, name = layout.REMOVING.rpartition("/")
+    return name in repository.storage.names(directory)
+
+
+def _remove_backups(
+    plan: Plan, repository: Repository, on_backup: Callable[[str, str], None], hooks: Hooks
+) -> None:
     statuses = {each.id: each.status.word for each in plan.survey.backups}
     for each, reason in plan.going.items():
         directory = repository.storage.path(layout.backup_directory(each))
@@ -100,20 +118,16 @@ def carry_out(
         with hooks.around(DELETE, facts):
             repository.backups.remove(each, RemovedMark(at=datetime.now(UTC), reason=reason))
         on_backup(each, reason)
-    if not len(plan.wal):
-        return Removed(tuple(plan.going), 0, 0)
+
+
+def _remove_wal(plan: Plan, repository: Repository, hooks: Hooks) -> tuple[int, int]:
+    files = nbytes = 0
     runs = [plan.names_of(run) for run in plan.wal.runs]
     with hooks.around(WAL_DELETE, {"segments": len(plan.wal), "runs": runs}) as later:
-        files, nbytes = _remove_wal(plan, repository)
+        for directory in sorted(_directories(plan.wal, plan.size), key=lambda name: name[8:]):
+            removed = repository.wal.remove(directory, lambda name: _goes(name, plan.wal, plan.size))
+            files, nbytes = files + removed[0], nbytes + removed[1]
         later |= {"files": files, "size": nbytes}
-    return Removed(tuple(plan.going), files, nbytes)
-
-
-def _remove_wal(plan: Plan, repository: Repository) -> tuple[int, int]:
-    files = nbytes = 0
-    for directory in sorted(_directories(plan.wal, plan.size), key=lambda name: name[8:]):
-        removed = repository.wal.remove(directory, lambda name: _goes(name, plan.wal, plan.size))
-        files, nbytes = files + removed[0], nbytes + removed[1]
     return files, nbytes
 
 

@@ -15,7 +15,7 @@ from catalog.retention import RetentionPolicy
 from catalog.statuses import DONE
 from catalog.survey import survey
 from catalog.walname import Segment
-from walstream.ops.expire import carry_out, plan_expiry, plan_removal
+from walstream.ops.expire import carry_out, is_unfinished, plan_expiry, plan_removal
 from walstream.ops.retain import Rules
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
@@ -197,4 +197,4 @@ def test_what_is_interrupted_is_ended_by_the_next_sweep_and_expiry(repository, m
     expire(repository)
     assert ids(repository) == [second, third]
     assert names(repository)[0] == segment(7)
-    assert not list(Path(repository.root).rglob("removed.json"))
+    assert not list(Path(repository.root).rglob("removed.json")) and not is_unfinished(repository)
