@@ -110,6 +110,7 @@ ROWS = {
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
+    "catalog.in_use": f"{ERRORS} catalog.layout catalog.repository",
     "catalog.survey": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.statuses catalog.lookup
         catalog.repository catalog.lock""",
     "catalog.reach": f"{DECISIONS} catalog.coverage",

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from catalog import layout
 from catalog.errors import StorageError, UsageError
 from catalog.expiry import Staying, Unneeded, unneeded
+from catalog.in_use import being_removed, in_use, is_read
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
 from catalog.marks import RemovedMark
@@ -65,17 +66,22 @@ def plan_expiry(repository: Repository, home: str, rules: Rules) -> Plan:
     verdicts = judge_all(found, repository, home, rules)
     going = {each: verdict.reason for each, verdict in verdicts.verdicts.items() if verdict.goes}
     plan = _plan(repository, found, verdicts, going)
-    spared = _leading_to_the_end(plan)
+    # An incremental backup behind a gap can be the only one behind it, and its full one be obsolete.
+    spared = dict.fromkeys(
+        _leading_to_the_end(plan), "only it, or what rests on it, leads to the newest WAL"
+    ) | {each: "it is being restored" for each in going if is_read(repository, each)}
     if not spared:
         return plan
-    # An incremental backup behind a gap can be the only one behind it, and its full one be obsolete.
-    verdict = Verdict(POTENTIALLY_OBSOLETE, "only it, or what rests on it, leads to the newest WAL")
-    verdicts = replace(verdicts, verdicts={**verdicts.verdicts, **dict.fromkeys(spared, verdict)})
+    words = {each: Verdict(POTENTIALLY_OBSOLETE, reason) for each, reason in spared.items()}
+    verdicts = replace(verdicts, verdicts={**verdicts.verdicts, **words})
     return _plan(repository, found, verdicts, {each: going[each] for each in going if each not in spared})
 
 
 def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> Plan:
-    """What goes with one backup, those that rest on it included; ``UsageError`` when it is to stay."""
+    """What goes with one backup, those that rest on it included; ``UsageError`` when it is to stay.
+
+    ``Busy`` when it is being restored.
+    """
     found = survey(repository)
     verdicts = judge_all(found, repository, home, rules)
     wanted = found.find(word)
@@ -84,6 +90,9 @@ def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> 
         if each.record.parent in going:
             going[each.record.id] = f"it rests on {each.record.parent}"
     _refuse(going, repository, verdicts, rules)
+    for backup_id in going:
+        if is_read(repository, backup_id):
+            raise in_use(backup_id)
     return _plan(repository, found, verdicts, going)
 
 
@@ -93,10 +102,14 @@ def carry_out(
     on_backup: Callable[[str, str], None] = lambda backup, reason: None,
     hooks: Hooks = NO_HOOKS,
 ) -> Removed:
-    """Remove what the plan says, between the operator's scripts; under the backup lock since before it was made."""
-    with suppress(StorageError):  # a full disk needs the removal most
-        repository.storage.put(layout.REMOVING, b"")
-    _remove_backups(plan, repository, on_backup, hooks)
+    """Remove what the plan says, between the operator's scripts; under the backup lock since before it was made.
+
+    ``Busy`` when a restore of one of the backups has begun meanwhile.
+    """
+    with being_removed(repository, plan.going):
+        with suppress(StorageError):  # a full disk needs the removal most
+            repository.storage.put(layout.REMOVING, b"")
+        _remove_backups(plan, repository, on_backup, hooks)
     files, nbytes = _remove_wal(plan, repository, hooks) if len(plan.wal) else (0, 0)
     repository.storage.delete(layout.REMOVING)
     return Removed(tuple(plan.going), files, nbytes)

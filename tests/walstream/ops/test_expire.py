@@ -9,7 +9,8 @@ import pytest
 from support.faults import Disk, PowerLoss, fail
 from support.repositories import SIZE, new_repository, store_backup, store_wal
 
-from catalog.errors import Busy, UsageError
+from catalog.errors import Absent, Busy, UsageError
+from catalog.in_use import being_read, being_removed
 from catalog.marks import FailedMark, KeepMark
 from catalog.retention import RetentionPolicy
 from catalog.statuses import DONE
@@ -161,6 +162,32 @@ def test_a_kept_backup_is_not_deleted_even_when_its_record_cannot_be_read(reposi
         plan_removal(repository, repository.root, Rules(), first)
     repository.backups.keep(first, None)
     assert list(plan_removal(repository, repository.root, Rules(), first).going) == [first]
+
+
+def test_what_is_being_restored_stays_and_is_said_to(repository):
+    first, second, third = ids(repository)
+    obsolete = plan_expiry(repository, repository.root, TWO)
+    with being_read(repository, [first]):
+        plan = plan_expiry(repository, repository.root, TWO)
+        assert not plan.going and plan.judged.verdicts[first].reason == "it is being restored"
+        carry_out(plan, repository)
+        assert names(repository)[0] == segment(3)
+        with pytest.raises(Busy, match=f"{first} is being restored"):
+            plan_removal(repository, repository.root, Rules(), first)
+        with pytest.raises(Busy, match=f"{first} is being restored"):
+            carry_out(obsolete, repository)  # it was planned before the restore began
+        assert ids(repository) == [first, second, third]
+    assert expire(repository).backups == (first,)
+
+
+def test_what_is_being_removed_cannot_be_restored(repository):
+    first, *_ = ids(repository)
+    with being_removed(repository, [first]):
+        with pytest.raises(Busy, match="is being removed"), being_read(repository, [first]):
+            raise AssertionError("it was read")
+    expire(repository)
+    with pytest.raises(Absent, match="was removed"), being_read(repository, [first]):
+        raise AssertionError("it was read")
 
 
 @pytest.mark.parametrize("damage", ["{", None])
