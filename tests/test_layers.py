@@ -228,7 +228,7 @@ ROWS = {
     "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.stop": "catalog",
     "walstream.ops.renew": "catalog walstream.ops.stop",
-    "walstream.ops.switch_model": "catalog walstream.settings walstream.ops.renew",
+    "walstream.ops.switch_model": "catalog walstream.settings walstream.standing walstream.ops.renew",
     "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,
