@@ -51,7 +51,7 @@ LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
     walstream.ops.hooks walstream.ops.script"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
-    walstream.ops.retain walstream.ops.expire"""
+    walstream.ops.retain walstream.ops.expire walstream.ops.bench_place"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
     walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due"""
 
@@ -216,6 +216,7 @@ ROWS = {
     # A bench: what the figures mean knows nothing of how they are taken.
     "walstream.ops.bench": f"{LIBRARY} walstream.settings",
     "walstream.ops.bench_measures": "",
+    "walstream.ops.bench_place": STORES,
     "walstream.ops.bench_streams": f"{RECEIVING} walstream.stream walstream.ops.bench_measures",
     "walstream.ops.bench_native": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
     "walstream.ops.bench_latency": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",

@@ -19,6 +19,7 @@ from catalog.state import receiver_holder
 from catalog.survey import survey
 from catalog.usage import wal_usage
 from walstream.ops.archive import archive_waiting, is_waiting
+from walstream.ops.bench_place import clear_left
 from walstream.ops.expire import carry_out, is_unfinished, plan_expiry
 from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.retain import Rules, judge_all
@@ -54,6 +55,7 @@ def _archive(settings: ServerSettings, repository: Repository, until: float) -> 
 
 
 def _sweep(settings: ServerSettings, repository: Repository, until: float) -> None:
+    clear_left(settings.home)
     shelf = repository.backups
     if any({layout.STARTED, layout.REMOVED} & shelf.sizes(each).keys() for each in shelf.ids()):
         with backup_lock(repository, settings.name):

@@ -26,6 +26,7 @@ from catalog.wal import WalShelf
 from catalog.walname import Segment
 from walstream.ops import place, rounds
 from walstream.ops.archive import Archived, archive_waiting
+from walstream.ops.bench_place import bench_directory
 from walstream.ops.deliver import deliver
 from walstream.ops.expire import carry_out, plan_removal
 from walstream.ops.local import rules_of
@@ -99,6 +100,18 @@ def test_segments_that_a_killed_receiver_has_left_are_archived(one):
     assert run_rounds([one], None) == ([], True)
     assert not any(map(os.path.exists, paths))
     assert sorted(repository_of(one).wal.names()) == [os.path.basename(path) for path in paths]
+
+
+def test_what_a_killed_bench_has_left_is_removed_and_what_a_living_one_uses_stays(one):
+    left = Path(one.home, "bench.walstream-tmp.1-abcd-efgh")
+    left.mkdir()
+    (left / "segment").write_bytes(b"x")
+    with bench_directory(one.home) as directory:
+        assert not left.exists()
+        left.mkdir()
+        assert run_rounds([one], None) == ([], True)
+        assert os.path.isdir(directory) and not left.exists()
+    assert not os.path.exists(directory)
 
 
 def test_a_killed_backup_is_swept(one):
