@@ -36,7 +36,7 @@ RECEIVING = """catalog
     walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
     walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
     walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
-    walstream.synchronous walstream.wakeup"""
+    walstream.synchronous walstream.tail walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -185,6 +185,7 @@ ROWS = {
     "walstream.leftovers": "catalog walstream.archiver",
     "walstream.publisher": "catalog walstream.archiver walstream.session walstream.standing",
     "walstream.receiver": RECEIVING,
+    "walstream.tail": "catalog walstream.archiver walstream.leftovers walstream.resume",
     "walstream.intake": RECEIVING,
     "walstream.sinks": RECEIVING,
     "walstream.stream": RECEIVING,

@@ -17,17 +17,12 @@ from io import BytesIO
 from catalog import durable, layout
 from catalog.coverage import missing, names
 from catalog.errors import (
-    Absent,
-    Conflict,
     ConnectionFailed,
-    IdentityError,
     Malformed,
     SpoolFull,
-    StorageError,
     StreamRefused,
 )
 from catalog.filing import Filing
-from catalog.fingerprint import sealed_page
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
 from catalog.incoming import Incoming, Put
 from catalog.inventory import Inventory
@@ -48,6 +43,7 @@ from walstream.segment import partials_in
 from walstream.spool import Spool, SpoolOptions
 from walstream.standing import Standing
 from walstream.streaming import Destination
+from walstream.tail import tail
 
 FIRST_TURN = 10.0
 CLOSING_PATIENCE = 60.0
@@ -133,35 +129,7 @@ class Intake:
 
         And what tells whether the bytes that the server has there are the same.
         """
-        size = self._repository.identity.wal_segment_size
-        before = Segment(start.timeline, size.number_at(start.position) - 1)
-        name = before.name(size) if before.number >= 0 else ""
-        try:
-            found = self._leftovers.last_page(name) if name else None
-            if not found or not found[1]:
-                return None
-            offset, page = found
-            return before.start(size) + offset, lambda sent: sent[: len(page)] == page[: len(sent)]
-        except IdentityError:
-            return self._sealed_tail(before.start(size), name)
-        except (Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
-            return None
-
-    def _sealed_tail(self, start: LSN, name: str) -> tuple[LSN, Callable[[bytes], bool]] | None:
-        """The same of an encrypted segment, by its fingerprint."""
-        try:
-            key, reader = self._repository.wal.find(name)
-            reader.close()
-            stored = self._repository.storage.read(key)
-            try:
-                offset, agrees = sealed_page(stored, self._repository.identity.salt)
-            finally:
-                stored.close()
-        except (Absent, Conflict, Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
-            return None
-        return start + offset, agrees
+        return tail(self._repository, self._leftovers, start)
 
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline is not stored yet."""
@@ -248,7 +216,7 @@ class Intake:
     def close(self, patience: float = CLOSING_PATIENCE) -> None:
         """Archive what is complete, for at most ``patience`` seconds, and end; the rest waits for the next start.
 
-        A script that has not ended within ``SCRIPT_PATIENCE`` is killed, and called again for the same segment then.
+        A script that does not end within ``SCRIPT_PATIENCE`` is killed, and called again for the same segment then.
         """
         self._closing = True
         self._scripts_end = time.monotonic() + SCRIPT_PATIENCE

@@ -332,7 +332,6 @@ def test_a_stop_ends_the_wait_for_what_was_delivered_and_no_gap_is_recorded(inta
 def test_an_end_does_not_wait_for_a_long_script_and_the_segment_comes_again(
     repository, ours, tmp_path, monkeypatch, eventually, caplog, phase
 ):
-    monkeypatch.setattr("walstream.intake.SCRIPT_PATIENCE", 0.0)
     called, calm = tmp_path / "called", tmp_path / "calm"
     script = f"echo $WALSTREAM_PHASE >> {called}; test -e {calm} || sleep 60"
     hooks = Hooks("main", {f"{phase}_archive": script})
@@ -340,7 +339,9 @@ def test_an_end_does_not_wait_for_a_long_script_and_the_segment_comes_again(
     leave(tmp_path, name(7), 7)
     made = Intake(repository, ours, options)
     eventually(called.exists)
-    made.close(patience=0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr("walstream.intake.SCRIPT_PATIENCE", 0.0)
+        made.close()
     assert f"{phase}_archive_script of 'main' was ended" in caplog.text
     assert os.listdir(tmp_path / "streaming") == [name(7)]
     calm.touch()
