@@ -16,13 +16,14 @@ from dataclasses import replace
 
 from backup import destination, names
 from backup.checksum import checksum
+from backup.destination import PG_CONTROL
 from backup.extract import Extractor
 from backup.incremental import patched_name
 from backup.label import parse_label
 from backup.locations import is_below
 from backup.manifest_entry import FileEntry
 from backup.overlay import Overlay, prune
-from backup.unpack import PG_CONTROL, Places, Transforms, Unpacker, archives_of
+from backup.unpack import Places, Transforms, Unpacker, archives_of
 from catalog.errors import Corrupt, StorageError
 from catalog.record import Archive, BackupRecord
 

@@ -1,9 +1,10 @@
 """The directories a restore writes to: checked, marked, and emptied again only if they carry its mark.
 
 A restore that was killed can be repeated: every directory gets a synced mark before anything else, and
-keeps it until all but ``pg_control`` is in place. The mark names the restore's destination and is locked
-while it runs, so that only a repetition of the same restore empties a directory, and only when nobody works
-there. Whatever else is not empty is refused before a byte is written.
+keeps it until ``pg_control`` is in place, as the last file of all. The mark names the restore's destination and is
+locked while it runs, so that only a repetition of the same restore empties a directory, and only when nobody works
+there. Beside ``pg_control`` a mark counts for nothing, in the tablespaces either: that restore had come to its end.
+Whatever else is not empty is refused before a byte is written.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from catalog.errors import DestinationRefused
 from catalog.local_storage import failed
 
 MARK = ".walstream-restore.json"
+PG_CONTROL = "global/pg_control"
 PRIVATE = 0o700
 _PASSABLE = 0o755
 
@@ -42,6 +44,7 @@ def check(path: str, root: str) -> None:
     try:
         with open(os.path.join(path, MARK), "rb") as file:
             _require_ours(path, file.read(), root)
+        _require_unfinished(path, root)
         _require_stopped(path)
     except OSError as error:
         raise failed("read", path, error) from error
@@ -49,8 +52,7 @@ def check(path: str, root: str) -> None:
 
 def holds_cluster(path: str) -> bool:
     """Whether a whole cluster is there: neither what a broken-off restore left, nor anything else."""
-    signs = (os.path.join(path, name) for name in ("PG_VERSION", "global/pg_control"))
-    return all(map(os.path.isfile, signs)) and not os.path.exists(os.path.join(path, MARK))
+    return all(os.path.isfile(os.path.join(path, name)) for name in ("PG_VERSION", PG_CONTROL))
 
 
 def reclaimable(path: str) -> int:
@@ -95,7 +97,7 @@ class Claim:
         self._unlock()
 
     def release(self) -> None:
-        """Take the marks off, durably, the data directory's last: what lies there now is never emptied again."""
+        """Take the marks off, durably, the data directory's last; ``pg_control`` is in place by then."""
         for path in reversed(self._directories):
             try:
                 durable.remove(os.path.join(path, MARK))
@@ -160,6 +162,20 @@ def _require_ours(path: str, mark: bytes, root: str) -> None:
         raise DestinationRefused(
             f"{path!r} is not empty: an interrupted restore to {whose} left files there",
             "repeat that restore, or empty the directory yourself; nothing was written",
+        )
+
+
+def _require_unfinished(path: str, root: str) -> None:
+    """The restore whose mark is here had not come to its end, and its data directory says so."""
+    if os.path.exists(os.path.join(root, PG_CONTROL)):
+        raise DestinationRefused(
+            f"{path!r} is not empty: the restore to {root!r} was interrupted only after all was in its place",
+            f"start that cluster, and remove the file {MARK!r}; or name another directory",
+        )
+    if not os.path.exists(os.path.join(root, MARK)):
+        raise DestinationRefused(
+            f"{path!r} is not empty: a restore to {root!r} left files there, and is gone or was moved away",
+            "if no cluster uses these files, empty the directory yourself; nothing was written",
         )
 
 

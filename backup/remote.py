@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from backup import destination, remote_place
 from backup.chain import needed_at_once
 from backup.configure import SIGNALS, Configured, Recovery
+from backup.destination import PG_CONTROL
 from backup.locations import is_below, tablespace_locations
 from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
@@ -28,7 +29,7 @@ from backup.room import Space, room_for, sizes_by_directory
 from backup.ssh import Channel, Remote
 from backup.tar import MemberSink
 from backup.tar_stream import Divider, TarStream, send_tree
-from backup.unpack import PG_CONTROL, Places, archives_of
+from backup.unpack import Places, archives_of
 from catalog.errors import Corrupt, DestinationRefused, UsageError
 from catalog.local_storage import failed
 from catalog.record import INCREMENTAL

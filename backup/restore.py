@@ -1,9 +1,9 @@
 """Carry out a recovery plan: lay down the backup, write the recovery settings, make it all durable.
 
 Everything that can be refused is refused before the first byte. The order makes a killed restore harmless:
-``pg_control`` gets its name only when all else is synced and the marks of the restore are off, and PostgreSQL
-does not start without it. The restored cluster comes up on a new timeline and cannot touch its origin.
-Works without the network and without the configuration.
+``pg_control`` gets its name only when all else is synced, PostgreSQL does not start without it, and beside it the
+marks of the restore, which go then, count for nothing. The restored cluster comes up on a new timeline and cannot
+touch its origin. Works without the network and without the configuration.
 """
 
 from __future__ import annotations
@@ -124,9 +124,8 @@ class Restore:
                 os.chmod(self._root, 0o750 if main.group_access else destination.PRIVATE)
                 for directory in directories:
                     sync_tree(directory)
-                # A cluster that can start has no mark: it would be emptied, or its backups would hold one.
-                claim.release()
                 main.release()
+                claim.release()
             except OSError as error:
                 raise failed("restore to", self._root, error) from error
         return directories, configured

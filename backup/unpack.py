@@ -23,7 +23,6 @@ from catalog.relay import Relay
 from catalog.repository import Repository
 from catalog.sink import PIECE
 
-PG_CONTROL = "global/pg_control"
 TABLESPACES = "pg_tblspc"
 
 Transforms = Mapping[str, Callable[[bytes], bytes]]
@@ -117,7 +116,7 @@ def lay_down(unpacker: Unpacker, record: BackupRecord, places: Places, transform
         places.root,
         owner=places.owner,
         transform=transforms,
-        hold=(PG_CONTROL,),
+        hold=(destination.PG_CONTROL,),
         skip=(destination.MARK,),
     )
     unpacker.unpack(record, main, extractor)

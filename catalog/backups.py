@@ -44,6 +44,15 @@ class BackupShelf:
         """The record of a backup, or None when there is none of that id."""
         return self._document(backup_id, layout.RECORD, BackupRecord.from_json)
 
+    def called(self, name: str) -> str | None:
+        """The id of the newest backup of a name, of those whose records can be read."""
+        for backup_id in reversed(self.ids()):
+            with suppress(Malformed, RepositoryError):
+                record = self.find(backup_id)
+                if record is not None and record.name == name:
+                    return backup_id
+        return None
+
     def started(self, backup_id: str) -> StartedMark | None:
         """The mark of a backup that has begun and neither finished nor been swept."""
         return self._document(backup_id, layout.STARTED, StartedMark.from_json)

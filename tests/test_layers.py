@@ -48,9 +48,9 @@ LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.parent walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_reception walstream.ops.backup_wal
     walstream.ops.restore walstream.ops.stored walstream.ops.recovery_plan walstream.ops.requirements
-    walstream.ops.library walstream.ops.offline walstream.ops.sweep walstream.ops.hooks"""
+    walstream.ops.library walstream.ops.offline walstream.ops.sweep walstream.ops.hooks walstream.ops.script"""
 MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
-    walstream.ops.retain walstream.ops.expire"""
+    walstream.ops.retain walstream.ops.expire walstream.ops.bench_place"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
     walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due"""
 
@@ -117,6 +117,7 @@ ROWS = {
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
+    "catalog.in_use": f"{ERRORS} catalog.layout catalog.repository",
     "catalog.survey": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.statuses catalog.lookup
         catalog.repository catalog.lock""",
     "catalog.reach": f"{DECISIONS} catalog.coverage",
@@ -230,18 +231,20 @@ ROWS = {
     # A bench: what the figures mean knows nothing of how they are taken.
     "walstream.ops.bench": f"{LIBRARY} walstream.settings",
     "walstream.ops.bench_measures": "",
+    "walstream.ops.bench_place": STORES,
     "walstream.ops.bench_streams": f"{RECEIVING} walstream.stream walstream.ops.bench_measures",
     "walstream.ops.bench_native": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
     "walstream.ops.bench_latency": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
     "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
-    "walstream.ops.hooks": "catalog",
+    "walstream.ops.script": "",
+    "walstream.ops.hooks": "catalog walstream.ops.script",
     "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
     "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.stop": "catalog",
     "walstream.ops.renew": "catalog walstream.ops.stop",
-    "walstream.ops.switch_model": "catalog walstream.settings walstream.ops.renew",
+    "walstream.ops.switch_model": "catalog walstream.settings walstream.standing walstream.ops.renew",
     "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,

@@ -16,7 +16,7 @@ from io import BytesIO
 
 from catalog import durable, layout
 from catalog.coverage import missing, names
-from catalog.errors import SpoolFull, StreamRefused
+from catalog.errors import ConnectionFailed, SpoolFull, StreamRefused
 from catalog.filing import Filing
 from catalog.gaps import Gap, record_gap
 from catalog.incoming import Incoming, Put
@@ -39,20 +39,24 @@ from walstream.standing import Standing
 from walstream.streaming import Destination
 from walstream.tail import tail
 
-DELIVERED_PATIENCE = 60.0
+FIRST_TURN = 10.0
+CLOSING_PATIENCE = 60.0
+# Whoever supervises does not wait for ever, and commits may wait for the next receiver.
+SCRIPT_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeOptions:
     """``home`` holds the spool and the state; limits in bytes, ``spool_limit`` None for none.
 
-    ``hook`` is put around what files segments, for scripts before and after.
+    ``hook(put, is_over)`` is put around what files segments, for scripts before and after; they are not waited for
+    any longer when ``is_over``.
     """
 
     home: str
     unsynced_limit: int = 64 << 20
     spool_limit: int | None = None
-    hook: Callable[[Put], Put] = lambda put: put
+    hook: Callable[[Put, Callable[[], bool]], Put] = lambda put, is_over: put
 
 
 class Intake:
@@ -67,6 +71,7 @@ class Intake:
         self._options = options
         self._directory = os.path.join(options.home, layout.STREAMING)
         self._full = self._closing = False
+        self._scripts_end = float("inf")
         self._path: Path | None = None
         self._one_at_a_time = threading.Lock()
         try:
@@ -79,10 +84,11 @@ class Intake:
         repository.wal.remove_leftovers()
         size, system_identifier = repository.identity.wal_segment_size, repository.identity.system_identifier
         self._incoming = Incoming(options.home, size, system_identifier)
-        put = options.hook(self._put)
-        delivered = Delivered(self._incoming, put, lambda: not self._closing)
-        delivered()  # before the archiver runs, and before anybody asks what is held
-        self._archiver = Archiver(self._directory, put, beside=delivered)
+        put = options.hook(self._put, lambda: time.monotonic() > self._scripts_end)
+        self._delivered = Delivered(self._incoming, put, lambda: not self._closing)
+        self._archiver = Archiver(self._directory, put, beside=self._delivered)
+        # Before anybody asks what is held: what is filed in time need not be received.
+        self._delivered.first_turn.wait(FIRST_TURN)
         self._publisher = Publisher(options.home, self._archiver, size.nbytes)
 
     @property
@@ -172,9 +178,15 @@ class Intake:
             )
         self._full = False
 
-    def accept_gap(self, path: Path, start: LSN, end: LSN) -> None:
+    def accept_gap(self, path: Path, start: LSN, end: LSN, is_given_up: Callable[[], bool]) -> None:
         """Record that what is not held between ``start`` and ``end`` cannot be had any more."""
-        self._wait_for_delivered()
+
+        def look() -> None:
+            self._archiver.raise_error()
+            if is_given_up():
+                raise ConnectionFailed("stopped before what was delivered was filed")
+
+        self._delivered.wait(look)  # it may be what is missing
         size = self._repository.identity.wal_segment_size
         reason = "the server had removed these segments before they were received"
         lost = missing(path, self._held.inventory(), size.number_at(start), size.number_before(end), size)
@@ -182,13 +194,6 @@ class Intake:
             record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
         if lost:
             log.error("a gap: %s, %s. Take a new backup now", names(lost, size), reason)
-
-    def _wait_for_delivered(self) -> None:
-        """Let the archiver file what ``put-wal`` has brought: it may be what is missing."""
-        give_up = time.monotonic() + DELIVERED_PATIENCE
-        while self._incoming.names() and time.monotonic() < give_up:
-            self._archiver.raise_error()
-            time.sleep(0.1)
 
     def has_open_gap(self) -> bool:
         """Whether there is a gap behind which no restorable backup begins yet."""
@@ -198,10 +203,14 @@ class Intake:
         """Raise what ended the archiver, if anything did."""
         self._archiver.raise_error()
 
-    def close(self) -> None:
-        """Archive what is complete, and end; of what was delivered the rest waits for the next start."""
+    def close(self, patience: float = CLOSING_PATIENCE) -> None:
+        """Archive what is complete, for at most ``patience`` seconds, and end; the rest waits for the next start.
+
+        A script that does not end within ``SCRIPT_PATIENCE`` is killed, and called again for the same segment then.
+        """
         self._closing = True
-        self._archiver.close()
+        self._scripts_end = time.monotonic() + SCRIPT_PATIENCE
+        self._archiver.close(patience)
 
     def _refuse_contradiction(self, history: History) -> None:
         for timeline, known in self._repository.histories().items():

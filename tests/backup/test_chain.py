@@ -11,11 +11,10 @@ from support.members import directory, file
 from support.repositories import new_repository, store_backup
 
 from backup.chain import needed_at_once, needed_by_archive
-from backup.destination import MARK
+from backup.destination import MARK, PG_CONTROL
 from backup.label import BackupLabel, format_label
 from backup.restore import restore
 from backup.restore_options import RestoreOptions
-from backup.unpack import PG_CONTROL
 from catalog.errors import Corrupt
 from catalog.lsn import LSN
 from catalog.record import Tablespace

@@ -8,7 +8,7 @@ import os
 import pytest
 from support.faults import Disk, PowerLoss, fail
 
-from backup.destination import MARK, Claim, check, reclaimable
+from backup.destination import MARK, Claim, check, holds_cluster, reclaimable
 from catalog.errors import DestinationRefused, StorageError
 
 
@@ -109,14 +109,31 @@ def test_two_restores_to_one_place_do_not_run_at_once(tmp_path, dest):
 
 
 def test_a_refused_restore_leaves_no_new_mark(tmp_path, dest):
-    space = str(tmp_path / "space")
+    space, new = str(tmp_path / "space"), str(tmp_path / "new")
     claimed(dest, space)
-    os.unlink(f"{dest}/{MARK}")
     with open(f"{space}/{MARK}", encoding="utf-8") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(DestinationRefused, match="in use"):
-            claimed(dest, space)
-    assert os.listdir(dest) == []
+            claimed(dest, new, space)
+    assert os.listdir(new) == []
+
+
+@pytest.mark.parametrize("fate", ["whole", "moved away"])
+def test_what_may_belong_to_a_whole_cluster_is_not_emptied_though_it_is_marked(tmp_path, dest, fate):
+    space = str(tmp_path / "space")
+    claimed(dest, space)
+    os.mkdir(f"{dest}/global")
+    for path in (f"{dest}/PG_VERSION", f"{dest}/global/pg_control", f"{space}/precious"):
+        open(path, "w", encoding="utf-8").close()
+    assert holds_cluster(dest)
+    if fate == "moved away":
+        os.rename(dest, f"{dest} elsewhere")
+    else:
+        with pytest.raises(DestinationRefused, match="only after all was in its place"):
+            claimed(dest)
+    with pytest.raises(DestinationRefused, match="is not empty"):
+        claimed(dest, space)
+    assert sorted(os.listdir(space)) == [MARK, "precious"]
 
 
 def test_where_a_server_runs_nothing_is_emptied(tmp_path, dest):

@@ -9,10 +9,10 @@ import pytest
 from support.members import archive, file
 from support.repositories import MAIN, PLAIN, SPACE, ZSTD, file_of, new_repository, store_backup
 
+from backup.destination import PG_CONTROL
 from backup.restore import restore
 from backup.restore_options import RestoreOptions
 from backup.tar import END, Kind, Member, format_header
-from backup.unpack import PG_CONTROL
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import DestinationRefused, Malformed, WalstreamError

@@ -15,6 +15,7 @@ from walstream.cli.restore_text import plan_facts, report_facts, show_plan, show
 from walstream.cli.signals import raising
 from walstream.cli.stored import readable_repository
 from walstream.ops.hooks import RECOVERY
+from walstream.ops.offline import MOST_JOBS
 from walstream.ops.restore import RestoreRequest, plan_restore, restore_planned
 from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
 from walstream.settings import options
@@ -23,7 +24,7 @@ _MARKED = (
     "what was laid down carries a mark, and PostgreSQL does not start on it: repeat the restore, or remove it"
 )
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
-JOBS, MOST_JOBS = 1, 64
+JOBS = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

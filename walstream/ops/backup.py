@@ -18,7 +18,7 @@ from backup.incoming import Progress
 from backup.take import TakeOptions, take
 from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import BackupFailed, HookFailed, Interrupted, StorageError, WalstreamError
+from catalog.errors import BackupFailed, HookFailed, Interrupted, StorageError, UsageError, WalstreamError
 from catalog.frames import Workers
 from catalog.marks import FailedMark, StartedMark
 from catalog.record import BackupRecord, Point, backup_id
@@ -101,8 +101,8 @@ def take_backup(
 ) -> BackupOutcome:
     """Take a backup, wait for its WAL, and say how it went.
 
-    Raises when there is no backup; a backup whose WAL did not come within ``wait_timeout`` exists, and is
-    returned as not restorable yet.
+    Raises when there is no backup, ``UsageError`` when another has its name; a backup whose WAL did not come within
+    ``wait_timeout`` exists, and is returned as not restorable yet.
     """
     place = options.place
     with Connection.open(
@@ -120,6 +120,7 @@ def take_backup(
     )
     with backup_lock(repository, place.name):
         sweep(repository)
+        _require_free(options.name, repository)
         parent = _parent(options, repository, facts)
         for left in range(options.retries, -1, -1):
             attempt = _Attempt(options, repository, facts, parent, on_progress)
@@ -133,6 +134,15 @@ def take_backup(
                 on_retry(error, options.retry_pause)
                 time.sleep(options.retry_pause)
     raise AssertionError("unreachable")
+
+
+def _require_free(name: str | None, repository: Repository) -> None:
+    other = repository.backups.called(name) if name is not None else None
+    if other is not None:
+        raise UsageError(
+            f"backup {other} is called {name!r} already, and commands would not know which one is meant",
+            f"choose another name, or remove that one first: walstream delete SERVER {other}",
+        )
 
 
 def _parent(options: BackupOptions, repository: Repository, facts: ClusterFacts) -> BackupRecord | None:

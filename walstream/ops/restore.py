@@ -22,6 +22,7 @@ from backup.room import check_room
 from catalog.coverage import Holdings
 from catalog.decoding import ENCRYPTED
 from catalog.errors import Malformed, RepositoryError, UsageError
+from catalog.in_use import being_read
 from catalog.lookup import find_backup
 from catalog.pitr import AUTO, plan
 from catalog.record import BackupRecord
@@ -88,11 +89,12 @@ class PlannedRestore:
 def restore_planned(
     planned: PlannedRestore, on_progress: Callable[[int], None] = lambda nbytes: None
 ) -> RestoreReport:
-    """Carry it out, here or on another machine."""
+    """Carry it out, here or on another machine; meanwhile no backup of the chain is removed."""
     plan, repository, options = planned.plan, planned.repository, planned.options
-    if planned.remote is not None:
-        return remote.restore(plan, repository, options, planned.remote, on_progress)
-    return restore(plan, repository, options, on_progress)
+    with being_read(repository, [record.id for record in plan.chain]):
+        if planned.remote is not None:
+            return remote.restore(plan, repository, options, planned.remote, on_progress)
+        return restore(plan, repository, options, on_progress)
 
 
 def plan_restore(
