@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from backup.destination import MARK
 from backup.ssh import Channel, Remote
+from catalog import units
 from catalog.errors import DestinationRefused, RemoteFailed, UsageError
 
 # Named like an unfinished mark, which counts for nothing.
@@ -241,7 +242,8 @@ def room_there(seen: Seen, sizes: Mapping[str, int]) -> dict[str, tuple[int, int
         needed = sum(sizes[each] for each in beside)
         if needed > free:
             raise DestinationRefused(
-                f"{path!r} has room for {free} bytes there, {needed} are needed on its file system",
+                f"{path!r} has room for {units.size(free)} there, {units.size(needed)} are needed on its "
+                "file system",
                 "make room, or choose another place",
             )
         room[path] = (size, free)

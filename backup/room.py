@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from backup import destination
 from backup.chain import needed_at_once, needed_by_archive
+from catalog import units
 from catalog.errors import DestinationRefused
 from catalog.pitr import RecoveryPlan
 
@@ -36,7 +37,7 @@ def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[i
         needed = min(sum(sizes[each] for each in beside), at_once)
         if needed > free:
             raise DestinationRefused(
-                f"{path!r} has room for {free} bytes, {needed} are needed on its file system",
+                f"{path!r} has room for {units.size(free)}, {units.size(needed)} are needed on its file system",
                 "make room, or choose another place",
             )
         room[path] = (size, free)

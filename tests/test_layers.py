@@ -33,10 +33,10 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
     walstream.continuity walstream.control walstream.delivered walstream.elsewhere walstream.facts walstream.gap
-    walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
+    walstream.intake walstream.leftovers walstream.messages walstream.outage walstream.publisher walstream.receiver
     walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
     walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
-    walstream.synchronous walstream.wakeup"""
+    walstream.synchronous walstream.telling walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -61,6 +61,7 @@ ROWS = {
     "catalog.lsn": POSITIONS,
     "catalog.walname": POSITIONS,
     "catalog.sink": ERRORS,
+    "catalog.units": "",
     "catalog.durable": f"{ERRORS} {BYTES}",
     "catalog.crc32c": BYTES,
     "catalog.walpage": f"{POSITIONS} {BYTES}",
@@ -138,7 +139,7 @@ ROWS = {
     "backup.wal_log": OFFLINE_BACKUP,
     "backup.ssh": f"{ERRORS} {BYTES} catalog.durable",
     "backup.tar_stream": f"{STORES} {FORMATS} backup.tar backup.extract backup.neutralise",
-    "backup.remote_place": f"{ERRORS} backup.ssh backup.destination",
+    "backup.remote_place": f"{ERRORS} catalog.units backup.ssh backup.destination",
     "backup.remote": OFFLINE_BACKUP,
     "backup.neutralise": "backup.checksum backup.recovery_conf",
     "backup.configure": OFFLINE_BACKUP,
@@ -160,6 +161,7 @@ ROWS = {
     "walstream.commands": CONVERSATION,
     "walstream.session": CONVERSATION,
     "walstream.wakeup": ERRORS,
+    "walstream.outage": "",
     "walstream.control": f"{POSITIONS} walstream.wakeup",
     "walstream.standing": "walstream.session",
     "walstream.connecting": ERRORS,
@@ -179,10 +181,11 @@ ROWS = {
     "walstream.streaming": STREAMING,
     "walstream.receiving": f"{STREAMING} walstream.streaming",
     "walstream.continuity": f"{STREAMING} walstream.streaming walstream.receiving",
-    "walstream.elsewhere": f"""{STREAMING} walstream.streaming walstream.receiving walstream.connecting
-        walstream.continuity""",
+    "walstream.elsewhere": f"""{STREAMING} catalog.units walstream.streaming walstream.receiving
+        walstream.connecting walstream.continuity walstream.outage""",
     "walstream.leftovers": "catalog walstream.archiver",
     "walstream.publisher": "catalog walstream.archiver walstream.session walstream.standing",
+    "walstream.telling": f"{STREAMING} catalog.units walstream.streaming walstream.outage",
     "walstream.receiver": RECEIVING,
     "walstream.intake": RECEIVING,
     "walstream.sinks": RECEIVING,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 
-from catalog import durable, layout
+from catalog import durable, layout, units
 from catalog.coverage import missing, names
 from catalog.errors import Absent, Conflict, IdentityError, Malformed, SpoolFull, StorageError, StreamRefused
 from catalog.filing import Filing
@@ -96,8 +96,8 @@ class Intake:
         identity.require(facts.system.system_identifier)
         if facts.size != identity.wal_segment_size:
             raise StreamRefused(
-                f"the server's WAL segments have {facts.size.nbytes} bytes, those of the repository "
-                f"{identity.wal_segment_size.nbytes}",
+                f"the server's WAL segments have {units.size(facts.size.nbytes)}, those of the repository "
+                f"{units.size(identity.wal_segment_size.nbytes)}",
                 "protect the server under a new name, and take a new backup there",
             )
         self._refuse_contradiction(facts.history)
@@ -193,7 +193,8 @@ class Intake:
             trouble = self._archiver.trouble
             why = f": {trouble}" if trouble is not None else ", and comes in faster than it can be archived"
             raise SpoolFull(
-                f"{waiting} bytes of WAL wait in {self._directory!r}, the spool_limit is {limit}{why}",
+                f"{units.size(waiting)} of WAL wait in {self._directory!r}, the spool_limit is "
+                f"{units.size(limit)}{why}",
                 "receiving goes on by itself when half of it is archived; the server keeps the WAL until then",
             )
         self._full = False

@@ -13,12 +13,12 @@ from catalog.backups import is_backup_id
 from catalog.errors import UsageError, WalstreamError
 from catalog.lookup import WORDS
 from catalog.statuses import DONE, FIND_RELATION, SUSPECT, WAITING_FOR_WALS, bad_pages
+from catalog.units import duration, size
 from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
 from walstream.cli.side_by_side import run_side_by_side
 from walstream.cli.signals import raising
 from walstream.cli.teller import Teller
-from walstream.cli.units import duration, size
 from walstream.ops import wiring
 from walstream.ops.backup import BackupOutcome, BackupRequest, take_backup
 from walstream.ops.items import to_start

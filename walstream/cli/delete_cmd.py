@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from catalog.units import size
 from walstream.cli.context import Context
-from walstream.cli.units import size
 from walstream.ops.expire import carry_out, plan_removal
 from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.stored import backup_lock

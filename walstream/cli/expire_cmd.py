@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from catalog.coverage import names
 from catalog.errors import UsageError, WalstreamError
 from catalog.reach import Window
+from catalog.units import size
 from walstream.cli.context import Context
-from walstream.cli.units import local_time, size
+from walstream.cli.units import local_time
 from walstream.ops.expire import Plan, carry_out, plan_expiry
 from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.stored import backup_lock

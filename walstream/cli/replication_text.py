@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from catalog.lsn import LSN
+from catalog.units import size
 from walstream.cli.status_entries import moment
-from walstream.cli.units import size
 from walstream.ops.replication import BACKUP, STANDBY, UNKNOWN, is_ours, kind_of_client
 from walstream.replication import Client
 from walstream.settings.server import ServerSettings

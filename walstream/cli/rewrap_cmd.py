@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from catalog.errors import IdentityError, UsageError
+from catalog.units import size
 from walstream.cli.context import Context
 from walstream.cli.light import add_identity_arguments, chosen_identities
 from walstream.cli.signals import raising
-from walstream.cli.units import size
 from walstream.ops.local import stored_repository
 from walstream.ops.rewrap import Rewrapped, rewrap
 

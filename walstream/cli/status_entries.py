@@ -12,8 +12,9 @@ from datetime import datetime
 
 from catalog.lsn import SegmentSize
 from catalog.record import INCREMENTAL
+from catalog.units import size
 from catalog.walname import Segment
-from walstream.cli.units import local_time, size
+from walstream.cli.units import local_time
 from walstream.ops.status_facts import ServerStatus
 
 TYPE_CHECKING = False

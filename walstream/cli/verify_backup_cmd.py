@@ -15,9 +15,10 @@ from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.statuses import STARTED, bad_pages
 from catalog.survey import Survey, survey
+from catalog.units import duration, size
 from walstream.cli.context import Context
 from walstream.cli.light import add_identity_arguments, chosen_identities
-from walstream.cli.units import duration, local_time, size
+from walstream.cli.units import local_time
 from walstream.ops.stored import repository_at
 
 EXAMPLE = "walstream verify-backup main --all"

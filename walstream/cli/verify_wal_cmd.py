@@ -10,11 +10,12 @@ from catalog.errors import Corrupt, Interrupted
 from catalog.gaps import Gap
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
+from catalog.units import duration, size
 from catalog.walname import Segment
 from walstream.cli.context import Context
 from walstream.cli.light import add_identity_arguments, chosen_identities
 from walstream.cli.signals import raising
-from walstream.cli.units import duration, local_time, size
+from walstream.cli.units import local_time
 from walstream.ops.stored import repository_at
 from walstream.ops.verify_wal import Verified, bounds_of, verify_archive
 
