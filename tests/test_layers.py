@@ -49,11 +49,12 @@ LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
     walstream.ops.recovery_plan
     walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
-    walstream.ops.hooks"""
-MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
-    walstream.ops.retain walstream.ops.expire"""
+    walstream.ops.hooks walstream.ops.server_log"""
+MAINTAINING = """walstream.archiver walstream.ops.server_log walstream.ops.archive walstream.ops.local
+    walstream.ops.sweep walstream.ops.retain walstream.ops.expire"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due"""
+    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due
+    walstream.ops.rounds_due walstream.ops.server_log walstream.outage"""
 
 ROWS = {
     "catalog.errors": "",
@@ -223,7 +224,8 @@ ROWS = {
     "walstream.ops.bench_latency": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
     "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
-    "walstream.ops.hooks": "catalog",
+    "walstream.ops.server_log": "",
+    "walstream.ops.hooks": "catalog walstream.ops.server_log",
     "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
     "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
@@ -248,9 +250,11 @@ ROWS = {
         walstream.ops.receiver_facts""",
     "walstream.ops.metrics": "walstream.ops.figures walstream.ops.metric_table",
     "walstream.ops.observer": """catalog walstream.settings walstream.ops.check walstream.ops.figures
-        walstream.ops.receiver_facts walstream.ops.repeated""",
+        walstream.ops.receiver_facts walstream.ops.repeated walstream.ops.server_log""",
     "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http
         walstream.ops.metrics walstream.ops.observer""",
+    "walstream.ops.rounds_due": """catalog.units walstream.outage walstream.ops.children walstream.ops.server_log
+        walstream.ops.supervision""",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
     "walstream.ops.supervise": f"""catalog walstream.settings walstream.wakeup walstream.ops.rounds
         {SUPERVISING}""",

@@ -69,6 +69,7 @@ class Intake:
         self._directory = os.path.join(options.home, layout.STREAMING)
         self._full = self._closing = False
         self._path: Path | None = None
+        self._said: set[str] = set()
         self._one_at_a_time = threading.Lock()
         try:
             durable.make_directories(self._directory)
@@ -130,7 +131,7 @@ class Intake:
         except IdentityError:
             return self._sealed_tail(before.start(size), name)
         except (Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
+            self._say_once(f"it cannot be seen whether the server continues {name}: {damage}")
             return None
 
     def _sealed_tail(self, start: LSN, name: str) -> tuple[LSN, Callable[[bytes], bool]] | None:
@@ -144,7 +145,7 @@ class Intake:
             finally:
                 stored.close()
         except (Absent, Conflict, Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
+            self._say_once(f"it cannot be seen whether the server continues {name}: {damage}")
             return None
         return start + offset, agrees
 
@@ -208,7 +209,10 @@ class Intake:
         for run in lost:
             record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
         if lost:
-            log.error("a gap: %s, %s. Take a new backup now", names(lost, size), reason)
+            first, end = size.start(lost[0].first), size.start(lost[-1].last + 1)
+            about = {"timeline": lost[0].timeline, "position": first}
+            text = "a gap from %s to %s: %s, %s. Take a new backup now"
+            log.error(text, first, end, names(lost, size), reason, extra=about)
 
     def _wait_for_delivered(self) -> None:
         """Let the archiver file what ``put-wal`` has brought: it may be what is missing."""
@@ -269,7 +273,7 @@ class Intake:
             try:
                 mark = shelf.started(backup_id)
             except Malformed as damage:
-                log.error("backup %s does not count for where to begin: %s", backup_id, damage)
+                self._say_once(f"backup {backup_id} does not count for where to begin: {damage}")
                 continue
             if mark is not None and mark.begin is not None:
                 begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
@@ -282,10 +286,16 @@ class Intake:
             try:
                 record = self._repository.backups.find(backup_id)
             except Malformed as damage:
-                log.error("backup %s does not count: %s", backup_id, damage)
+                self._say_once(f"backup {backup_id} does not count: {damage}")
                 continue
             found += [record] if record is not None else []
         return found
+
+    def _say_once(self, trouble: str) -> None:
+        """Log what will be found again at each connection, or every few seconds."""
+        if trouble not in self._said:
+            log.error("%s", trouble)
+        self._said.add(trouble)
 
     def _put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
         # At a promotion the archiver has a history and a partial segment that were delivered, the stream its own.

@@ -254,7 +254,10 @@ class Receiver:
             raise
         finally:
             destination.close()
-        log.info("timeline %d ends at %s; following timeline %d", start.timeline, switch, timeline)
+        about = {"timeline": timeline, "position": switch}
+        log.info(
+            "timeline %d ends at %s; following timeline %d", start.timeline, switch, timeline, extra=about
+        )
         self._target.end_of_timeline(start.timeline, switch)
         return Start(timeline, facts.size.floor(switch))
 

@@ -78,6 +78,8 @@ class Told:
         after = self._outage.works(now)
         if self._is_new or after is not None:
             again = "" if after is None else f" again, after {duration(after)}"
-            log.info("streaming timeline %d from %s%s", self._start.timeline, self._start.position, again)
+            start, seconds = self._start, None if after is None else round(after, 1)
+            about = {"timeline": start.timeline, "position": start.position, "seconds": seconds}
+            log.info("streaming timeline %d from %s%s", start.timeline, start.position, again, extra=about)
         self._is_new = False
         self._is_done = not self._outage.is_on

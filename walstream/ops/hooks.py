@@ -7,7 +7,6 @@ that takes longer than its time is killed with all that it started.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from catalog.errors import HookFailed
 from catalog.incoming import Put
 from catalog.sink import Reader
+from walstream.ops.server_log import server_log
 
 BACKUP = "backup"
 ARCHIVE = "archive"
@@ -69,7 +69,7 @@ class Hooks:
         try:
             self._run(POST, kind, facts)
         except HookFailed as failure:
-            logging.getLogger(f"walstream.{self.server}").error("%s", failure)
+            server_log(self.server).error("%s", failure)
 
     def _run(self, phase: str, kind: str, facts: Facts) -> None:
         command = self.scripts.get(f"{phase}_{kind}")
@@ -101,13 +101,13 @@ class Hooks:
         except BaseException:
             _kill_group(script)
             raise
-        text = said.decode("utf-8", "replace").strip()[:_MOST]
-        log = logging.getLogger(f"walstream.{self.server}")
-        for line in text.splitlines():
-            log.info("%s_%s_script: %s", phase, kind, line)
+        lines = (line.strip() for line in said.decode("utf-8", "replace").splitlines())
+        text = "; ".join(line for line in lines if line)[-_MOST:]
         if script.returncode:
-            last = text.splitlines()[-1] if text else "it said nothing"
-            raise self._failure(phase, kind, f"ended with exit code {script.returncode}: {last}")
+            words = text or "it said nothing"
+            raise self._failure(phase, kind, f"ended with exit code {script.returncode}: {words}")
+        if text:
+            server_log(self.server).info("%s_%s_script: %s", phase, kind, text)
 
     def _failure(self, phase: str, kind: str, what: str) -> HookFailed:
         then = "nothing was done" if phase == PRE else "the work itself is done"
