@@ -27,3 +27,8 @@ def duration(seconds: float) -> str:
             rest = whole % length // part
             return f"{whole // length} {unit}" + (f" {rest} {smaller}" if rest else "")
     return f"{whole} s"
+
+
+def counted(number: int, thing: str) -> str:
+    """How many of a thing: ``1 segment``, ``2 segments``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -39,7 +39,8 @@ class Output:
         self.quiet = quiet
         self._out = out
         self._err = err
-        self._plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+        self._is_dumb = environ.get("TERM") == "dumb"
+        self._plain = self._is_dumb or bool(environ.get("NO_COLOR"))
         self._document: dict[str, object] = {}
         self._messages: dict[str, list[str]] = {}
         self._progress: Progress | None = None
@@ -109,8 +110,8 @@ class Output:
         self._hint(error.hint)
 
     def progress(self, label: str, total: int | None = None) -> Progress:
-        """A progress line for work of ``total`` bytes, shown only on a terminal."""
-        shown = self._err.isatty() and not self.quiet
+        """A progress line for work of ``total`` bytes, shown only on a terminal that can take a line back."""
+        shown = self._err.isatty() and not self.quiet and not self._is_dumb
         self._progress = Progress(self._err if shown else None, label, total)
         return self._progress
 

@@ -37,6 +37,8 @@ class CommandModule(Protocol):
 def run(word: str | None, rest: Sequence[str]) -> int:
     """Run the command called ``word`` with all other arguments; the exit code."""
     output = Output(sys.stdout, sys.stderr, as_json=_asks_for_json(rest))
+    if output.as_json and "--supervised" in rest:
+        output.leave_to_parent()
     try:
         code = _guarded(word, rest, output)
         output.close()
@@ -90,8 +92,6 @@ def _run(word: str | None, rest: Sequence[str], output: Output) -> int:
     module: CommandModule = import_module(command.module)
     arguments = command_parser(command, module).parse_args(rest)
     output.configure(as_json=arguments.format == "json", quiet=arguments.quiet)
-    if output.as_json and getattr(arguments, "supervised", False):
-        output.leave_to_parent()
     context = Context(arguments, output)
     if "logging" not in sys.modules:  # nothing of what the command needs can log
         return module.run(context, arguments)

@@ -60,7 +60,7 @@ def lines_of(client: Client, settings: ServerSettings, current: LSN) -> list[str
     shown = [f"{name_of(client, settings)}{mark}", *(f"{label:<16}: {value}" for label, value in lines)]
     for _, label, position in _positions(client):
         if position is not None:
-            shown.append(f"{label:<10} : {position} (diff: {size(max(0, current - position))})")
+            shown.append(f"{label:<16}: {position} (diff: {size(max(0, current - position))})")
     return shown
 
 

@@ -9,7 +9,7 @@ from backup.restore import RestoreReport
 from catalog.pitr import RecoveryPlan
 from catalog.search import Reached
 from catalog.target import RecoveryTarget
-from catalog.units import duration, size
+from catalog.units import counted, duration, size
 from walstream.cli.output import Output
 from walstream.ops.restore import PlannedRestore
 
@@ -36,7 +36,7 @@ def show_plan(output: Output, planned: PlannedRestore) -> None:
     line(f"WAL needed   {wal}")
     copied = planned.options.wal
     if copied is not None:
-        line(f"WAL copied   {copied.segments} segments ({size(copied.nbytes)})")
+        line(f"WAL copied   {counted(copied.segments, 'segment')} ({size(copied.nbytes)})")
     if planned.remote is not None:
         line(f"machine      {planned.remote.command}")
     for path, (needed, free) in planned.room.items():

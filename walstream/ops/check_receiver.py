@@ -7,7 +7,7 @@ import os
 
 from catalog.lsn import LSN
 from catalog.state import ReceiverState
-from catalog.units import size
+from catalog.units import counted, size
 from walstream.ops.items import Item, at_local_time, failure, fine, to_go_on, to_start, warned
 from walstream.ops.receiver_facts import ReceiverFacts, lag_of
 from walstream.settings.server import ServerSettings
@@ -98,7 +98,7 @@ def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> It
     trouble = found.live.archive_trouble if found.live is not None else None
     if not spool.segments and trouble is None:
         return fine(SPOOL)
-    hint = f"{spool.segments} segments wait to be archived ({size(spool.nbytes)})"
+    hint = f"waiting to be archived: {counted(spool.segments, 'segment')} ({size(spool.nbytes)})"
     if trouble is not None:
         return failure(
             SPOOL,
