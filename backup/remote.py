@@ -35,6 +35,7 @@ from catalog.local_storage import failed
 from catalog.record import INCREMENTAL
 from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
+from catalog.units import size
 
 _EXTRACT = 'umask 077; mkdir -p "$1" && exec tar -xpof - -C "$1"'
 _LINK = (
@@ -94,7 +95,7 @@ def _check_staging(staging: str | None, needed: int) -> None:
         raise failed("use the staging directory", staging, error) from error
     if needed > free:
         raise DestinationRefused(
-            f"the staging directory {staging!r} has room for {free} bytes, {needed} are needed",
+            f"the staging directory {staging!r} has room for {size(free)}, {size(needed)} are needed",
             "make room, or choose another one with --staging-path",
         )
 

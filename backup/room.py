@@ -11,6 +11,7 @@ from backup import destination
 from backup.chain import needed_at_once, needed_by_archive
 from backup.locations import directories_of, tablespace_locations
 from backup.restore_options import RestoreOptions
+from catalog import units
 from catalog.errors import DestinationRefused
 from catalog.recovery import RecoveryPlan
 
@@ -52,7 +53,8 @@ def room_for(
         needed = needed if at_once is None else min(needed, at_once)
         if needed > free:
             raise DestinationRefused(
-                f"{path!r} has room for {free} bytes{there}, {needed} are needed on its file system",
+                f"{path!r} has room for {units.size(free)}{there}, {units.size(needed)} are needed on its "
+                "file system",
                 "make room, or choose another place",
             )
         room[path] = (size, free)

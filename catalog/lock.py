@@ -51,9 +51,8 @@ class Lock:
                     time.sleep(0.05)
                     continue
                 os.close(fd)
-                raise Busy(
-                    f"{self._what} is in use by {_describe(holder(self.path))}", "wait for it, or stop it"
-                ) from None
+                found = holder(self.path)
+                raise Busy(f"{self._what} is in use by {_describe(found)}", _how_to_look(found)) from None
             except OSError as error:
                 os.close(fd)
                 raise failed("lock", self.path, error) from error
@@ -144,3 +143,10 @@ def _describe(found: dict[str, object] | None) -> str:
     if not found:
         return "another process"
     return f"process {found.get('pid')} on {found.get('host')} since {found.get('started')}"
+
+
+def _how_to_look(found: dict[str, object] | None) -> str:
+    if not found:
+        return "wait for it; what runs is shown by: ps -ef | grep walstream"
+    there = "" if found.get("host") == socket.gethostname() else f" on {found.get('host')}"
+    return f"wait for it, or see what it does, and stop it{there}: ps -fp {found.get('pid')}"

@@ -69,7 +69,7 @@ class Repository:
         except Absent:
             raise StorageError(
                 f"there is no repository in {self.root!r} any more",
-                "is its disk mounted? work goes on by itself",
+                "is its disk mounted? a receiver goes on when it is, repeat anything else",
             ) from None
         if found.salt != self.identity.salt:
             raise StorageError(

@@ -33,10 +33,10 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
     walstream.continuity walstream.control walstream.delivered walstream.elsewhere walstream.facts walstream.gap
-    walstream.held walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
-    walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
+    walstream.held walstream.intake walstream.leftovers walstream.messages walstream.outage walstream.publisher
+    walstream.receiver walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
     walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
-    walstream.synchronous walstream.tail walstream.wakeup"""
+    walstream.synchronous walstream.tail walstream.telling walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -48,11 +48,13 @@ LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.parent walstream.ops.place
     walstream.ops.reception walstream.ops.backup walstream.ops.backup_reception walstream.ops.backup_wal
     walstream.ops.restore walstream.ops.stored walstream.ops.recovery_plan walstream.ops.requirements
-    walstream.ops.library walstream.ops.offline walstream.ops.sweep walstream.ops.hooks walstream.ops.script"""
-MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
-    walstream.ops.retain walstream.ops.expire walstream.ops.bench_place"""
+    walstream.ops.library walstream.ops.offline walstream.ops.sweep walstream.ops.hooks walstream.ops.script
+    walstream.ops.server_log"""
+MAINTAINING = """walstream.archiver walstream.ops.server_log walstream.ops.archive walstream.ops.local
+    walstream.ops.sweep walstream.ops.retain walstream.ops.expire walstream.ops.bench_place"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due"""
+    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due
+    walstream.ops.rounds_due walstream.ops.server_log walstream.outage"""
 
 ROWS = {
     "catalog.errors": "",
@@ -60,6 +62,7 @@ ROWS = {
     "catalog.lsn": POSITIONS,
     "catalog.walname": POSITIONS,
     "catalog.sink": ERRORS,
+    "catalog.units": "",
     "catalog.durable": f"{ERRORS} {BYTES}",
     "catalog.crc32c": BYTES,
     "catalog.walpage": f"{POSITIONS} {BYTES}",
@@ -148,7 +151,7 @@ ROWS = {
     "backup.wal_log": OFFLINE_BACKUP,
     "backup.ssh": f"{ERRORS} {BYTES} catalog.durable",
     "backup.tar_stream": f"{STORES} {FORMATS} backup.tar backup.extract backup.neutralise",
-    "backup.remote_place": f"{ERRORS} backup.ssh backup.destination",
+    "backup.remote_place": f"{ERRORS} catalog.units backup.ssh backup.destination",
     "backup.remote": OFFLINE_BACKUP,
     "backup.neutralise": "backup.checksum backup.recovery_conf",
     "backup.configure": OFFLINE_BACKUP,
@@ -172,6 +175,7 @@ ROWS = {
     "walstream.commands": CONVERSATION,
     "walstream.session": CONVERSATION,
     "walstream.wakeup": ERRORS,
+    "walstream.outage": "",
     "walstream.control": f"{POSITIONS} walstream.wakeup",
     "walstream.standing": "walstream.session",
     "walstream.connecting": ERRORS,
@@ -191,11 +195,12 @@ ROWS = {
     "walstream.streaming": STREAMING,
     "walstream.receiving": f"{STREAMING} walstream.streaming",
     "walstream.continuity": f"{STREAMING} walstream.streaming walstream.receiving",
-    "walstream.elsewhere": f"""{STREAMING} walstream.streaming walstream.receiving walstream.connecting
-        walstream.continuity""",
+    "walstream.elsewhere": f"""{STREAMING} catalog.units walstream.streaming walstream.receiving
+        walstream.connecting walstream.continuity walstream.outage""",
     "walstream.leftovers": "catalog walstream.archiver",
     "walstream.publisher": "catalog walstream.archiver walstream.session walstream.standing",
     "walstream.held": "catalog walstream.archiver",
+    "walstream.telling": f"{STREAMING} catalog.units walstream.streaming walstream.outage",
     "walstream.receiver": RECEIVING,
     "walstream.tail": "catalog walstream.archiver walstream.leftovers walstream.resume",
     "walstream.intake": RECEIVING,
@@ -238,7 +243,8 @@ ROWS = {
     "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
     "walstream.ops.script": "",
-    "walstream.ops.hooks": "catalog walstream.ops.script",
+    "walstream.ops.server_log": "",
+    "walstream.ops.hooks": "catalog walstream.ops.script walstream.ops.server_log",
     "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
     "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
@@ -263,9 +269,11 @@ ROWS = {
         walstream.ops.receiver_facts""",
     "walstream.ops.metrics": "walstream.ops.figures walstream.ops.metric_table",
     "walstream.ops.observer": """catalog walstream.settings walstream.ops.check walstream.ops.figures
-        walstream.ops.receiver_facts walstream.ops.repeated""",
+        walstream.ops.receiver_facts walstream.ops.repeated walstream.ops.server_log""",
     "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http
         walstream.ops.metrics walstream.ops.observer""",
+    "walstream.ops.rounds_due": """catalog.units walstream.outage walstream.ops.children walstream.ops.server_log
+        walstream.ops.supervision""",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
     "walstream.ops.supervise": f"""catalog walstream.settings walstream.wakeup walstream.ops.rounds
         {SUPERVISING}""",

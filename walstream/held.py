@@ -1,11 +1,12 @@
 """What need not be received any more, in the repository and in the spool; and from where on backups need WAL.
 
-Read only. A document that cannot be read does not count, and is logged; so a receiver asks for more than it has to.
+Read only. A document that cannot be read does not count, which is said; so a receiver asks for more than it has to.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from catalog import layout
 from catalog.errors import Malformed
@@ -15,13 +16,14 @@ from catalog.record import BackupRecord
 from catalog.repository import Repository, span_holdings
 from catalog.timeline import Path
 from catalog.walname import Segment
-from walstream.archiver import complete_segments, log
+from walstream.archiver import complete_segments
 
 
 class Held:
-    """Of one repository and of the spool in ``home``."""
+    """Of one repository and of the spool in ``home``; ``say`` gets what is wrong with a document."""
 
-    def __init__(self, repository: Repository, home: str) -> None:
+    def __init__(self, repository: Repository, home: str, say: Callable[[str], None]) -> None:
+        self._say = say
         self._repository = repository
         self._home = home
         self._directory = os.path.join(home, layout.STREAMING)
@@ -43,7 +45,7 @@ class Held:
             try:
                 mark = shelf.started(backup_id)
             except Malformed as damage:
-                log.error("backup %s does not count for where to begin: %s", backup_id, damage)
+                self._say(f"backup {backup_id} does not count for where to begin: {damage}")
                 continue
             if mark is not None and mark.begin is not None:
                 begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
@@ -67,7 +69,7 @@ class Held:
             try:
                 record = self._repository.backups.find(backup_id)
             except Malformed as damage:
-                log.error("backup %s does not count: %s", backup_id, damage)
+                self._say(f"backup {backup_id} does not count: {damage}")
                 continue
             found += [record] if record is not None else []
         return found

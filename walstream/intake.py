@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 
-from catalog import durable, layout
+from catalog import durable, layout, units
 from catalog.coverage import missing, names
 from catalog.errors import ConnectionFailed, SpoolFull, StreamRefused
 from catalog.filing import Filing
@@ -73,12 +73,13 @@ class Intake:
         self._full = self._closing = False
         self._scripts_end = float("inf")
         self._path: Path | None = None
+        self._said: set[str] = set()
         self._one_at_a_time = threading.Lock()
         try:
             durable.make_directories(self._directory)
         except OSError as error:
             raise failed("write", self._directory, error) from error
-        self._held = Held(repository, options.home)
+        self._held = Held(repository, options.home, self._say_once)
         self._leftovers = Leftovers(self._directory, repository.wal, self._put)
         self._leftovers.sync()
         repository.wal.remove_leftovers()
@@ -102,8 +103,8 @@ class Intake:
         identity.require(facts.system.system_identifier)
         if facts.size != identity.wal_segment_size:
             raise StreamRefused(
-                f"the server's WAL segments have {facts.size.nbytes} bytes, those of the repository "
-                f"{identity.wal_segment_size.nbytes}",
+                f"the server's WAL segments have {units.size(facts.size.nbytes)}, those of the repository "
+                f"{units.size(identity.wal_segment_size.nbytes)}",
                 "protect the server under a new name, and take a new backup there",
             )
         self._refuse_contradiction(facts.history)
@@ -126,7 +127,7 @@ class Intake:
 
         And what tells whether the bytes that the server has there are the same.
         """
-        return tail(self._repository, self._leftovers, start)
+        return tail(self._repository, self._leftovers, start, self._say_once)
 
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline is not stored yet."""
@@ -173,7 +174,8 @@ class Intake:
             trouble = self._archiver.trouble
             why = f": {trouble}" if trouble is not None else ", and comes in faster than it can be archived"
             raise SpoolFull(
-                f"{waiting} bytes of WAL wait in {self._directory!r}, the spool_limit is {limit}{why}",
+                f"{units.size(waiting)} of WAL wait in {self._directory!r}, the spool_limit is "
+                f"{units.size(limit)}{why}",
                 "receiving goes on by itself when half of it is archived; the server keeps the WAL until then",
             )
         self._full = False
@@ -193,7 +195,10 @@ class Intake:
         for run in lost:
             record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
         if lost:
-            log.error("a gap: %s, %s. Take a new backup now", names(lost, size), reason)
+            first, end = size.start(lost[0].first), size.start(lost[-1].last + 1)
+            about = {"timeline": lost[0].timeline, "position": first}
+            text = "a gap from %s to %s: %s, %s. Take a new backup now"
+            log.error(text, first, end, names(lost, size), reason, extra=about)
 
     def has_open_gap(self) -> bool:
         """Whether there is a gap behind which no restorable backup begins yet."""
@@ -226,6 +231,12 @@ class Intake:
         self._leftovers.sync()
         for name in complete_segments(self._directory):
             self._archiver.submit(name)
+
+    def _say_once(self, trouble: str) -> None:
+        """Log what will be found again at each connection, or every few seconds."""
+        if trouble not in self._said:
+            log.error("%s", trouble)
+        self._said.add(trouble)
 
     def _put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
         # At a promotion the archiver has a history and a partial segment that were delivered, the stream its own.

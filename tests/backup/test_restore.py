@@ -131,6 +131,6 @@ def test_without_room_nothing_is_written(repository, dest, monkeypatch):
     plan = RecoveryPlan(record, TARGET, PATH, record.first_segment, record.last_segment, ())
     full = shutil.disk_usage("/")._replace(free=10000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
-    with pytest.raises(DestinationRefused, match="room for 10000 bytes"):
+    with pytest.raises(DestinationRefused, match=r"room for 9\.8 KiB"):
         restore(plan, repository, RestoreOptions(str(dest), repository.root, "/usr/bin/python3"))
     assert not dest.exists()

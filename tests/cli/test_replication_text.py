@@ -98,7 +98,7 @@ def test_what_people_read(settings):
     assert name == "Quorum WAL streamer (the receiver of this server)"
     assert "IP Address      : 192.0.2.7 / Port: 51234 / Host: -" in lines
     assert "Current state   : streaming (quorum)" in lines
-    assert lines[-1] == "Flush LSN  : 0/2FFF800 (diff: 2.0 KiB)"
+    assert lines[-1] == "Flush LSN       : 0/2FFF800 (diff: 2.0 KiB)"
     assert "Current state   : hidden" in lines_of(HIDDEN, settings, CURRENT)
 
 

@@ -29,6 +29,7 @@ FIRST, SECOND = record(2.25, 3.5), record(8.25, 8.5)
 STORED = StoredStatus(
     size=MB,
     backups=(FIRST,),
+    counting=1,
     last=LastSegment("000000010000000000000004", NOW - 120),
     gaps=(),
     open_gaps=(),
@@ -90,6 +91,13 @@ def test_barmans_lines_have_barmans_keys_and_words(said):
             "minimum_redundancy": ("Minimum redundancy requirements", "satisfied (1/0)"),
         }.items()
     )
+
+
+def test_the_policy_and_the_redundancy_are_those_of_the_settings(said, tmp_path):
+    text = MAIN + "    retention_policy = REDUNDANCY 2\n    minimum_redundancy = 2\n"
+    found = said(settings=loaded(tmp_path, text).server("main"))
+    assert found["retention_policies"].message == "enforced (retention: REDUNDANCY 2)"
+    assert found["minimum_redundancy"].message == "FAILED (1/2)"
 
 
 def test_every_entry_can_be_read_as_barmans_and_is_json(said):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,10 +16,11 @@ from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.statuses import STARTED, bad_pages
 from catalog.survey import Survey, survey
+from catalog.units import counted, duration, size
 from walstream.cli.context import Context
 from walstream.cli.light import add_identity_arguments
 from walstream.cli.stored import add_full_argument, readable_repository
-from walstream.cli.units import duration, local_time, size
+from walstream.cli.units import local_time
 
 EXAMPLE = "walstream verify-backup main --all"
 
@@ -46,7 +48,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if len(records) == 1:
         report = _verify(context, repository, records[0], found, arguments.full)
         output.put(places.name, _facts(report) | _chain_facts(found.holdings, records[0]))
-        _show(context, places.name, records[0], report, found.holdings)
+        _show(context, places.name, records[0], report, found.holdings, [])
         return 0
     return _verify_each(context, places.name, repository, found, records, arguments.full)
 
@@ -72,11 +74,13 @@ def _verify_each(
 ) -> int:
     code = 0
     facts = []
+    done: list[str] = []
     for record in records:
         try:
             report = _verify(context, repository, record, found, full)
             facts.append(_facts(report) | _chain_facts(found.holdings, record))
-            _show(context, server, record, report, found.holdings)
+            done.append(record.id)
+            _show(context, server, record, report, found.holdings, done)
         except Absent as error:
             context.output.note(error.message)
         except WalstreamError as error:
@@ -121,9 +125,14 @@ def _known(repository: Repository, record: BackupRecord) -> VerifiedMark | None:
 
 
 def _show(
-    context: Context, server: str, record: BackupRecord, report: VerifyReport, holdings: Holdings
+    context: Context,
+    server: str,
+    record: BackupRecord,
+    report: VerifyReport,
+    holdings: Holdings,
+    done: Collection[str],
 ) -> None:
-    """Show the result; ``Corrupt`` when there are problems."""
+    """Show the result; ``Corrupt`` when there are problems. ``done`` are those that were read in this run."""
     output = context.output
     if record.checksum_errors:
         output.warning(
@@ -134,10 +143,12 @@ def _show(
         output.line(f"{output.paint('FAILED', 'red')} {problem.what}: {problem.message}")
     if report.problems:
         raise _failure(server, report)
-    output.line(f"{server} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}")
     parents = [each.id for each in holdings.lineage(record).parents]
-    if parents:
-        output.line(f"it is laid over {', '.join(parents)}: they were not read, verify each by itself")
+    over = f", laid over {', '.join(parents)}" if parents else ""
+    output.line(f"{server} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}{over}")
+    unread = [each for each in parents if each not in done]
+    if unread:
+        output.line(f"not read was what it is laid over: walstream verify-backup {server} {' '.join(unread)}")
 
 
 def _failure(server: str, report: VerifyReport) -> Corrupt:
@@ -153,8 +164,12 @@ def _checked(report: VerifyReport) -> str:
     unchanged = "" if report.files_from is None else f"unchanged since {local_time(report.files_from)}"
     if unchanged and not report.read_wal:
         return unchanged
-    files = f"files {unchanged}" if unchanged else f"{report.files} files in {report.archives} stored files"
-    wal = f"{report.segments} segments of WAL" if report.read_wal else "WAL unchanged"
+    files = (
+        f"files {unchanged}"
+        if unchanged
+        else f"{counted(report.files, 'file')} in {counted(report.archives, 'stored file')}"
+    )
+    wal = f"{counted(report.segments, 'segment')} of WAL" if report.read_wal else "WAL unchanged"
     return f"{files}, {wal}, {size(report.nbytes)} in {duration(report.seconds)}"
 
 

@@ -10,12 +10,13 @@ from catalog.errors import Corrupt, Interrupted
 from catalog.gaps import Gap
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
+from catalog.units import counted, duration, size
 from catalog.walname import Segment
 from walstream.cli.context import Context
 from walstream.cli.light import add_identity_arguments
 from walstream.cli.signals import raising
 from walstream.cli.stored import add_full_argument, readable_repository
-from walstream.cli.units import duration, local_time, size
+from walstream.cli.units import local_time
 from walstream.ops.verify_wal import Verified, bounds_of, verify_archive
 
 EXAMPLE = "walstream verify-wal main"
@@ -99,7 +100,8 @@ def _gap_text(gap: Gap, wal_size: SegmentSize) -> str:
 def _checked(found: Verified) -> str:
     report = found.report
     unchanged = f", {report.skipped} unchanged since they were verified" if report.skipped else ""
-    return f"{report.segments} segments read{unchanged}, {size(report.nbytes)} in {duration(report.seconds)}"
+    read = f"{counted(report.segments, 'segment')} read{unchanged}"
+    return f"{read}, {size(report.nbytes)} in {duration(report.seconds)}"
 
 
 def _facts(found: Verified) -> dict[str, object]:
