@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from catalog.units import size
 from walstream.cli.svg import Bar, Panel, bar_chart
-from walstream.cli.units import size
 from walstream.ops.bench_measures import (
     AGE,
     COMMIT,
