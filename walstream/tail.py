@@ -1,4 +1,4 @@
-"""The end of what is held, which a server must continue: its last page with anything in it, or the fingerprint."""
+"""The end of what is held, which a server must continue: its last page that is not empty, or the fingerprint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Tail = tuple[LSN, Callable[[bytes], bool]]
 
 
 def tail(repository: Repository, leftovers: Leftovers, start: Start) -> Tail | None:
-    """Where that page of the segment before ``start`` is, if it is held; and what judges the server's bytes there."""
+    """Where that page of the segment before ``start`` is, if it is held; and what judges the server's bytes."""
     size = repository.identity.wal_segment_size
     before = Segment(start.timeline, size.number_at(start.position) - 1)
     name = before.name(size) if before.number >= 0 else ""
