@@ -67,7 +67,7 @@ def _wait(context: Context, done: Switched, facts: dict[str, object], patience: 
     context.output.put(done.server, facts | {"streaming": False})
     state = wait_until_it_holds(done, patience)
     if state is None:
-        context.output.line(f"{done.server}: the receiver has ended")
+        context.output.line(f"{done.server}: no receiver runs now")
         return
     host = f" from {state.host}" if state.host else ""
     context.output.line(

@@ -44,7 +44,7 @@ class Switched:
         told = self.told
         if told.is_backup or (self.wanted and is_stopped(self.home)):
             return False
-        return told.receiver is not None or (self.wanted and told.supervisor is not None)
+        return told.receiver is not None or told.supervisor is not None
 
 
 def switch_model(config: str | None, server: str, model: str | None) -> Switched:
