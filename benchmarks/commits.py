@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,9 +23,9 @@ from walstream.ops.throwaway import ThrowawayServer
 
 CLIENTS = (1, 8, 32)
 WARM_UP = 1  # seconds, in which ours makes the first blank segments; theirs has done so before it streams
-OURS, THEIRS = "walstream_receive_wal", "pg_receivewal"
+OURS, THEIRS, FLOOR = "walstream_receive_wal", "pg_receivewal", "python_floor"
 SETTINGS = {
-    "synchronous_standby_names": f"{OURS}, {THEIRS}",
+    "synchronous_standby_names": f"{OURS}, {THEIRS}, {FLOOR}",
     "synchronous_commit": "on",
     "autovacuum": "off",
     "checkpoint_timeout": "1h",
@@ -93,7 +94,7 @@ class Commits:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """One side: a receiver by the name with which it connects, under a load of so many clients."""
+    """One side, or the floor: a receiver by the name with which it connects, under a load of so many clients."""
 
     commits: Commits
     name: str
@@ -123,5 +124,7 @@ class Standby:
         if self.name == OURS:
             return [*configured(conninfo, place, slot), "receive-wal", "main"]
         place.mkdir()
+        if self.name == FLOOR:
+            return [sys.executable, "-m", "benchmarks.floor", conninfo, slot, str(place)]
         program = str(self.commits.scene.bin / "pg_receivewal")
         return [program, "-d", conninfo, "-D", str(place), "-S", slot, "--synchronous", "--no-loop"]

@@ -15,10 +15,10 @@ _CHARACTER = 7  # about as wide as one of the text
 _MOST_OF_SPAN = 1.5  # of the longest bar: what reaches beyond is cut, so that no outlier shortens all bars
 _STYLE = """
 text { font: 13px sans-serif; fill: #1f2328 } .bold { font-weight: bold }
-.page { fill: #ffffff } .blue { fill: #336791 } .orange { fill: #b5651d }
+.page { fill: #ffffff } .blue { fill: #6f9fcb } .orange { fill: #d9934e }
 .span, .mark { stroke: #1f2328; fill: none } .mark { stroke-dasharray: 4 3 }
 @media (prefers-color-scheme: dark) {
-text { fill: #e6edf3 } .page { fill: #0d1117 } .blue { fill: #5b93bf } .orange { fill: #d08a45 }
+text { fill: #e6edf3 } .page { fill: #0d1117 } .blue { fill: #4a7fb0 } .orange { fill: #b3702c }
 .span, .mark { stroke: #e6edf3 }
 }
 """

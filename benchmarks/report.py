@@ -1,0 +1,225 @@
+"""What was measured as a table, as JSON, as a plot, and as the figures of docs/speed.md. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from benchmarks.measure import Comparison, Run
+from benchmarks.row import SEGMENT, Limit, Row
+from walstream.ops.svg import Bar, Panel, bar_chart
+
+MEGABYTE = 10**6
+MOST_MEMORY = 150 << 20  # design: no program of ours may need more
+BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
+HEADINGS = ("what", "against", "who syncs", "ours", "theirs", "ratio", "from-to", "goal", "of its limit", "CPU s",
+            "peak MiB")  # fmt: skip
+LIMIT_HEADINGS = ("what limits", "key", "figure", "from-to", "CPU s", "peak MiB")
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The rows with what was found for each, and facts ``about`` the run by name."""
+
+    about: Mapping[str, object]
+    found: Sequence[tuple[Row, Comparison]]
+
+    @property
+    def limits(self) -> list[tuple[Limit, tuple[Run, ...]]]:
+        """Each limit once, with all its runs, beside whichever row they were made."""
+        runs: dict[str, tuple[Run, ...]] = {}
+        limits = {limit.key: limit for row, _ in self.found for limit in row.limits}
+        for _, comparison in self.found:
+            for key, more in comparison.limits.items():
+                runs[key] = runs.get(key, ()) + more
+        return [(limit, runs[key]) for key, limit in limits.items()]
+
+
+def text(report: Report) -> str:
+    """For the terminal: the facts, the comparisons, and below them the limits."""
+    parts = [
+        ", ".join(f"{name} {value}" for name, value in report.about.items()),
+        _table(HEADINGS, [_cells(row, comparison) for row, comparison in report.found], 3),
+    ]
+    if report.limits:
+        parts.append(_table(LIMIT_HEADINGS, [_limit_cells(*each) for each in report.limits], 2))
+    return "\n\n".join(parts)
+
+
+def facts(report: Report) -> dict[str, object]:
+    """All figures of all runs, for programs."""
+    return {
+        **report.about,
+        "rows": [_row_facts(row, comparison) for row, comparison in report.found],
+        "limits": [
+            {"key": limit.key, "what": limit.what, "bytes": limit.nbytes, "runs": _run_facts(runs)}
+            for limit, runs in report.limits
+        ],
+    }
+
+
+def plot(report: Report) -> str:
+    """An SVG document: a bar for each ratio in units of its goal, and one for each limit."""
+    bars = []
+    for row, comparison in report.found:
+        low, high = min(comparison.ratios), max(comparison.ratios)
+        ours, theirs = _speed(row.nbytes, comparison.ours), _speed(row.nbytes, comparison.theirs)
+        figure = f"{comparison.ratio:.2f} of {row.goal:.2f}  ({ours} : {theirs})"
+        short = is_short(row, comparison)
+        bars.append(
+            Bar(
+                f"{row.what}{_where(row)}",
+                comparison.ratio / row.goal,
+                figure,
+                (low / row.goal, high / row.goal),
+                "orange" if short else "blue",
+            )
+        )
+    panels = [
+        Panel("our speed by theirs, in units of the goal (longer is better)", bars, mark=(1.0, "the goal"))
+    ]
+    rates = [each for each in report.limits if each[0].nbytes > SEGMENT]
+    counts = [each for each in report.limits if not each[0].nbytes]
+    panels += [
+        Panel("what limits: each part by itself, per second", _limit_bars(rates)),
+        Panel("what limits commits: per second, with nothing but the calls that every receiver makes",
+              _limit_bars(counts)),
+    ]  # fmt: skip
+    note = (
+        "Orange: short of the goal. Thin lines: from the lowest pair of runs to the highest. In brackets our "
+        f"figure and theirs. {', '.join(f'{name} {value}' for name, value in report.about.items())}."
+    )
+    return bar_chart("walstream against PostgreSQL's own tools", panels, note)
+
+
+def section(report: Report) -> str:
+    """Figures for a page of documentation, between two marks that ``replaced`` finds."""
+    rows = [(*HEADINGS[:2], *HEADINGS[3:]), *(_cells_but_sync(*each) for each in report.found)]
+    limits = [LIMIT_HEADINGS, *(_limit_cells(*each) for each in report.limits)]
+    about = ", ".join(f"{name} {value}" for name, value in report.about.items())
+    blocks = [BEGIN, f"{about}.", _markdown(rows), *([_markdown(limits)] if len(limits) > 1 else []), END]
+    return "\n\n".join(blocks)
+
+
+def replaced(page: str, figures: str) -> str:
+    """The page with these figures in the place of those that it has; ``ValueError`` if it has no place."""
+    before, mark, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not mark or not end:
+        raise ValueError(f"the page has no {BEGIN} with {END} behind it")
+    return before + figures + after
+
+
+def is_short(row: Row, comparison: Comparison) -> bool:
+    """Whether the goal is missed."""
+    return comparison.ratio < row.goal
+
+
+def _cells(row: Row, comparison: Comparison) -> tuple[str, ...]:
+    ours, theirs = comparison.ours, comparison.theirs
+    nearest = comparison.nearest
+    return (
+        row.what,
+        row.against,
+        row.sync,
+        _speed(row.nbytes, ours),
+        _speed(row.nbytes, theirs),
+        f"{comparison.ratio:.2f}",
+        f"{min(comparison.ratios):.2f}-{max(comparison.ratios):.2f}",
+        f"{row.goal:.2f}" + (" *" if is_short(row, comparison) else ""),
+        "-" if nearest is None else f"{comparison.shares[nearest]:.0%} {nearest}",
+        f"{_median(ours, 'cpu'):.2f} : {_median(theirs, 'cpu'):.2f}",
+        f"{_peak(ours)} : {_peak(theirs)}" + (" *" if _median(ours, "rss") > MOST_MEMORY else ""),
+    )
+
+
+def _cells_but_sync(row: Row, comparison: Comparison) -> tuple[str, ...]:
+    cells = _cells(row, comparison)
+    return (row.what + _where(row), cells[1], *cells[3:])
+
+
+def _limit_cells(limit: Limit, runs: Sequence[Run]) -> tuple[str, ...]:
+    ordered = sorted(runs, key=lambda run: run.speed)
+    low, high = (_speed(limit.nbytes, [run]).split()[0] for run in (ordered[0], ordered[-1]))
+    return (
+        limit.what,
+        limit.key,
+        _speed(limit.nbytes, runs),
+        f"{low}-{high}",
+        f"{_median(runs, 'cpu'):.2f}",
+        _peak(runs),
+    )
+
+
+def _limit_bars(limits: Sequence[tuple[Limit, Sequence[Run]]]) -> list[Bar]:
+    bars = []
+    for limit, runs in limits:
+        speeds = [run.speed * (limit.nbytes or 1) for run in runs]
+        span = (min(speeds), max(speeds))
+        bars.append(Bar(limit.what, median(speeds), _speed(limit.nbytes, runs), span))
+    return bars
+
+
+def _where(row: Row) -> str:
+    """Tells rows apart that differ in nothing but who syncs."""
+    return ", synced" if row.sync.startswith("both") and row.nbytes else ""
+
+
+def _speed(nbytes: int, runs: Sequence[Run]) -> str:
+    speed = _median(runs, "speed")
+    if not nbytes:
+        return f"{speed:.0f} /s"
+    return f"{1000 / speed:.0f} ms" if nbytes == SEGMENT else f"{nbytes * speed / MEGABYTE:.0f} MB/s"
+
+
+def _median(runs: Sequence[Run], name: str) -> float:
+    return median(getattr(run, name) for run in runs)
+
+
+def _peak(runs: Sequence[Run]) -> str:
+    return f"{_median(runs, 'rss') / 2**20:.0f}"
+
+
+def _row_facts(row: Row, comparison: Comparison) -> dict[str, object]:
+    return {
+        "key": row.key,
+        "what": row.what,
+        "against": row.against,
+        "syncs": row.sync,
+        "bytes": row.nbytes,
+        "ratio": comparison.ratio,
+        "goal": row.goal,
+        "limits": comparison.shares,
+        "ours": _run_facts(comparison.ours),
+        "theirs": _run_facts(comparison.theirs),
+    }
+
+
+def _run_facts(runs: Sequence[Run]) -> list[dict[str, float]]:
+    return [
+        {"seconds": run.seconds, "cpu_seconds": run.cpu, "peak_bytes": run.rss, "work": run.work}
+        | ({} if run.latency is None else {"latency_seconds": run.latency})
+        for run in runs
+    ]
+
+
+def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], left: int) -> str:
+    """Aligned columns, the first ones to the left."""
+    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
+    ruled = [headings, tuple("-" * width for width in widths), *lines]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        )
+        for line in ruled
+    )
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    def shown(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
+    escaped = [[cell.replace("|", "\\|").replace("*", "\\*") for cell in line] for line in lines]
+    return "\n".join([shown(escaped[0]), shown(["---"] * len(escaped[0])), *map(shown, escaped[1:])])
