@@ -14,7 +14,7 @@ from pathlib import Path
 
 import walstream
 from benchmarks.measure import ROOT, Comparison, Failed, compare
-from benchmarks.report import Report, facts, plot, replaced, section, text
+from benchmarks.report import About, Report, facts, plot, replaced, section, text
 from benchmarks.row import Row
 from benchmarks.rows import all_rows
 from benchmarks.scene import Scene, scene
@@ -85,11 +85,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _measure(place: Scene, options: argparse.Namespace) -> tuple[Report, list[str]]:
-    """All rows that are wanted; one that fails is told of at the end, and keeps the others from nothing."""
+    """All rows that are wanted; one that fails is told of at the end, and does not stop the others."""
     wanted = tuple(options.rows) or ("",)
-    rows = {key: make for key, make in all_rows(place, options.seconds, options.segments).items()
-            if key.startswith(wanted)}  # fmt: skip
-    about = _about(place, options)
+    rows = {
+        key: make
+        for key, make in all_rows(place, options.seconds, options.segments).items()
+        if key.startswith(wanted)
+    }
+    about = _about(place, options.runs)
     found: list[tuple[Row, Comparison]] = []
     failures = []
     for number, (key, make) in enumerate(rows.items(), 1):
@@ -104,18 +107,18 @@ def _measure(place: Scene, options: argparse.Namespace) -> tuple[Report, list[st
     return Report(about, found), failures
 
 
-def _about(place: Scene, options: argparse.Namespace) -> dict[str, object]:
-    return {
-        "walstream": walstream.__version__,
-        "python": platform.python_version(),
-        "postgresql": version_text(place.server.bin_dir),
-        "machine": _processor(),
-        "cores": os.cpu_count(),
-        "date": datetime.now(UTC).date().isoformat(),
-        "wal_bytes": place.wal_bytes,
-        "cluster_bytes": place.cluster_bytes(),
-        "pairs": options.runs,
-    }
+def _about(place: Scene, pairs: int) -> About:
+    return About(
+        walstream=walstream.__version__,
+        python=platform.python_version(),
+        postgresql=version_text(place.server.bin_dir),
+        machine=_processor(),
+        cores=os.cpu_count() or 1,
+        date=datetime.now(UTC).date().isoformat(),
+        wal_bytes=place.wal_bytes,
+        cluster_bytes=place.cluster_bytes(),
+        pairs=pairs,
+    )
 
 
 def _processor() -> str:

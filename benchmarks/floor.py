@@ -40,7 +40,7 @@ def main() -> int:
     return 0
 
 
-def start(connection: pq.PGconn, slot: str) -> int:
+def start(connection: pq.abc.PGconn, slot: str) -> int:
     """Begin to stream at the beginning of the server's current segment; where that is."""
     answer = connection.exec_(commands.IDENTIFY_SYSTEM.encode())
     facts = commands.system_facts([answer.get_value(0, column) for column in range(answer.nfields)])
@@ -52,7 +52,7 @@ def start(connection: pq.PGconn, slot: str) -> int:
     return position
 
 
-def receive(connection: pq.PGconn, end: int, segments: Segments) -> None:
+def receive(connection: pq.abc.PGconn, end: int, segments: Segments) -> None:
     """Until the server ends the stream; all that is measured is in here."""
     poll = select.poll()
     poll.register(connection.socket, select.POLLIN)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from statistics import median
 
 from benchmarks.measure import Comparison, Run
 from benchmarks.row import SEGMENT, Limit, Row
+from benchmarks.tables import table
 from walstream.ops.svg import Bar, Panel, bar_chart
 
 MEGABYTE = 10**6
@@ -19,11 +20,36 @@ LIMIT_HEADINGS = ("what limits", "key", "figure", "from-to", "CPU s", "peak MiB"
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """The rows with what was found for each, and facts ``about`` the run by name."""
+class About:
+    """What the figures depend on; ``pairs`` of runs for most rows."""
 
-    about: Mapping[str, object]
+    walstream: str
+    python: str
+    postgresql: str
+    machine: str
+    cores: int
+    date: str
+    wal_bytes: int
+    cluster_bytes: int
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The rows with what was found for each."""
+
+    about: About
     found: Sequence[tuple[Row, Comparison]]
+
+    @property
+    def circumstances(self) -> str:
+        """In which the figures were found, as a sentence."""
+        about = self.about
+        return (
+            f"{about.date}: walstream {about.walstream} on Python {about.python}, PostgreSQL {about.postgresql}, "
+            f"{about.cores} cores ({about.machine}); {about.wal_bytes / MEGABYTE:.0f} MB of WAL, a cluster of "
+            f"{about.cluster_bytes / MEGABYTE:.0f} MB, {about.pairs} pairs."
+        )
 
     @property
     def limits(self) -> list[tuple[Limit, tuple[Run, ...]]]:
@@ -39,18 +65,18 @@ class Report:
 def text(report: Report) -> str:
     """For the terminal: the facts, the comparisons, and below them the limits."""
     parts = [
-        ", ".join(f"{name} {value}" for name, value in report.about.items()),
-        _table(HEADINGS, [_cells(row, comparison) for row, comparison in report.found], 3),
+        report.circumstances,
+        table(HEADINGS, [_cells(row, comparison) for row, comparison in report.found], 3),
     ]
     if report.limits:
-        parts.append(_table(LIMIT_HEADINGS, [_limit_cells(*each) for each in report.limits], 2))
+        parts.append(table(LIMIT_HEADINGS, [_limit_cells(*each) for each in report.limits], 2))
     return "\n\n".join(parts)
 
 
 def facts(report: Report) -> dict[str, object]:
     """All figures of all runs, for programs."""
     return {
-        **report.about,
+        **asdict(report.about),
         "rows": [_row_facts(row, comparison) for row, comparison in report.found],
         "limits": [
             {"key": limit.key, "what": limit.what, "bytes": limit.nbytes, "runs": _run_facts(runs)}
@@ -88,7 +114,7 @@ def plot(report: Report) -> str:
     ]  # fmt: skip
     note = (
         "Orange: short of the goal. Thin lines: from the lowest pair of runs to the highest. In brackets our "
-        f"figure and theirs. {', '.join(f'{name} {value}' for name, value in report.about.items())}."
+        f"figure and theirs. {report.circumstances}"
     )
     return bar_chart("walstream against PostgreSQL's own tools", panels, note)
 
@@ -97,8 +123,13 @@ def section(report: Report) -> str:
     """Figures for a page of documentation, between two marks that ``replaced`` finds."""
     rows = [(*HEADINGS[:2], *HEADINGS[3:]), *(_cells_but_sync(*each) for each in report.found)]
     limits = [LIMIT_HEADINGS, *(_limit_cells(*each) for each in report.limits)]
-    about = ", ".join(f"{name} {value}" for name, value in report.about.items())
-    blocks = [BEGIN, f"{about}.", _markdown(rows), *([_markdown(limits)] if len(limits) > 1 else []), END]
+    blocks = [
+        BEGIN,
+        report.circumstances,
+        _markdown(rows),
+        *([_markdown(limits)] if len(limits) > 1 else []),
+        END,
+    ]
     return "\n\n".join(blocks)
 
 
@@ -174,7 +205,7 @@ def _speed(nbytes: int, runs: Sequence[Run]) -> str:
 
 
 def _median(runs: Sequence[Run], name: str) -> float:
-    return median(getattr(run, name) for run in runs)
+    return median(float(getattr(run, name)) for run in runs)
 
 
 def _peak(runs: Sequence[Run]) -> str:
@@ -202,19 +233,6 @@ def _run_facts(runs: Sequence[Run]) -> list[dict[str, float]]:
         | ({} if run.latency is None else {"latency_seconds": run.latency})
         for run in runs
     ]
-
-
-def _table(headings: Sequence[str], lines: Sequence[Sequence[str]], left: int) -> str:
-    """Aligned columns, the first ones to the left."""
-    widths = [max(map(len, column)) for column in zip(headings, *lines, strict=True)]
-    ruled = [headings, tuple("-" * width for width in widths), *lines]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column < left else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        for line in ruled
-    )
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:
