@@ -14,7 +14,8 @@ from pathlib import Path
 
 import walstream
 from benchmarks.measure import ROOT, Comparison, Failed, compare
-from benchmarks.report import About, Report, facts, plot, replaced, section, text
+from benchmarks.profiles import profile
+from benchmarks.report import About, Report, facts, is_short, plot, replaced, section, text
 from benchmarks.row import Row
 from benchmarks.rows import all_rows
 from benchmarks.scene import Scene, scene
@@ -43,11 +44,13 @@ def main() -> int:
     try:
         with scene(round(options.size * GIGABYTE), options.pg, options.memory, options.directory) as place:
             report, failures = _measure(place, options)
+            if report.found:
+                _put(report, options)
+            if options.profile:
+                _profile(report, options.profile)
     except (Failed, WalstreamError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
-    if report.found:
-        _put(report, options)
     for failure in failures:
         print(f"benchmarks: {failure}", file=sys.stderr)
     return 1 if failures else 0
@@ -77,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures of all runs there, too")
     parser.add_argument("--svg", type=Path, metavar="FILE", help="write a plot there, too")
     parser.add_argument(
+        "--profile", type=Path, metavar="DIR", help="write a profile there of each of ours that falls short"
+    )
+    parser.add_argument(
         "--docs",
         action="store_true",
         help="write docs/speed.json, docs/speed.svg and the figures of docs/speed.md",
@@ -105,6 +111,14 @@ def _measure(place: Scene, options: argparse.Namespace) -> tuple[Report, list[st
             failures.append(f"{key}: {error}")
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
     return Report(about, found), failures
+
+
+def _profile(report: Report, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for row, comparison in report.found:
+        if is_short(row, comparison):
+            path = directory / f"{row.key}.txt"
+            print(f"profile: {path}" if profile(row.ours, path) else f"no profile: {row.key}")
 
 
 def _about(place: Scene, pairs: int) -> About:

@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -94,11 +94,15 @@ class Commits:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """One side, or the floor: a receiver by the name with which it connects, under a load of so many clients."""
+    """One side, or the floor: a receiver by the name with which it connects, under a load of so many clients.
+
+    ``wrap`` changes the command line with which it is started.
+    """
 
     commits: Commits
     name: str
     clients: int
+    wrap: Callable[[Sequence[str]], Sequence[str]] = lambda argv: argv
 
     def run(self) -> Run:
         commits = self.commits
@@ -106,7 +110,7 @@ class Standby:
         slot = place.name.replace("-", "_")
         commits.begin(slot)
         try:
-            with Service(self._command(place, slot)) as receiver:
+            with Service(self.wrap(self._command(place, slot))) as receiver:
                 receiver.wait_for(lambda: commits.waits_for(self.name), "be the synchronous standby")
                 commits.load(self.clients, WARM_UP)
                 cpu = receiver.cpu()
