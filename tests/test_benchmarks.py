@@ -10,7 +10,9 @@ import pytest
 from support.modules import ROOT
 
 from benchmarks.clusters import PAGE, _add_large, _add_many, _content
-from benchmarks.measure import Comparison, Failed, Probe, Run, compare
+from benchmarks.floor import SEGMENT, Segments
+from benchmarks.measure import Comparison, Failed, Probe, Run, Side, compare
+from benchmarks.profiles import profile, profiled
 from benchmarks.report import BEGIN, END, About, Report, facts, plot, replaced, section, text
 from benchmarks.row import ON_DISK, Limit, Row
 
@@ -131,6 +133,24 @@ def test_a_probe_counts_the_bytes_that_it_handled(words, tmp_path):
 def test_a_probe_that_fails_is_told_with_what_it_said():
     with pytest.raises(Failed, match="no such thing"):
         Probe([sys.executable, "-c", "raise SystemExit('no such thing')"], 1).run()
+
+
+def test_a_program_of_ours_is_run_under_the_profiler_and_no_other_one(tmp_path):
+    path = tmp_path / "profile"
+    ours, theirs = [sys.executable, "-m", "walstream", "--version"], ["pg_receivewal", "--version"]
+    assert profiled(theirs, path) == theirs
+    assert profile(Side("ours", lambda: ours), path)
+    assert "function calls" in path.read_text()
+    assert not profile(Side("theirs", lambda: ["true"]), path)
+
+
+def test_the_floor_writes_each_byte_into_its_segment(tmp_path):
+    segments = Segments(str(tmp_path))
+    segments.write(7 * SEGMENT - 3, memoryview(b"abcdef"))
+    segments.write(7 * SEGMENT + 3, memoryview(b"ghi"))
+    first, second = (tmp_path / name for name in ("6", "7"))
+    assert first.read_bytes() == bytes(SEGMENT - 3) + b"abc"
+    assert second.read_bytes() == b"defghi" + bytes(SEGMENT - 6)
 
 
 def test_a_cluster_is_made_as_large_as_asked_for_and_a_large_one_in_several_files(tmp_path, monkeypatch):
