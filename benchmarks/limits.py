@@ -29,18 +29,16 @@ def wal_to_nowhere(scene: Scene) -> Limit:
 
 
 def wal_written(scene: Scene) -> Limit:
-    """The disk: as many bytes as the server sends, into files that are synced one by one."""
-    place = scene.fresh(scene.disk, "written")
-    place.mkdir()
+    """The disk: as many bytes as the server sends, into files as long as segments that are synced one by one."""
+    what = "as much as the WAL, written and synced"
+    return Limit("disk-wal", what, scene.wal_bytes, _written(scene, scene.wal_bytes, SEGMENT))
 
-    def clear() -> None:
-        for path in place.iterdir():
-            path.unlink()
 
-    argv = [*PROBES, "write", str(place), str(scene.wal_bytes)]
-    return Limit(
-        "disk", "as much written in segments and synced", scene.wal_bytes, Probe(argv, scene.wal_bytes, clear)
-    )
+def cluster_written(scene: Scene) -> Limit:
+    """The disk: as many bytes as the cluster has, into one file that is synced at its end."""
+    nbytes = scene.cluster_bytes()
+    what = "as much as the cluster, written and synced"
+    return Limit("disk-cluster", what, nbytes, _written(scene, nbytes, nbytes))
 
 
 def wal_compressed(scene: Scene, codec: str) -> Limit:
@@ -115,6 +113,17 @@ def floor(commits: Commits, clients: int) -> Limit:
     return Limit(
         f"floor-{clients}", f"commits, {who}: the floor of Python", 0, Standby(commits, FLOOR, clients)
     )
+
+
+def _written(scene: Scene, nbytes: int, length: int) -> Probe:
+    place = scene.fresh(scene.disk, "written")
+    place.mkdir()
+
+    def clear() -> None:
+        for path in place.iterdir():
+            path.unlink()
+
+    return Probe([*PROBES, "write", str(place), str(nbytes), str(length)], nbytes, clear)
 
 
 def _codec(name: str, paths: Sequence[Path], nbytes: int) -> Probe:

@@ -3,7 +3,8 @@
     wal CONNINFO BEGIN END       receive WAL, and drop it
     hash ALGORITHM NBYTES        the sum of so many bytes
     compress CODEC FILE…         the files' bytes, in memory, in frames as they are stored
-    write DIRECTORY NBYTES       so many bytes into files as long as segments, each synced
+    write DIRECTORY NBYTES LENGTH
+                                 so many bytes into files of that length, each synced at its end
 
 One core each (``write``: one disk). Prints bytes, seconds and CPU seconds as JSON; the start of the
 interpreter, connecting and reading into memory do not count.
@@ -24,8 +25,8 @@ from catalog.frames import FRAME_SIZE
 from catalog.lsn import LSN
 from walstream.stream import stream
 
-SEGMENT = 16 << 20
 PIECE = 128 << 10  # as libpq hands out WAL
+WRITTEN = 16 << 20  # again and again
 MOST = 256 << 20  # of files, in memory
 HASHED = 64 << 20  # again and again: more than any cache holds
 
@@ -74,14 +75,15 @@ def _compress(name: str, *paths: str) -> dict[str, float]:
     return _timed(run)
 
 
-def _write(directory: str, nbytes: str) -> dict[str, float]:
-    data, wanted = memoryview(os.urandom(SEGMENT)), int(nbytes)
+def _write(directory: str, nbytes: str, length: str) -> dict[str, float]:
+    data, wanted, each = memoryview(os.urandom(WRITTEN)), int(nbytes), int(length)
 
     def run() -> int:
-        for number, at in enumerate(range(0, wanted, SEGMENT)):
+        for number, begin in enumerate(range(0, wanted, each)):
             with open(os.path.join(directory, str(number)), "wb", buffering=0) as file:
-                for piece in _pieces(data[: min(SEGMENT, wanted - at)], PIECE):
-                    file.write(piece)
+                for at in range(begin, min(begin + each, wanted), PIECE):
+                    offset = at % WRITTEN
+                    file.write(data[offset : offset + min(PIECE, wanted - at)])
                 os.fsync(file.fileno())
         return wanted
 

@@ -30,7 +30,11 @@ def all_rows(scene: Scene, seconds: int, segments: int) -> dict[str, Callable[[]
         "receive-lz4": lambda: _receive(scene, "receive-lz4", "lz4", ["--compress=lz4"], 1.2),
         "receive-gzip": lambda: _receive(scene, "receive-gzip", "gzip", ["--compress=gzip:1"], 3.0),
         "backup-plain": lambda: _backup(scene, "backup-plain", "none", [], 1.0),
+        "backup-plain-sync": lambda: _backup(scene, "backup-plain-sync", "none", [], 1.0, disk=True),
         "backup-zstd": lambda: _backup(scene, "backup-zstd", "zstd", ["--compress=client-zstd:1"], 1.2),
+        "backup-zstd-sync": lambda: _backup(
+            scene, "backup-zstd-sync", "zstd", ["--compress=client-zstd:1"], 1.2, disk=True
+        ),
         "restore-zstd": lambda: restore_row(scene),
         "restore-chain": lambda: restore_chain_row(scene),
         "get-wal": lambda: get_wal_row(scene),
@@ -84,8 +88,10 @@ def _receive(scene: Scene, key: str, codec: str, options: list[str], goal: float
     )
 
 
-def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float) -> Row:
-    ours, theirs = Place(scene, scene.memory, "ours"), Place(scene, scene.memory, "theirs")
+def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float, disk: bool = False) -> Row:
+    parent = scene.disk if disk else scene.memory
+    ours, theirs = Place(scene, parent, "ours"), Place(scene, parent, "theirs")
+    sync = [] if disk else ["--no-sync"]
 
     def our_command() -> list[str]:
         words = configured(scene.conninfo, ours.renew(), "bench_backup", codec)
@@ -93,7 +99,7 @@ def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float)
 
     def their_command() -> list[str]:
         words = [str(scene.bin / "pg_basebackup"), "-d", scene.conninfo, "-D", str(theirs.renew())]
-        return [*words, "-Ft", "-X", "none", "-c", "fast", "--no-sync", *options]
+        return [*words, "-Ft", "-X", "none", "-c", "fast", *sync, *options]
 
     def clear_ours() -> None:
         ours.clear()
@@ -106,8 +112,8 @@ def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float)
     return Row(
         key,
         f"base backup, {codec if codec != 'none' else 'plain'}",
-        " ".join(["pg_basebackup -Ft -X none --no-sync", *options]),
-        IN_MEMORY,
+        " ".join(["pg_basebackup -Ft -X none", *sync, *options]),
+        ON_DISK if disk else IN_MEMORY,
         goal,
         scene.cluster_bytes(),
         Side("walstream backup", our_command, check(ours, "main/base/*/record.json"), clear_ours),
@@ -115,6 +121,7 @@ def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float)
         limits=(
             limits.backup_to_nowhere(scene),
             *(sums if codec == "none" else (limits.cluster_compressed(scene, codec),)),
+            *([limits.cluster_written(scene)] if disk and codec == "none" else []),
         ),
     )
 
