@@ -59,6 +59,21 @@ def test_a_limit_is_told_once_with_the_runs_of_all_rows_that_it_bounds(report):
     assert cells(report, "WAL to nowhere")[:4] == ["WAL to nowhere", "nowhere", "1500 MB/s", "1000-2000"]
 
 
+def test_the_range_of_a_time_begins_with_the_shortest():
+    start = Limit("start", "a start", SEGMENT, None)
+    found = Comparison(runs(10, 20), runs(10, 10), {"start": runs(20, 5)})
+    line = cells(Report(ABOUT, [(row("quick", 1.0, SEGMENT, (start,)), found)]), "a start")
+    assert line[2:4] == ["80 ms", "50-200"]
+
+
+def test_memory_is_marked_where_ours_is_what_needs_it():
+    small, large = ((Run(1.0, 0.5, megabytes << 20),) for megabytes in (20, 151))
+    ours, server = (row(what, 1.0, limits=()) for what in ("ours", "server"))
+    found = [(ours, Comparison(large, small)), (server, Comparison(large, large))]
+    assert text(Report(ABOUT, found)).count("151 : 20 *") == 1
+    assert "151 : 151 *" not in text(Report(ABOUT, found))
+
+
 def test_all_figures_of_all_runs_are_in_the_json(report):
     found = json.loads(json.dumps(facts(report)))
     assert (found["machine"], found["date"]) == ("a machine", "2026-01-31")
