@@ -41,9 +41,10 @@ def main() -> int:
     for path in filter(None, (options.json, options.svg)):
         if path.is_dir() or not path.parent.is_dir():
             parser.error(f"cannot be written: {path}; name a file in a directory that exists")
+    load = os.getloadavg()[0]  # of others: a server that fills its cluster is a load, too
     try:
         with scene(round(options.size * GIGABYTE), options.pg, options.memory, options.directory) as place:
-            report, failures = _measure(place, options)
+            report, failures = _measure(place, options, load)
             if report.found:
                 _put(report, options)
             if options.profile:
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _measure(place: Scene, options: argparse.Namespace) -> tuple[Report, list[str]]:
+def _measure(place: Scene, options: argparse.Namespace, load: float) -> tuple[Report, list[str]]:
     """All rows that are wanted; one that fails is told of at the end, and does not stop the others."""
     wanted = tuple(options.rows) or ("",)
     rows = {
@@ -98,7 +99,7 @@ def _measure(place: Scene, options: argparse.Namespace) -> tuple[Report, list[st
         for key, make in all_rows(place, options.seconds, options.segments).items()
         if key.startswith(wanted)
     }
-    about = _about(place, options.runs)
+    about = _about(place, options.runs, load)
     found: list[tuple[Row, Comparison]] = []
     failures = []
     for number, (key, make) in enumerate(rows.items(), 1):
@@ -121,7 +122,7 @@ def _profile(report: Report, directory: Path) -> None:
             print(f"profile: {path}" if profile(row.ours, path) else f"no profile: {row.key}")
 
 
-def _about(place: Scene, pairs: int) -> About:
+def _about(place: Scene, pairs: int, load: float) -> About:
     return About(
         walstream=walstream.__version__,
         python=platform.python_version(),
@@ -132,6 +133,7 @@ def _about(place: Scene, pairs: int) -> About:
         wal_bytes=place.wal_bytes,
         cluster_bytes=place.cluster_bytes(),
         pairs=pairs,
+        load=load,
     )
 
 

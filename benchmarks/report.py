@@ -21,7 +21,7 @@ LIMIT_HEADINGS = ("what limits", "key", "figure", "from-to", "CPU s", "peak MiB"
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What the figures depend on; ``pairs`` of runs for most rows."""
+    """What the figures depend on; ``pairs`` of runs for most rows, ``load`` (average) before the first."""
 
     walstream: str
     python: str
@@ -32,6 +32,7 @@ class About:
     wal_bytes: int
     cluster_bytes: int
     pairs: int
+    load: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Report:
         return (
             f"{about.date}: walstream {about.walstream} on Python {about.python}, PostgreSQL {about.postgresql}, "
             f"{about.cores} cores ({about.machine}); {about.wal_bytes / MEGABYTE:.0f} MB of WAL, a cluster of "
-            f"{about.cluster_bytes / MEGABYTE:.0f} MB, {about.pairs} pairs."
+            f"{about.cluster_bytes / MEGABYTE:.0f} MB, {about.pairs} pairs; load average before it {about.load:.1f}."
         )
 
     @property
@@ -103,7 +104,11 @@ def plot(report: Report) -> str:
             )
         )
     panels = [
-        Panel("our speed by theirs, in units of the goal (longer is better)", bars, mark=(1.0, "the goal"))
+        Panel(
+            "our speed by theirs, in units of the goal; in brackets ours : theirs",
+            bars,
+            mark=(1.0, "the goal"),
+        )
     ]
     rates = [each for each in report.limits if each[0].nbytes > SEGMENT]
     counts = [each for each in report.limits if not each[0].nbytes]
@@ -112,10 +117,7 @@ def plot(report: Report) -> str:
         Panel("what limits commits: per second, with nothing but the calls that every receiver makes",
               _limit_bars(counts)),
     ]  # fmt: skip
-    note = (
-        "Orange: short of the goal. Thin lines: from the lowest pair of runs to the highest. In brackets our "
-        f"figure and theirs. {report.circumstances}"
-    )
+    note = f"Orange: short of the goal. Thin lines: from the lowest pair of runs to the highest. {report.circumstances}"
     return bar_chart("walstream against PostgreSQL's own tools", panels, note)
 
 

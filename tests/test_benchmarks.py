@@ -18,7 +18,7 @@ from benchmarks.row import ON_DISK, Limit, Row
 
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("bench_*.py"))
 README = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
-ABOUT = About("0.1", "3.11", "17.1", "a machine", 2, "2026-01-31", 10**9, 2 * 10**9, 3)
+ABOUT = About("0.1", "3.11", "17.1", "a machine", 2, "2026-01-31", 10**9, 2 * 10**9, 3, 0.5)
 NOWHERE = Limit("nowhere", "WAL to nowhere", 10**9, None)
 FLOOR = Limit("floor", "the floor", 0, None)
 
