@@ -49,7 +49,7 @@ class Report:
         return (
             f"{about.date}: walstream {about.walstream} on Python {about.python}, PostgreSQL {about.postgresql}, "
             f"{about.cores} cores ({about.machine}); {about.wal_bytes / MEGABYTE:.0f} MB of WAL, a cluster of "
-            f"{about.cluster_bytes / MEGABYTE:.0f} MB, {about.pairs} pairs; load average before it {about.load:.1f}."
+            f"{about.cluster_bytes / MEGABYTE:.0f} MB, {about.pairs} pairs; load before it {about.load:.1f}."
         )
 
     @property
@@ -117,7 +117,9 @@ def plot(report: Report) -> str:
         Panel("what limits commits: per second, with nothing but the calls that every receiver makes",
               _limit_bars(counts)),
     ]  # fmt: skip
-    note = f"Orange: short of the goal. Thin lines: from the lowest pair of runs to the highest. {report.circumstances}"
+    note = (
+        f"Orange: short of the goal. Thin lines: from the lowest pair to the highest. {report.circumstances}"
+    )
     return bar_chart("walstream against PostgreSQL's own tools", panels, note)
 
 
