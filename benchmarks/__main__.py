@@ -37,6 +37,10 @@ def main() -> int:
         options.size, options.runs, options.seconds = min(options.size, 0.1), 1, 1
         options.segments = min(options.segments, 20)
     if options.docs:
+        if options.rows or options.quick:
+            parser.error(
+                "the page shows all rows, measured in earnest: leave out rows and --quick, or --docs"
+            )
         options.json, options.svg = options.json or FIGURES, options.svg or PLOT
     for path in filter(None, (options.json, options.svg)):
         if path.is_dir() or not path.parent.is_dir():
@@ -94,11 +98,10 @@ def _parser() -> argparse.ArgumentParser:
 def _measure(place: Scene, options: argparse.Namespace, load: float) -> tuple[Report, list[str]]:
     """All rows that are wanted; one that fails is told of at the end, and does not stop the others."""
     wanted = tuple(options.rows) or ("",)
-    rows = {
-        key: make
-        for key, make in all_rows(place, options.seconds, options.segments).items()
-        if key.startswith(wanted)
-    }
+    every = all_rows(place, options.seconds, options.segments)
+    rows = {key: make for key, make in every.items() if key.startswith(wanted)}
+    if not rows:
+        raise Failed(f"no row begins with {' or '.join(wanted)}: there are {', '.join(every)}")
     about = _about(place, options.runs, load)
     found: list[tuple[Row, Comparison]] = []
     failures = []

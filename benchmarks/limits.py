@@ -52,20 +52,9 @@ def wal_compressed(scene: Scene, codec: str) -> Limit:
 
 def backup_to_nowhere(scene: Scene) -> Limit:
     """The server's one walsender, which also sums up each file for the manifest."""
-    words = [
-        str(scene.bin / "pg_basebackup"),
-        "-d",
-        scene.conninfo,
-        "-D",
-        "-",
-        "-Ft",
-        "-X",
-        "none",
-        "-c",
-        "fast",
-    ]
-    nbytes = scene.cluster_bytes()
-    command = ["sh", "-c", f"{shlex.join([*words, '--no-sync'])} >/dev/null"]
+    nbytes, program = scene.cluster_bytes(), scene.bin / "pg_basebackup"
+    options = "-D - -Ft -X none -c fast --no-sync >/dev/null"
+    command = ["sh", "-c", f"{program} -d {shlex.quote(scene.conninfo)} {options}"]
     return Limit("backup-nowhere", "base backup to nowhere", nbytes, Side("pg_basebackup", lambda: command))
 
 

@@ -88,39 +88,17 @@ def facts(report: Report) -> dict[str, object]:
 
 def plot(report: Report) -> str:
     """An SVG document: a bar for each ratio in units of its goal, and one for each limit."""
-    bars = []
-    for row, comparison in report.found:
-        low, high = min(comparison.ratios), max(comparison.ratios)
-        ours, theirs = _speed(row.nbytes, comparison.ours), _speed(row.nbytes, comparison.theirs)
-        figure = f"{comparison.ratio:.2f} of {row.goal:.2f}  ({ours} : {theirs})"
-        short = is_short(row, comparison)
-        bars.append(
-            Bar(
-                f"{row.what}{_where(row)}",
-                comparison.ratio / row.goal,
-                figure,
-                (low / row.goal, high / row.goal),
-                "orange" if short else "blue",
-            )
-        )
-    panels = [
-        Panel(
-            "our speed by theirs, in units of the goal; in brackets ours : theirs",
-            bars,
-            mark=(1.0, "the goal"),
-        )
-    ]
+    ratios = "our speed by theirs, in units of the goal; in brackets ours : theirs"
     rates = [each for each in report.limits if each[0].nbytes > SEGMENT]
     counts = [each for each in report.limits if not each[0].nbytes]
-    panels += [
-        Panel("what limits: each part by itself, per second", _limit_bars(rates)),
-        Panel("what limits commits: per second, with nothing but the calls that every receiver makes",
-              _limit_bars(counts)),
-    ]  # fmt: skip
-    note = (
-        f"Orange: short of the goal. Thin lines: from the lowest pair to the highest. {report.circumstances}"
-    )
-    return bar_chart("walstream against PostgreSQL's own tools", panels, note)
+    floor = "what limits commits: per second, with nothing but the calls that every receiver makes"
+    panels = [
+        Panel(ratios, [_ratio_bar(*each) for each in report.found], mark=(1.0, "the goal")),
+        Panel("what limits: each part by itself, per second", [_limit_bar(*each) for each in rates]),
+        Panel(floor, [_limit_bar(*each) for each in counts]),
+    ]
+    colours = "Orange: short of the goal. Thin lines: from the lowest pair to the highest."
+    return bar_chart("walstream against PostgreSQL's own tools", panels, f"{colours} {report.circumstances}")
 
 
 def section(report: Report) -> str:
@@ -180,24 +158,31 @@ def _cells_but_sync(row: Row, comparison: Comparison) -> tuple[str, ...]:
 
 
 def _limit_cells(limit: Limit, runs: Sequence[Run]) -> tuple[str, ...]:
-    low, *_, high = sorted((_speed(limit.nbytes, [run]).split()[0] for run in (*runs, *runs)), key=float)
+    each = [float(_speed(limit.nbytes, [run]).split()[0]) for run in runs]
     return (
         limit.what,
         limit.key,
         _speed(limit.nbytes, runs),
-        f"{low}-{high}",
+        f"{min(each):.0f}-{max(each):.0f}",
         f"{_median(runs, 'cpu'):.2f}",
         _peak(runs),
     )
 
 
-def _limit_bars(limits: Sequence[tuple[Limit, Sequence[Run]]]) -> list[Bar]:
-    bars = []
-    for limit, runs in limits:
-        speeds = [run.speed * (limit.nbytes or 1) for run in runs]
-        span = (min(speeds), max(speeds))
-        bars.append(Bar(limit.what, median(speeds), _speed(limit.nbytes, runs), span))
-    return bars
+def _ratio_bar(row: Row, comparison: Comparison) -> Bar:
+    ours, theirs = _speed(row.nbytes, comparison.ours), _speed(row.nbytes, comparison.theirs)
+    return Bar(
+        row.what + _where(row),
+        comparison.ratio / row.goal,
+        f"{comparison.ratio:.2f} of {row.goal:.2f}  ({ours} : {theirs})",
+        (min(comparison.ratios) / row.goal, max(comparison.ratios) / row.goal),
+        "orange" if is_short(row, comparison) else "blue",
+    )
+
+
+def _limit_bar(limit: Limit, runs: Sequence[Run]) -> Bar:
+    speeds = [run.speed * (limit.nbytes or 1) for run in runs]
+    return Bar(limit.what, median(speeds), _speed(limit.nbytes, runs), (min(speeds), max(speeds)))
 
 
 def _where(row: Row) -> str:
