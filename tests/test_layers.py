@@ -240,6 +240,7 @@ ROWS = {
     "walstream.ops.bench_streams": f"{RECEIVING} walstream.stream walstream.ops.bench_measures",
     "walstream.ops.bench_native": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
     "walstream.ops.bench_latency": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
+    "walstream.ops.svg": "",
     "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
     "walstream.ops.script": "",
