@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from catalog.errors import HookFailed
 from catalog.incoming import Put
 from catalog.sink import Reader
-from walstream.ops.script import run_script
+from walstream.ops.script import Outcome, run_script
 from walstream.ops.server_log import server_log
 
 BACKUP = "backup"
@@ -94,22 +94,26 @@ class Hooks:
             )
         except (OSError, ValueError) as error:
             raise self._failure(phase, kind, f"cannot be started: {error}") from error
-        lines = outcome.said.splitlines()
-        self._log_said(f"{phase}_{kind}_script", lines, outcome.left_out)
+        text = self._said(f"{phase}_{kind}_script", outcome)
         if outcome.code is None and is_over():
             raise self._failure(phase, kind, "was ended, because whoever waited for it is to end")
         if outcome.code is None:
             raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s")
         if outcome.code:
-            last = lines[-1] if lines else "it said nothing"
-            raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {last}")
+            words = text or "it said nothing"
+            raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {words}")
 
-    def _log_said(self, script: str, lines: Sequence[str], left_out: int) -> None:
+    def _said(self, script: str, outcome: Outcome) -> str:
+        """What it said, on one line, which is logged; a line that begins before what was kept is left out."""
         log = server_log(self.server)
-        if left_out:
-            log.info("%s: the first %d bytes of what it said are left out", script, left_out)
-        for line in lines:
-            log.info("%s: %s", script, line)
+        lines = [line for line in map(str.strip, outcome.said.splitlines()) if line]
+        if outcome.left_out:
+            log.info("%s: the first %d bytes of what it said are left out", script, outcome.left_out)
+            lines = lines[1:] or lines
+        text = "; ".join(lines)
+        if text:
+            log.info("%s: %s", script, text)
+        return text
 
     def _failure(self, phase: str, kind: str, what: str) -> HookFailed:
         then = "nothing was done" if phase == PRE else "the work itself is done"
