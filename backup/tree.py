@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 
 from backup import names
 from catalog.durable import rename_to_free_name
 from catalog.errors import Corrupt, DestinationRefused, StorageError, WalstreamError
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_SYNCED_AT_ONCE = 16
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -129,21 +133,43 @@ class Tree:
 
 
 def sync_tree(path: str) -> None:
-    """Make a directory and all below it durable, without following symbolic links."""
+    """Make a directory and all below it durable, without following symbolic links.
+
+    Many files at a time: a file system commits together what is waited for together.
+    """
+    left = _with_all_below(os.fsencode(path))
+    lock = threading.Lock()
+
+    def sync_what_is_left() -> None:
+        while True:
+            with lock:
+                found = next(left, None)
+            if found is None:
+                return
+            _sync(*found)
+
     try:
-        _sync_below(os.fsencode(path))
+        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as threads:
+            try:
+                for thread in [threads.submit(sync_what_is_left) for _ in range(_SYNCED_AT_ONCE)]:
+                    thread.result()
+            except BaseException:
+                with lock:
+                    left.close()
+                raise
     except OSError as error:
         raise StorageError(f"could not sync {path!r}: {error}") from error
 
 
-def _sync_below(path: bytes) -> None:
+def _with_all_below(path: bytes) -> Generator[tuple[bytes, int]]:
+    """Paths, and the flags that they are to be opened with."""
     with os.scandir(path) as entries:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
-                _sync_below(entry.path)
+                yield from _with_all_below(entry.path)
             elif entry.is_file(follow_symlinks=False):
-                _sync(entry.path, os.O_NOFOLLOW)
-    _sync(path, os.O_DIRECTORY)
+                yield entry.path, os.O_NOFOLLOW
+    yield path, os.O_DIRECTORY
 
 
 def _sync(path: bytes, flags: int) -> None:

@@ -95,7 +95,33 @@ def test_sync_covers_every_file_and_directory_but_follows_no_link(
     synced: list[str] = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
     sync_tree(tree.root)
-    assert synced == [f"{tree.root}{path}" for path in ("/a/b/file", "/a/b", "/a", "")]
+    assert sorted(synced) == [f"{tree.root}{path}" for path in ("", "/a", "/a/b", "/a/b/file")]
+
+
+def test_a_thousand_files_are_all_synced_once(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1000):
+        os.close(tree.create(f"{number % 7}/{number}", 0o600))
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    sync_tree(tree.root)
+    assert len(synced) == len(set(synced)) == 1000 + 7 + 1
+
+
+def test_behind_a_failing_sync_the_rest_is_not_waited_for(
+    tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(1000):
+        os.close(tree.create(str(number), 0o600))
+    tried: list[int] = []
+
+    def fail(fd: int) -> None:
+        tried.append(fd)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StorageError, match="could not sync"):
+        sync_tree(tree.root)
+    assert len(tried) <= 16
 
 
 def test_a_failing_sync_is_a_storage_error(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
