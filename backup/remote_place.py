@@ -226,23 +226,3 @@ def finish(
     words = [MARK, root, owner, str(len(pg_control)), *(f"{mode:o}" for mode in modes), *others]
     if remote.run(_FINISH, *words, content=pg_control) != ["finished"]:
         raise RemoteFailed(f"{str(remote)!r} did not finish the restore", "repeat it")
-
-
-def room_there(seen: Seen, sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """For each directory bytes needed and bytes free; ``DestinationRefused`` where a file system has too few.
-
-    What an interrupted restore left counts as free.
-    """
-    room = {}
-    for path, size in sizes.items():
-        file_system = seen.directories[path].file_system
-        beside = [each for each in sizes if seen.directories[each].file_system == file_system]
-        free = seen.directories[path].free + sum(seen.directories[each].reclaimable for each in beside)
-        needed = sum(sizes[each] for each in beside)
-        if needed > free:
-            raise DestinationRefused(
-                f"{path!r} has room for {free} bytes there, {needed} are needed on its file system",
-                "make room, or choose another place",
-            )
-        room[path] = (size, free)
-    return room

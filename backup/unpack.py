@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from backup import destination
 from backup.extract import Extractor
+from backup.locations import is_below
 from backup.stored import CheckedFile
 from backup.tar import Member, MemberSink, TarParser
 from backup.tree import Tree
@@ -42,7 +43,7 @@ class Places:
     def make_below(self) -> None:
         """Make the tablespaces' directories that lie in the data directory; the others are made."""
         for path in self.locations.values():
-            if destination.is_below(path, self.root):
+            if is_below(path, self.root):
                 with closing(Tree(self.root, self.owner)) as tree:
                     tree.make_directory(os.path.relpath(path, self.root), destination.PRIVATE)
 

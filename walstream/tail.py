@@ -1,4 +1,4 @@
-"""The end of what is held, which a server must continue: its last page that is not empty, or the fingerprint."""
+"""The end of what is held, which a server must continue: its last page with anything in it, or the fingerprint."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from catalog.fingerprint import sealed_page
 from catalog.lsn import LSN
 from catalog.repository import Repository
 from catalog.walname import Segment
-from walstream.archiver import log
 from walstream.leftovers import Leftovers
 from walstream.resume import Start
 
 Tail = tuple[LSN, Callable[[bytes], bool]]
 
 
-def tail(repository: Repository, leftovers: Leftovers, start: Start) -> Tail | None:
-    """Where that page of the segment before ``start`` is, if it is held; and what judges the server's bytes."""
+def tail(
+    repository: Repository, leftovers: Leftovers, start: Start, say: Callable[[str], None]
+) -> Tail | None:
+    """Where that page of the segment before ``start`` is, if held; and what judges the server's bytes there.
+
+    ``say`` gets why that cannot be told.
+    """
     size = repository.identity.wal_segment_size
     before = Segment(start.timeline, size.number_at(start.position) - 1)
     name = before.name(size) if before.number >= 0 else ""
@@ -28,13 +32,13 @@ def tail(repository: Repository, leftovers: Leftovers, start: Start) -> Tail | N
         offset, page = found
         return before.start(size) + offset, lambda sent: sent[: len(page)] == page[: len(sent)]
     except IdentityError:
-        return _sealed(repository, before.start(size), name)
+        return _sealed(repository, before.start(size), name, say)
     except (Malformed, StorageError) as damage:
-        log.error("it cannot be seen whether the server continues %s: %s", name, damage)
+        say(f"it cannot be seen whether the server continues {name}: {damage}")
         return None
 
 
-def _sealed(repository: Repository, start: LSN, name: str) -> Tail | None:
+def _sealed(repository: Repository, start: LSN, name: str, say: Callable[[str], None]) -> Tail | None:
     """The same of an encrypted segment, by its fingerprint."""
     try:
         key, reader = repository.wal.find(name)
@@ -45,6 +49,6 @@ def _sealed(repository: Repository, start: LSN, name: str) -> Tail | None:
         finally:
             stored.close()
     except (Absent, Conflict, Malformed, StorageError) as damage:
-        log.error("it cannot be seen whether the server continues %s: %s", name, damage)
+        say(f"it cannot be seen whether the server continues {name}: {damage}")
         return None
     return start + offset, agrees

@@ -11,13 +11,14 @@ from support.members import file
 from support.repositories import MAIN, SPACE, new_repository, store_backup
 
 from backup.destination import MARK, PG_CONTROL, Claim
-from backup.restore import RestoreOptions, restore
+from backup.restore import restore
+from backup.restore_options import RestoreOptions
 from backup.room import check_room
 from backup.tree import Tree
 from catalog import durable
 from catalog.errors import Corrupt, DestinationRefused
-from catalog.pitr import RecoveryPlan
 from catalog.record import Tablespace
+from catalog.recovery import RecoveryPlan
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History, Path
 
@@ -130,6 +131,6 @@ def test_without_room_nothing_is_written(repository, dest, monkeypatch):
     plan = RecoveryPlan(record, TARGET, PATH, record.first_segment, record.last_segment, ())
     full = shutil.disk_usage("/")._replace(free=10000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
-    with pytest.raises(DestinationRefused, match="room for 10000 bytes"):
+    with pytest.raises(DestinationRefused, match=r"room for 9\.8 KiB"):
         restore(plan, repository, RestoreOptions(str(dest), repository.root, "/usr/bin/python3"))
     assert not dest.exists()

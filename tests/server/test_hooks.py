@@ -95,3 +95,10 @@ def test_a_receiver_that_is_stopped_does_not_wait_for_a_long_archive_script_and_
         ours.catch_up()
         wait_until(lambda: set(left) <= set(ours.stored()))
     assert set(left) <= set((ours.place / "segments").read_text().split())
+
+
+def test_a_script_that_fails_behind_a_backup_is_a_warning_on_one_line(cluster_factory, protect):
+    ours = protect(cluster_factory())
+    ours.configure({"main": {"post_backup_script": "echo one; echo two; exit 3"}})
+    said = ours.run("backup", "main").stderr
+    assert said == "warning: main: post_backup_script of 'main' ended with exit code 3: one; two\n"

@@ -338,7 +338,7 @@ def test_a_scheduled_backup_is_taken_and_ended_in_order(ours):
     (ours.home() / "state" / "schedule.json").write_text('{"schedule": "* * * * *", "since": 1e9}')
     with supervising(ours, "main"):
         wait_until(lambda: list((ours.home() / "base").glob("*/record.json")))
-        wait_until(lambda: says(ours, "the scheduled backup is done"))
+        wait_until(lambda: says(ours, "main: backup ") and says(ours, ": DONE, "))
     ours.configure({"main": {"backup_schedule": "* * * * *", "bandwidth_limit": "64"}})
     (ours.home() / "state" / "schedule.json").write_text('{"schedule": "* * * * *", "since": 1e9}')
     with supervising(ours, "main"):

@@ -117,7 +117,7 @@ def test_another_cluster_is_refused(intake):
 
 
 def test_another_segment_size_is_refused(intake):
-    with pytest.raises(StreamRefused, match="2097152 bytes"):
+    with pytest.raises(StreamRefused, match=r"2\.0 MiB, those of the repository 1\.0 MiB"):
         intake().require(facts(size=SegmentSize(2 << 20)))
 
 
@@ -488,7 +488,7 @@ def test_a_spool_that_is_full_is_said_until_half_of_it_is_archived(repository, o
     spool.write(memoryview(WAL)[3 << 20 : 4 << 20])
     spool.close()
     eventually(lambda: made.archiver.trouble is not None)
-    with pytest.raises(SpoolFull, match="spool_limit is 3145728: ") as caught:
+    with pytest.raises(SpoolFull, match=r"spool_limit is 3\.0 MiB: ") as caught:
         made.require_room()
     assert caught.value.hint
     wals.unlink()

@@ -7,6 +7,7 @@ ended by the next sweep, or is found to be unneeded again: a mark says that ther
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -203,7 +204,7 @@ def _refuse(going: Mapping[str, str], repository: Repository, verdicts: Judged, 
         if mark is not None:
             raise UsageError(
                 f"backup {each} is kept ({mark.target})",
-                f"release it first: walstream keep SERVER {each} --release",
+                f"release it first: walstream keep {os.path.basename(repository.root)} {each} --release",
             )
     leaving = [each for each in verdicts.candidates if each.record.id in going]
     there = satisfies(verdicts.candidates, verdicts.current)

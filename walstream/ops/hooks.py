@@ -7,7 +7,6 @@ that takes longer than its time is killed with all that it started.
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from catalog.errors import HookFailed
 from catalog.incoming import Put
 from catalog.sink import Reader
 from walstream.ops.script import run_script
+from walstream.ops.server_log import server_log
 
 BACKUP = "backup"
 ARCHIVE = "archive"
@@ -71,7 +71,7 @@ class Hooks:
         except HookFailed as failure:
             if is_over():
                 raise
-            logging.getLogger(f"walstream.{self.server}").error("%s", failure)
+            server_log(self.server).error("%s", failure)
 
     def _run(self, phase: str, kind: str, facts: Facts, is_over: Callable[[], bool]) -> None:
         command = self.scripts.get(f"{phase}_{kind}")
@@ -105,7 +105,7 @@ class Hooks:
             raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {last}")
 
     def _log_said(self, script: str, lines: Sequence[str], left_out: int) -> None:
-        log = logging.getLogger(f"walstream.{self.server}")
+        log = server_log(self.server)
         if left_out:
             log.info("%s: the first %d bytes of what it said are left out", script, left_out)
         for line in lines:

@@ -8,7 +8,6 @@ segments, and a backup that runs is not swept.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 
@@ -17,17 +16,17 @@ from catalog.errors import Busy, WalstreamError, one_line
 from catalog.repository import Repository
 from catalog.state import receiver_holder
 from catalog.survey import survey
+from catalog.units import size
 from catalog.usage import wal_usage
 from walstream.ops.archive import archive_waiting, is_waiting
 from walstream.ops.bench_place import clear_left
 from walstream.ops.expire import carry_out, is_unfinished, plan_expiry
 from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.retain import Rules, judge_all
+from walstream.ops.server_log import server_log
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 from walstream.settings.server import ServerSettings
-
-log = logging.getLogger("walstream.maintain")
 
 
 def maintain(settings: ServerSettings, until: float) -> list[str]:
@@ -74,11 +73,12 @@ def _expire(settings: ServerSettings, repository: Repository, until: float) -> N
         removed = carry_out(
             plan_expiry(repository, settings.home, rules),
             repository,
-            lambda backup, reason: log.info("backup %s goes: %s", backup, reason),
+            lambda backup, reason: server_log(settings.name).info("backup %s goes: %s", backup, reason),
             hooks_of(settings),
         )
     if removed.wal_files:
-        log.info("%d WAL files went (%d bytes)", removed.wal_files, removed.wal_bytes)
+        freed = size(removed.wal_bytes)
+        server_log(settings.name).info("%d WAL files went (%s)", removed.wal_files, freed)
 
 
 def _is_due(settings: ServerSettings, repository: Repository, rules: Rules) -> bool:

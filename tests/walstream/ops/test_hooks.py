@@ -43,7 +43,7 @@ def test_a_script_is_told_by_environment_and_standard_input(tmp_path):
 def test_one_that_fails_before_stops_the_work_and_says_what_it_said(caplog):
     ours = hooks(pre_delete="echo checking; echo no room >&2; exit 3")
     with pytest.raises(
-        HookFailed, match="pre_delete_script of 'main' ended with exit code 3: no room"
+        HookFailed, match="pre_delete_script of 'main' ended with exit code 3: checking; no room"
     ) as caught:
         with ours.around(DELETE, {}):
             raise AssertionError("the work was done")
