@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from catalog.errors import HookFailed
 from catalog.incoming import Put
 from catalog.sink import Reader
-from walstream.ops.script import run_script
+from walstream.ops.script import Outcome, run_script
 from walstream.ops.server_log import server_log
 
 BACKUP = "backup"
@@ -94,22 +94,19 @@ class Hooks:
             )
         except (OSError, ValueError) as error:
             raise self._failure(phase, kind, f"cannot be started: {error}") from error
-        lines = outcome.said.splitlines()
-        self._log_said(f"{phase}_{kind}_script", lines, outcome.left_out)
-        if outcome.code is None and is_over():
-            raise self._failure(phase, kind, "was ended, because whoever waited for it is to end")
+        text = _on_one_line(outcome)
         if outcome.code is None:
-            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s")
+            why = "was ended, because whoever waited for it is to end" if is_over() else self._too_long
+            raise self._failure(phase, kind, f"{why}: {text}" if text else why)
         if outcome.code:
-            last = lines[-1] if lines else "it said nothing"
-            raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {last}")
+            words = text or "it said nothing"
+            raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {words}")
+        if text:
+            server_log(self.server).info("%s_%s_script: %s", phase, kind, text)
 
-    def _log_said(self, script: str, lines: Sequence[str], left_out: int) -> None:
-        log = server_log(self.server)
-        if left_out:
-            log.info("%s: the first %d bytes of what it said are left out", script, left_out)
-        for line in lines:
-            log.info("%s: %s", script, line)
+    @property
+    def _too_long(self) -> str:
+        return f"has not ended within {self.timeout:.0f} s"
 
     def _failure(self, phase: str, kind: str, what: str) -> HookFailed:
         then = "nothing was done" if phase == PRE else "the work itself is done"
@@ -117,6 +114,12 @@ class Hooks:
 
 
 NO_HOOKS = Hooks("")
+
+
+def _on_one_line(outcome: Outcome) -> str:
+    lines = (line.strip() for line in outcome.said.splitlines())
+    text = "; ".join(line for line in lines if line)
+    return f"(the first {outcome.left_out} bytes are left out) {text}" if outcome.left_out else text
 
 
 def variables(told: Facts) -> dict[str, str]:
