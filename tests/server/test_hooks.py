@@ -75,6 +75,28 @@ def test_while_the_archive_script_fails_receiving_goes_on_and_archiving_recovers
     assert "archiving goes on" in ours.log.read_text()
 
 
+@pytest.mark.postgres(versions=[18])
+def test_a_receiver_that_is_stopped_does_not_wait_for_a_long_archive_script_and_loses_nothing(
+    cluster_factory, protect
+):
+    cluster = cluster_factory(segment_megabytes=1)
+    ours = protect(cluster)
+    ours.configure({"main": {"post_archive_script": f"touch '{ours.place}/called'; sleep 600"}})
+    with ours.receiving():
+        cluster.load(rows=3000)
+        cluster.switch_wal()
+        wait_until((ours.place / "called").exists)
+        said = ours.run("receive-wal", "main", "--stop").stdout
+        assert "has ended" in said
+    left = sorted(path.name for path in (ours.home() / "streaming").glob("????????????????????????"))
+    assert left and "post_archive_script of 'main' was ended" in ours.log.read_text()
+    ours.configure({"main": {"post_archive_script": f"echo $WALSTREAM_SEGMENT >> '{ours.place}/segments'"}})
+    with ours.receiving():
+        ours.catch_up()
+        wait_until(lambda: set(left) <= set(ours.stored()))
+    assert set(left) <= set((ours.place / "segments").read_text().split())
+
+
 def test_a_script_that_fails_behind_a_backup_is_a_warning_on_one_line(cluster_factory, protect):
     ours = protect(cluster_factory())
     ours.configure({"main": {"post_backup_script": "echo one; echo two; exit 3"}})

@@ -94,26 +94,19 @@ class Hooks:
             )
         except (OSError, ValueError) as error:
             raise self._failure(phase, kind, f"cannot be started: {error}") from error
-        text = self._said(f"{phase}_{kind}_script", outcome)
-        if outcome.code is None and is_over():
-            raise self._failure(phase, kind, "was ended, because whoever waited for it is to end")
+        text = _on_one_line(outcome)
         if outcome.code is None:
-            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s")
+            why = "was ended, because whoever waited for it is to end" if is_over() else self._too_long
+            raise self._failure(phase, kind, f"{why}: {text}" if text else why)
         if outcome.code:
             words = text or "it said nothing"
             raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {words}")
-
-    def _said(self, script: str, outcome: Outcome) -> str:
-        """What it said, on one line, which is logged; a line that begins before what was kept is left out."""
-        log = server_log(self.server)
-        lines = [line for line in map(str.strip, outcome.said.splitlines()) if line]
-        if outcome.left_out:
-            log.info("%s: the first %d bytes of what it said are left out", script, outcome.left_out)
-            lines = lines[1:] or lines
-        text = "; ".join(lines)
         if text:
-            log.info("%s: %s", script, text)
-        return text
+            server_log(self.server).info("%s_%s_script: %s", phase, kind, text)
+
+    @property
+    def _too_long(self) -> str:
+        return f"has not ended within {self.timeout:.0f} s"
 
     def _failure(self, phase: str, kind: str, what: str) -> HookFailed:
         then = "nothing was done" if phase == PRE else "the work itself is done"
@@ -121,6 +114,12 @@ class Hooks:
 
 
 NO_HOOKS = Hooks("")
+
+
+def _on_one_line(outcome: Outcome) -> str:
+    lines = (line.strip() for line in outcome.said.splitlines())
+    text = "; ".join(line for line in lines if line)
+    return f"(the first {outcome.left_out} bytes are left out) {text}" if outcome.left_out else text
 
 
 def variables(told: Facts) -> dict[str, str]:

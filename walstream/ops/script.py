@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-MOST = 4096
+MOST = 2000
 LOOK = 0.2
 
 _PIECE = 1 << 16
