@@ -41,7 +41,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         context.start_logging(errors=False)
     else:
         # Problems are this command's result; to a terminal or a mail they are not logged as well.
-        logging.getLogger("walstream").handlers[:] = [logging.NullHandler()]
+        logging.getLogger("walstream").setLevel(logging.CRITICAL)
     active = [settings for settings in configuration.servers.values() if settings.active]
     starter = receiver_starter(configuration.file, arguments.log_level, configuration.globals.log_file)
     left_out: set[str] = set()

@@ -47,19 +47,21 @@ def set_up(level: str, file: str | None, form: str, server: str | None = None) -
 
 @contextmanager
 def said_through(output: Callable[[], Output]) -> Iterator[None]:
-    """In the block, the course of a command, what is wrong is one of its warnings, unless it sets up a log."""
+    """In the block, the course of a command, what is wrong is one of its warnings.
+
+    A log that is set up in the block takes the place of that, and stays.
+    """
     root = logging.getLogger(ROOT)
     former, level, propagate = list(root.handlers), root.level, root.propagate
     root.handlers.clear()
-    _replace_handlers(_Warnings(output), "WARNING")
+    warnings = _Warnings(output)
+    _replace_handlers(warnings, "WARNING")
     try:
         yield
     finally:
-        for handler in list(root.handlers):
-            root.removeHandler(handler)
-            handler.close()
-        root.handlers[:], root.propagate = former, propagate
-        root.setLevel(level)
+        if warnings in root.handlers:
+            root.handlers[:], root.propagate = former, propagate
+            root.setLevel(level)
 
 
 def error_log(text: str) -> None:
