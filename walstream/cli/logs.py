@@ -116,8 +116,9 @@ class _Warnings(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        server = _server(record)
-        self._output().warning(f"{server}: {record.getMessage()}" if server else record.getMessage())
+        server, text = _server(record), record.getMessage()
+        is_named = server is None or repr(server) in text
+        self._output().warning(text if is_named else f"{server}: {text}")
 
 
 class _Lines(logging.Formatter):
