@@ -80,6 +80,13 @@ class LocalStorage:
         except OSError as error:
             raise failed("write", self.path(key), error) from error
 
+    def get(self, key: str) -> bytes:
+        reader = self.read(key)
+        try:
+            return b"".join(iter(lambda: reader.read(1 << 16), b""))
+        finally:
+            reader.close()
+
     def names(self, directory: str) -> Iterator[str]:
         try:
             return iter([name for name in os.listdir(self.path(directory)) if not durable.is_temporary(name)])

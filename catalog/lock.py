@@ -124,6 +124,23 @@ def holder(path: str) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
+def is_held_by(path: str, pid: int) -> bool:
+    """Whether the lock is held right now, and by this process, as far as its holder has signed."""
+    return is_held(path) and (holder(path) or {}).get("pid") == pid
+
+
+def running_holder(path: str) -> tuple[str, int] | None:
+    """Host and process of whoever holds the lock right now; None when it is free.
+
+    Process 0 when that is not known: the holder signs only after it has the lock.
+    """
+    if not is_held(path):
+        return None
+    found = holder(path) or {}
+    pid = found.get("pid")
+    return str(found.get("host", "")), pid if isinstance(pid, int) else 0
+
+
 def _describe(found: dict[str, object] | None) -> str:
     if not found:
         return "another process"

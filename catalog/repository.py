@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from catalog import durable, layout
 from catalog.backups import BackupShelf
-from catalog.codec import split_suffix
 from catalog.coverage import Holdings
+from catalog.decoding import split_suffix
 from catalog.errors import (
     Absent,
     Conflict,

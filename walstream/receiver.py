@@ -303,5 +303,5 @@ class Receiver:
         elsewhere = Elsewhere(self._options, self._target, self._control, self._connect)
         if not elsewhere.fill(connection.conninfo, missing, oldest):
             self._target.raise_error()
-            self._target.accept_gap(path, missing.position, oldest)
+            self._target.accept_gap(path, missing.position, oldest, self._is_given_up)
         return self._target.begin(facts, None), slot

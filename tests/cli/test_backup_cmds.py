@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,12 +20,8 @@ NAMES = ["show-backup", "verify-backup"]
 
 
 @pytest.fixture(autouse=True)
-def in_utc_plus_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TZ", "XYZ-1")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def in_utc_plus_one(time_zone):
+    time_zone("XYZ-1")
 
 
 @pytest.fixture

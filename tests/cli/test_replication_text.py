@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import pytest
@@ -41,12 +40,8 @@ BACKUP = replace(
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def utc(time_zone):
+    time_zone("UTC")
 
 
 @pytest.fixture

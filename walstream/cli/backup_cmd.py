@@ -34,7 +34,7 @@ _OTHER_NAME = "choose another name"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", metavar="S", nargs="+", help="servers of the configuration, or 'all'")
-    parser.add_argument("--name", help="a name for the backup, beside its id")
+    parser.add_argument("--name", help="a name for the backup, beside its id, that no other has")
     parser.add_argument(
         "--incremental", metavar="ID",
         help="only what has changed since this backup: an id, a name, latest or latest-full (17 and later)",

@@ -6,7 +6,7 @@ import shlex
 
 from backup.copied_wal import WalCopy
 from backup.restore import RestoreReport
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 from catalog.search import Reached
 from catalog.target import RecoveryTarget
 from catalog.units import counted, duration, size

@@ -18,9 +18,9 @@ from catalog.statuses import STARTED, bad_pages
 from catalog.survey import Survey, survey
 from catalog.units import counted, duration, size
 from walstream.cli.context import Context
-from walstream.cli.light import add_identity_arguments, chosen_identities
+from walstream.cli.light import add_identity_arguments
+from walstream.cli.stored import add_full_argument, readable_repository
 from walstream.cli.units import local_time
-from walstream.ops.stored import repository_at
 
 EXAMPLE = "walstream verify-backup main --all"
 
@@ -31,11 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "backups", metavar="ID", nargs="*", help="ids, names, latest, oldest or latest-full"
     )  # fmt: skip
     parser.add_argument("--all", action="store_true", help="every finished backup of the server")
-    parser.add_argument(
-        "--full", action="store_true",
-        help="read everything again: without it what nobody has written since the last verification is skipped, "
-        "and a disk that lost bytes by itself goes unnoticed",
-    )  # fmt: skip
+    add_full_argument(parser)
     add_identity_arguments(parser)
 
 
@@ -44,12 +40,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if bool(arguments.backups) == arguments.all:
         raise UsageError("which backup is to be verified?", "give ids, or --all and no id")
     places, output = context.places(arguments.server), context.output
-    repository = repository_at(places.repository, places.name)
-    identities = chosen_identities(
-        arguments.identity_file, arguments.identity_command, places, context.ask_secret
-    )
-    if identities is not None:
-        repository = repository.with_identities(identities)
+    repository = readable_repository(places, arguments, context.ask_secret)
     found = survey(repository)
     if arguments.all:
         return _verify_all(context, places.name, repository, found, arguments.full)
