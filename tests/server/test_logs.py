@@ -96,7 +96,7 @@ def test_what_ends_a_receiver_whose_supervisor_was_killed_is_in_the_log(ours):
 
 
 def test_a_scheduled_backup_is_two_lines_and_one_that_fails_as_well(ours):
-    ours.configure({"main": {"backup_schedule": "* * * * *", "pre_backup_script": "echo a; echo b; exit 1"}})
+    ours.configure({"main": {"backup_schedule": "0 0 1 1 *", "pre_backup_script": "echo a; echo b; exit 1"}})
     in_json(ours)
     with_schedule(ours)
     process = ours.start("run")
@@ -106,7 +106,7 @@ def test_a_scheduled_backup_is_two_lines_and_one_that_fails_as_well(ours):
     (failed,) = said(ours, "main", "pre_backup_script")
     assert failed["level"] == "ERROR" and "exit code 1: a; b" in failed["message"]
     ours.log.unlink()
-    ours.configure({"main": {"backup_schedule": "* * * * *"}})
+    ours.configure({"main": {"backup_schedule": "0 0 1 1 *"}})
     in_json(ours)
     with_schedule(ours)
     process = ours.start("run")
@@ -118,10 +118,10 @@ def test_a_scheduled_backup_is_two_lines_and_one_that_fails_as_well(ours):
 
 
 def with_schedule(ours):
-    """As if a backup had been due for long."""
+    """As if a backup had been due for long; the next one is not before another year."""
     state = ours.home() / "state"
     if not state.exists():
         with ours.receiving():
             pass
         ours.log.unlink()
-    (state / "schedule.json").write_text('{"schedule": "* * * * *", "since": 1e9}')
+    (state / "schedule.json").write_text('{"schedule": "0 0 1 1 *", "since": 1e9}')
