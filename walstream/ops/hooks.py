@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from catalog.errors import HookFailed
 from catalog.incoming import Put
 from catalog.sink import Reader
-from walstream.ops.script import run_script
+from catalog.units import size
+from walstream.ops.script import Outcome, run_script
 from walstream.ops.server_log import server_log
 
 BACKUP = "backup"
@@ -94,26 +95,29 @@ class Hooks:
             )
         except (OSError, ValueError) as error:
             raise self._failure(phase, kind, f"cannot be started: {error}") from error
-        lines = outcome.said.splitlines()
-        self._log_said(f"{phase}_{kind}_script", lines, outcome.left_out)
+        said = _one_line(outcome)
         if outcome.code is None and is_over():
             raise self._failure(phase, kind, "was ended, because whoever waited for it is to end")
         if outcome.code is None:
-            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s")
+            told_so_far = f": {said}" if said else ""
+            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s{told_so_far}")
         if outcome.code:
-            last = lines[-1] if lines else "it said nothing"
-            raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {last}")
-
-    def _log_said(self, script: str, lines: Sequence[str], left_out: int) -> None:
-        log = server_log(self.server)
-        if left_out:
-            log.info("%s: the first %d bytes of what it said are left out", script, left_out)
-        for line in lines:
-            log.info("%s: %s", script, line)
+            raise self._failure(
+                phase, kind, f"ended with exit code {outcome.code}: {said or 'it said nothing'}"
+            )
+        if said:
+            server_log(self.server).info("%s_%s_script: %s", phase, kind, said)
 
     def _failure(self, phase: str, kind: str, what: str) -> HookFailed:
         then = "nothing was done" if phase == PRE else "the work itself is done"
         return HookFailed(f"{phase}_{kind}_script of {self.server!r} {what}", f"see the script; {then}")
+
+
+def _one_line(outcome: Outcome) -> str:
+    """What a script said: one event, so one line."""
+    lines = (line.strip() for line in outcome.said.splitlines())
+    text = "; ".join(line for line in lines if line)
+    return f"{text} (the first {size(outcome.left_out)} are left out)" if outcome.left_out else text
 
 
 NO_HOOKS = Hooks("")
