@@ -17,7 +17,10 @@ def ours(cluster_factory, protect):
     made = protect(cluster_factory(segment_megabytes=1))
     made.configure({"main": {}, "two": {}})
     in_json(made)
-    return made
+    yield made
+    for name in ("main", "two"):  # receivers outlive whoever has started them, a failed test included
+        if found := receiver_holder(str(made.home(name))):
+            os.kill(found[1], signal.SIGKILL)
 
 
 def in_json(ours):
