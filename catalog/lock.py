@@ -6,6 +6,7 @@ for people (host, pid, since when, what). Readers need no lock.
 
 from __future__ import annotations
 
+import calendar
 import errno
 import fcntl
 import json
@@ -19,6 +20,7 @@ from catalog.errors import Busy
 from catalog.local_storage import failed
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Lock:
@@ -88,7 +90,7 @@ class Lock:
         text = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            "started": time.strftime(_TIME, time.gmtime()),
             "command": self._what,
         }
         os.ftruncate(self._fd, 0)
@@ -142,7 +144,15 @@ def running_holder(path: str) -> tuple[str, int] | None:
 def _describe(found: dict[str, object] | None) -> str:
     if not found:
         return "another process"
-    return f"process {found.get('pid')} on {found.get('host')} since {found.get('started')}"
+    return f"process {found.get('pid')} on {found.get('host')} since {_local_time(str(found.get('started')))}"
+
+
+def _local_time(started: str) -> str:
+    try:
+        moment = calendar.timegm(time.strptime(started, _TIME))
+    except ValueError:
+        return started
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
 
 
 def _how_to_look(found: dict[str, object] | None) -> str:

@@ -273,6 +273,7 @@ ROWS = {
         walstream.ops.receiver_facts walstream.ops.repeated walstream.ops.server_log""",
     "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http
         walstream.ops.metrics walstream.ops.observer""",
+    "walstream.ops.last_said": "catalog.durable",
     "walstream.ops.rounds_due": """catalog.units walstream.outage walstream.ops.children walstream.ops.server_log
         walstream.ops.supervision""",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",

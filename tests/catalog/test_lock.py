@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -69,6 +70,7 @@ def test_another_process_that_holds_it_is_named(path, other_process):
         caught.value
     )
     assert f"ps -fp {other_process.pid}" in str(caught.value.hint)
+    assert re.search(r" since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", str(caught.value))
     assert holder(path)["pid"] == other_process.pid
     assert is_held(path)
 

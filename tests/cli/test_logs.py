@@ -112,5 +112,6 @@ def test_where_there_is_no_log_what_is_wrong_is_a_warning_of_the_command(level):
     with said_through(lambda: output):
         server_log("main").log(level, "the script failed")
         server_log("main").info("not worth it")
+        server_log("main").log(level, "the script of 'main' failed")
     server_log("main").log(level, "later")
-    assert errors.getvalue() == "warning: main: the script failed\n"
+    assert errors.getvalue() == "warning: main: the script failed\nwarning: the script of 'main' failed\n"

@@ -101,4 +101,4 @@ def test_a_script_that_fails_behind_a_backup_is_a_warning_on_one_line(cluster_fa
     ours = protect(cluster_factory())
     ours.configure({"main": {"post_backup_script": "echo one; echo two; exit 3"}})
     said = ours.run("backup", "main").stderr
-    assert said == "warning: main: post_backup_script of 'main' ended with exit code 3: one; two\n"
+    assert said == "warning: post_backup_script of 'main' ended with exit code 3: one; two\n"

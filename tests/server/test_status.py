@@ -353,7 +353,7 @@ def test_more_in_the_spool_than_its_limit_fails_the_check(cluster_factory, prote
         cluster.load(rows=20000)
         eventually(lambda: len([name for name in ours.spooled() if len(name) == 24]) >= 2)
         found = json.loads(ours.run("-f", "json", "check", "main", code=1).stdout)["main"]
-        assert "wait to be archived (" in found["streaming_wals_directory"]["hint"]
+        assert "waiting to be archived: " in found["streaming_wals_directory"]["hint"]
         assert (
             "in the way" in found["streaming_wals_directory"]["hint"]
             or "cannot" in (found["streaming_wals_directory"]["hint"])

@@ -47,19 +47,21 @@ def set_up(level: str, file: str | None, form: str, server: str | None = None) -
 
 @contextmanager
 def said_through(output: Callable[[], Output]) -> Iterator[None]:
-    """In the block, the course of a command, what is wrong is one of its warnings, unless it sets up a log."""
+    """In the block, the course of a command, what is wrong is one of its warnings.
+
+    A log that is set up in the block takes the place of that, and stays.
+    """
     root = logging.getLogger(ROOT)
     former, level, propagate = list(root.handlers), root.level, root.propagate
     root.handlers.clear()
-    _replace_handlers(_Warnings(output), "WARNING")
+    warnings = _Warnings(output)
+    _replace_handlers(warnings, "WARNING")
     try:
         yield
     finally:
-        for handler in list(root.handlers):
-            root.removeHandler(handler)
-            handler.close()
-        root.handlers[:], root.propagate = former, propagate
-        root.setLevel(level)
+        if warnings in root.handlers:
+            root.handlers[:], root.propagate = former, propagate
+            root.setLevel(level)
 
 
 def error_log(text: str) -> None:
@@ -114,8 +116,9 @@ class _Warnings(logging.Handler):
         self._output = output
 
     def emit(self, record: logging.LogRecord) -> None:
-        server = _server(record)
-        self._output().warning(f"{server}: {record.getMessage()}" if server else record.getMessage())
+        server, text = _server(record), record.getMessage()
+        is_named = server is None or repr(server) in text
+        self._output().warning(text if is_named else f"{server}: {text}")
 
 
 class _Lines(logging.Formatter):

@@ -25,6 +25,7 @@ class BackupsDue:
         self._running: dict[str, Child] = {}
         self._trouble: dict[str, str] = {}
         self._next_start = 0.0
+        self._ending = False
 
     @property
     def children(self) -> list[Child]:
@@ -59,6 +60,7 @@ class BackupsDue:
     def end(self) -> None:
         """Ask the backups that run to undo themselves."""
         self._tables = {}
+        self._ending = True
         for child in self._running.values():
             child.signal(signal.SIGTERM)
 
@@ -82,17 +84,17 @@ class BackupsDue:
 
     def _note_end(self, name: str, child: Child, code: int) -> None:
         del self._running[name]
-        error, warnings = child.error(), child.warnings()
+        error, warnings, is_taken = child.error(), child.warnings(), name in child.facts()
         child.close()
         for warning in warnings:
             server_log(name).warning("the scheduled backup: %s", warning)
-        if code and not (
-            warnings and code == 1 and not error
-        ):  # else it was taken, and said what is wrong with it
-            how = how_it_ended(code)
-            server_log(name).error(
-                "the scheduled backup has failed: %s%s", how, f": {error}" if error else ""
-            )
+        if code == 0 or is_taken:
+            return  # it has said so itself
+        how = f"{how_it_ended(code)}{f': {error}' if error else ''}"
+        if self._ending:
+            server_log(name).warning("the scheduled backup was ended: %s", how)
+        else:
+            server_log(name).error("the scheduled backup has failed: %s", how)
 
     def _say(self, name: str, trouble: str) -> None:
         if self._trouble.get(name) != trouble:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from catalog.errors import HookFailed
 from catalog.incoming import Put
 from catalog.sink import Reader
+from catalog.units import size
 from walstream.ops.script import Outcome, run_script
 from walstream.ops.server_log import server_log
 
@@ -94,32 +95,32 @@ class Hooks:
             )
         except (OSError, ValueError) as error:
             raise self._failure(phase, kind, f"cannot be started: {error}") from error
-        text = _on_one_line(outcome)
+        said = _one_line(outcome)
+        if outcome.code is None and is_over():
+            raise self._failure(phase, kind, "was ended, because whoever waited for it is to end")
         if outcome.code is None:
-            why = "was ended, because whoever waited for it is to end" if is_over() else self._too_long
-            raise self._failure(phase, kind, f"{why}: {text}" if text else why)
+            told_so_far = f": {said}" if said else ""
+            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s{told_so_far}")
         if outcome.code:
-            words = text or "it said nothing"
-            raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {words}")
-        if text:
-            server_log(self.server).info("%s_%s_script: %s", phase, kind, text)
-
-    @property
-    def _too_long(self) -> str:
-        return f"has not ended within {self.timeout:.0f} s"
+            raise self._failure(
+                phase, kind, f"ended with exit code {outcome.code}: {said or 'it said nothing'}"
+            )
+        if said:
+            server_log(self.server).info("%s_%s_script: %s", phase, kind, said)
 
     def _failure(self, phase: str, kind: str, what: str) -> HookFailed:
         then = "nothing was done" if phase == PRE else "the work itself is done"
         return HookFailed(f"{phase}_{kind}_script of {self.server!r} {what}", f"see the script; {then}")
 
 
-NO_HOOKS = Hooks("")
-
-
-def _on_one_line(outcome: Outcome) -> str:
+def _one_line(outcome: Outcome) -> str:
+    """What a script said: one event, so one line."""
     lines = (line.strip() for line in outcome.said.splitlines())
     text = "; ".join(line for line in lines if line)
-    return f"(the first {outcome.left_out} bytes are left out) {text}" if outcome.left_out else text
+    return f"{text} (the first {size(outcome.left_out)} are left out)" if outcome.left_out else text
+
+
+NO_HOOKS = Hooks("")
 
 
 def variables(told: Facts) -> dict[str, str]:

@@ -45,16 +45,18 @@ def run_rounds(
     start: Starter | None,
     work: float = WORK,
     limit: float | None = None,
+    left_out: Callable[[str], object] = lambda name: None,
 ) -> tuple[list[tuple[str, str]], bool]:
     """Do a round for each server; what went wrong, by server, and whether all rounds have ended.
 
+    ``left_out`` hears of a server whose last round has not ended, so that nothing is known of it now.
     ``start`` starts a receiver where one is missing and says what went wrong, and those that run are looked at;
     None leaves receivers alone.
     """
     began = time.monotonic()
     if limit is None:
         limit = LIMIT + max(map(script_time, servers), default=0.0)
-    answers: queue.SimpleQueue[tuple[str, list[str]]] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[tuple[str, list[str] | None]] = queue.SimpleQueue()
     for settings in servers:
         words = (settings, start, began + work, answers)
         threading.Thread(target=_answer, args=words, name=f"round-{settings.name}", daemon=True).start()
@@ -66,7 +68,9 @@ def run_rounds(
         except queue.Empty:
             break
         waiting.discard(name)
-        problems += [(name, problem) for problem in found]
+        if found is None:
+            left_out(name)
+        problems += [(name, problem) for problem in found or ()]
     problems += [(name, f"its round has not ended within {limit:.0f} s") for name in sorted(waiting)]
     return problems, not waiting
 
@@ -81,8 +85,9 @@ def _answer(
     settings: ServerSettings,
     start: Starter | None,
     until: float,
-    answers: queue.SimpleQueue[tuple[str, list[str]]],
+    answers: queue.SimpleQueue[tuple[str, list[str] | None]],
 ) -> None:
+    problems: list[str] | None
     try:
         problems = _round(settings, start, until)
     except WalstreamError as error:
@@ -92,13 +97,14 @@ def _answer(
     answers.put((settings.name, problems))
 
 
-def _round(settings: ServerSettings, start: Starter | None, until: float) -> list[str]:
+def _round(settings: ServerSettings, start: Starter | None, until: float) -> list[str] | None:
+    """What went wrong; None when the last round has not ended."""
     # Not in the server's own directory, which only the first connection makes.
     lock = Lock(round_lock_path(settings.home, settings.name), f"a round of {settings.name!r}")
     try:
         lock.acquire()
     except Busy:
-        return _overdue(lock.path, 2 * (LIMIT + script_time(settings)))
+        return _overdue(lock.path, 2 * (LIMIT + script_time(settings))) or None
     with lock:
         problems = [*_start(settings, start), *maintain(settings, until)]
     # A supervisor's receivers log to where its rounds do, and have said there what they have to say.

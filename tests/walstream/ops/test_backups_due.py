@@ -86,6 +86,9 @@ class FakeChild:
     def warnings(self):
         return []
 
+    def facts(self):
+        return {}
+
     def signal(self, signum):
         self.signals.append(signum)
 
@@ -147,7 +150,9 @@ def test_a_broken_section_keeps_its_schedule_so_that_the_failure_is_said(servers
     assert [each.words[-2] for each in started] == ["two"]
 
 
-def test_new_settings_leave_a_backup_that_runs_alone_and_the_end_asks_it_to_undo_itself(servers, started):
+def test_new_settings_leave_a_backup_that_runs_alone_and_the_end_asks_it_to_undo_itself(
+    servers, started, caplog
+):
     due = BackupsDue()
     due.renew(servers)
     due.look_after("file", NOW, 0)
@@ -156,5 +161,7 @@ def test_new_settings_leave_a_backup_that_runs_alone_and_the_end_asks_it_to_undo
     assert len(due.children) == 1 and started[0].signals == []
     due.end()
     assert len(started[0].signals) == 1
+    started[0].code = 1
     due.look_after("file", NOW + 5 * HOUR, 9000)
+    assert "the scheduled backup was ended: exit code 1: no room" in caplog.text
     assert len(started) == 1
