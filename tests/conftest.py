@@ -21,7 +21,15 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
+from support.clusters import (
+    DEFAULT_VERSIONS,
+    Cluster,
+    available,
+    make_standby,
+    missing,
+    short_directory,
+    short_root,
+)
 from support.commands import Commands
 from support.protection import ROOT, Protection, wait_until
 from support.proxy import Proxy
@@ -32,6 +40,8 @@ from walstream.ops.installation import version_text
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("walstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("walstream")
+
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", short_root())  # where tmp_path is
 
 
 def pytest_addoption(parser):

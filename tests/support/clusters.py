@@ -86,9 +86,9 @@ class Cluster(ThrowawayServer):
         hba: Sequence[str] = (),
     ) -> None:
         """Make the cluster: what two of them have in common is a copy of what initdb once made for both."""
-        if not password_users and not hba:
+        if not password_users and not hba and not os.path.exists(self.directory):
             template = _template(self.bin_dir, segment_megabytes, checksums)
-            shutil.copytree(template, self.directory, dirs_exist_ok=True)
+            shutil.copytree(template, self.directory)
             _give_identifier(self.directory)
             return
         super().init(
@@ -252,11 +252,8 @@ def _copy_data_directory(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def short_directory() -> Iterator[str]:
-    """A short-named directory that whoever a server has to run as can reach; removed at the end.
-
-    In memory where there is room: making the thousand files of a cluster takes most disks a second.
-    """
-    path = tempfile.mkdtemp(prefix="walstream-test-", dir="/dev/shm" if _has_room("/dev/shm") else "/tmp")
+    """A short-named directory that whoever a server has to run as can reach; removed at the end."""
+    path = tempfile.mkdtemp(prefix="walstream-test-", dir=short_root())
     os.chmod(path, 0o711)
     try:
         yield path
@@ -264,5 +261,11 @@ def short_directory() -> Iterator[str]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _has_room(directory: str) -> bool:
-    return os.access(directory, os.W_OK) and shutil.disk_usage(directory).free > 4 << 30
+def short_root() -> str:
+    """Where temporary files are: in memory where there is room.
+
+    Making the thousand files of a cluster takes most disks a second, and what others write there is synced too.
+    """
+    memory = "/dev/shm"
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    return memory if roomy else "/tmp"
