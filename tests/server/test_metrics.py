@@ -10,6 +10,8 @@ from support.protection import stop, wait_until
 
 from catalog.state import receiver_holder
 
+pytestmark = pytest.mark.postgres(versions=[18])  # the server's version plays no role
+
 STREAMS = {("walstream_receiver_up", "main"): 1, ("walstream_receiver_streaming", "main"): 1}
 WELL = STREAMS | {
     ("walstream_configuration_ok", "main"): 1,
