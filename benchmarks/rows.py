@@ -54,7 +54,9 @@ def all_rows(scene: Scene, seconds: int, segments: int) -> list[Row]:
         _receive(scene, "receive-lz4", "lz4", ["--compress=lz4"], 1.2),
         _receive(scene, "receive-gzip", "gzip", ["--compress=gzip:1"], 3.0),
         _backup(scene, "backup-plain", "none", [], 1.0),
+        _backup(scene, "backup-plain-sync", "none", [], 1.0, disk=True),
         _backup(scene, "backup-zstd", "zstd", ["--compress=client-zstd:1"], 1.2),
+        _backup(scene, "backup-zstd-sync", "zstd", ["--compress=client-zstd:1"], 1.2, disk=True),
         _restore(scene),
         *([_restore_chain(scene)] if scene.version >= FIRST_WITH_CHAINS else []),
         _get_wal(scene),
@@ -124,8 +126,10 @@ def _receive(scene: Scene, key: str, codec: str, options: list[str], goal: float
     )
 
 
-def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float) -> Row:
-    ours, theirs = _Place(scene, scene.memory, "ours"), _Place(scene, scene.memory, "theirs")
+def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float, disk: bool = False) -> Row:
+    parent = scene.disk if disk else scene.memory
+    ours, theirs = _Place(scene, parent, "ours"), _Place(scene, parent, "theirs")
+    sync = [] if disk else ["--no-sync"]
 
     def our_command() -> list[str]:
         words = configured(scene.conninfo, ours.renew(), "bench_backup", codec)
@@ -133,7 +137,7 @@ def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float)
 
     def their_command() -> list[str]:
         words = [str(scene.bin / "pg_basebackup"), "-d", scene.conninfo, "-D", str(theirs.renew())]
-        return [*words, "-Ft", "-X", "none", "-c", "fast", "--no-sync", *options]
+        return [*words, "-Ft", "-X", "none", "-c", "fast", *sync, *options]
 
     def clear_ours() -> None:
         ours.clear()
@@ -145,8 +149,8 @@ def _backup(scene: Scene, key: str, codec: str, options: list[str], goal: float)
     return Row(
         key,
         f"base backup, {codec if codec != 'none' else 'plain'}",
-        " ".join(["pg_basebackup -Ft -X none --no-sync", *options]),
-        IN_MEMORY,
+        " ".join(["pg_basebackup -Ft -X none", *sync, *options]),
+        ON_DISK if disk else IN_MEMORY,
         goal,
         scene.cluster_bytes(),
         Side("walstream backup", our_command, check(ours, "main/base/*/record.json"), clear_ours),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 _MARK = ".walstream-tmp."
+_WRITE_BACK = 16 << 20
 
 
 def temporary_name(path: str) -> str:
@@ -78,12 +79,14 @@ def write_all(fd: int, data: BytesLike) -> None:
 class DurableFile:
     """A file that appears under its name only when ``finish`` has made it durable.
 
-    A sink: ``write`` any number of times, then ``finish`` or ``abort``.
+    A sink: ``write`` any number of times, then ``finish`` or ``abort``. What is large goes to the disk on
+    the way, so that syncing it at the end does not take long, nor hold up what others sync meanwhile.
     """
 
     def __init__(self, path: str, mode: int = FILE_MODE, *, replace: bool = True) -> None:
         self.path = path
         self.nbytes = 0
+        self._begun = 0  # up to where the system was asked to write back
         self._replace = replace
         self._temporary = temporary_name(path)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
@@ -93,6 +96,8 @@ class DurableFile:
         view = memoryview(data).cast("B")
         self.nbytes += len(view)
         write_all(self._fd, view)
+        if self.nbytes - self._begun >= _WRITE_BACK:
+            self._begin_write_back()
 
     def finish(self) -> None:
         """Sync, give the file its name, sync the directory.
@@ -119,6 +124,15 @@ class DurableFile:
         """Forget what was written; harmless when called again or after ``finish``."""
         self._close()
         remove_if_present(self._temporary)
+
+    def _begin_write_back(self) -> None:
+        # Linux begins to write pages that it is told are not needed, and drops none that are not yet written.
+        start, self._begun = self._begun, self.nbytes
+        try:
+            if hasattr(os, "posix_fadvise"):
+                os.posix_fadvise(self._fd, start, self._begun - start, os.POSIX_FADV_DONTNEED)
+        except OSError:
+            pass  # a file system that takes no advice; the sync at the end does it all
 
     def _close(self) -> None:
         if self._fd >= 0:

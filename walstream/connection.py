@@ -200,16 +200,15 @@ class Connection:
 
     # copies
 
-    def copied(self, *, look: bool = True) -> memoryview | None:
+    def copied(self) -> memoryview | None:
         """The next message of a copy if it has arrived, or None; ``EndOfCopy`` at its end.
 
-        Without ``look`` only what was taken in before counts as arrived.
         The memory stays valid for as long as the view, or a slice of it, is kept.
         """
         # Looking at the socket again here, and not only behind a ``wait``, halves the work per message.
         try:
             nbytes, data = self._pg.get_copy_data(1)
-            if nbytes == 0 and look:
+            if nbytes == 0:
                 self._pg.consume_input()
                 nbytes, data = self._pg.get_copy_data(1)
         except psycopg.Error as error:

@@ -24,7 +24,6 @@ from walstream.standing import ENDED, Standing
 log = logging.getLogger("walstream.receiver")
 
 MESSAGES_PER_TURN = 64
-SMALL_BATCH = 4
 SETTLING = 0.05
 GOODBYE = 5.0
 
@@ -154,16 +153,12 @@ class Streaming:
         self._guard.look(time.monotonic())
 
     def _receive_some(self) -> tuple[int, bool]:
-        """Take in what has arrived, up to a bound; how many messages, and whether the copy ended.
-
-        The first few messages that commits wait for are not held up by another look at the socket.
-        """
+        """Take in what has arrived, up to a bound; how many messages, and whether the copy ended."""
         if not self._destination.has_room:
             return 0, False
-        few = SMALL_BATCH if self._watch.is_synchronous else 0
         for count in range(MESSAGES_PER_TURN):
             try:
-                message = self._connection.copied(look=not 0 < count < few)
+                message = self._connection.copied()
             except EndOfCopy:
                 return count, True
             if message is None:

@@ -38,6 +38,21 @@ def test_content_is_synced_before_the_name_and_the_directory_after(tmp_path, syn
     assert second == tmp_path.name
 
 
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot be asked to write back")
+def test_a_large_file_goes_to_the_disk_on_the_way(tmp_path, monkeypatch, synced):
+    asked = []
+    monkeypatch.setattr(
+        os, "posix_fadvise", lambda fd, start, length, advice: asked.append((start, length, list(synced)))
+    )
+    piece = bytes(6 << 20)
+    file = DurableFile(str(tmp_path / "a"))
+    for _ in range(7):
+        file.write(piece)
+    assert asked == [(0, 18 << 20, []), (18 << 20, 18 << 20, [])]
+    file.finish()
+    assert (tmp_path / "a").stat().st_size == 42 << 20
+
+
 def test_an_aborted_file_leaves_nothing(tmp_path):
     file = DurableFile(str(tmp_path / "a"))
     file.write(b"x")
