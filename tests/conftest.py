@@ -7,7 +7,8 @@
 - ``network``: a proxy in front of a cluster that stalls, cuts and refuses (``support.proxy``).
 - ``rounds`` and ``chance``: for tests of faults (``--rounds``, ``--seed``).
 - ``story`` and ``recovery``: a repository of two timelines, and recoveries from it (``support.recoveries``).
-- ``protect``: puts a cluster under walstream's protection, with commands that run as processes.
+- ``protect``: puts a cluster under walstream's protection, with commands that run as processes
+  (``support.forked``).
 
 A version that is not here is skipped, and named in the report's header; ``--require-servers`` forbids it.
 """
