@@ -8,6 +8,8 @@ ARGS ?=
 # More than there are cores: much of the time a test waits, for servers and for pauses to pass. Whoever is through
 # with its tests takes half of what another one still has, which keeps tests of one file together.
 WORKERS ?= 4
+# What pytest makes of the modules is kept for all workers and the next run, whatever the caller's habits are.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 REQUIRED := 15,16,17,18
 # What receives WAL from a real server.
