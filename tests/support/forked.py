@@ -129,5 +129,5 @@ def _command(words: list[str], stdout: int, stderr: int, env: dict[str, str]) ->
         code = main(words)
         sys.stdout.flush()
     finally:
-        atexit._run_exitfuncs()
+        atexit._run_exitfuncs()  # multiprocessing leaves these out
     sys.exit(code)
