@@ -17,6 +17,7 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
@@ -224,6 +225,7 @@ def recovery(story):
         each.cluster.close()
     for each in made:
         wait_until(each.has_left_nothing)
+        shutil.rmtree(each.data)
 
 
 @pytest.fixture
