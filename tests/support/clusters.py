@@ -70,10 +70,14 @@ def pg_tool(version: int, name: str) -> str | None:
 
 
 class Cluster(ThrowawayServer):
-    """A server with SQL. Its settings make it fast and let it forget: nothing is synced to disk."""
+    """A server with SQL. Its settings make it fast and let it forget: nothing is synced to disk.
+
+    What its processes share is in its directory, so that nothing stays behind when it is killed.
+    """
 
     def __init__(self, version: int, directory: str, settings: Mapping[str, str] | None = None) -> None:
         fast = {"fsync": "off", "shared_buffers": "16MB", "max_wal_size": "256MB"}
+        fast["dynamic_shared_memory_type"] = "mmap"
         super().__init__(available()[version], directory, fast | dict(settings or {}))
         self.version = version
 
