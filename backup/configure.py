@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from backup.neutralise import AUTO_CONF, CONF, described, neutralise
 from backup.recovery_conf import conf_quoted, recovery_settings, settings_block
 from catalog.errors import UsageError
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 
 SIGNALS = ("standby.signal", "recovery.signal")
 FORBIDDEN = {

@@ -16,7 +16,7 @@ from backup.tar import Kind, Member, MemberSink
 from catalog.errors import Absent, Corrupt
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 from catalog.target import IMMEDIATE, POSITION
 from catalog.walname import HISTORY, Segment, kind_of

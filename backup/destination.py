@@ -1,9 +1,10 @@
 """The directories a restore writes to: checked, marked, and emptied again only if they carry its mark.
 
 A restore that was killed can be repeated: every directory gets a synced mark before anything else, and
-keeps it until all but ``pg_control`` is in place. The mark names the restore's destination and is locked
-while it runs, so that only a repetition of the same restore empties a directory, and only when nobody works
-there. Whatever else is not empty is refused before a byte is written.
+keeps it until ``pg_control`` is in place, as the last file of all. The mark names the restore's destination and is
+locked while it runs, so that only a repetition of the same restore empties a directory, and only when nobody works
+there. Beside ``pg_control`` a mark counts for nothing, in the tablespaces either: that restore had come to its end.
+Whatever else is not empty is refused before a byte is written.
 """
 
 from __future__ import annotations
@@ -12,78 +13,17 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 
 from catalog import durable
-from catalog.errors import Corrupt, DestinationRefused, UsageError
+from catalog.errors import DestinationRefused
 from catalog.local_storage import failed
-from catalog.record import BackupRecord, Tablespace
 
 MARK = ".walstream-restore.json"
+PG_CONTROL = "global/pg_control"
 PRIVATE = 0o700
 _PASSABLE = 0o755
-
-
-def tablespace_locations(record: BackupRecord, mapping: Mapping[str, str], root: str) -> dict[int, str]:
-    """Where each tablespace goes, by oid: as mapped by name or oid, else where it was.
-
-    One that lay inside the data directory and is not mapped goes inside the new one. ``UsageError`` for a
-    name that the backup does not have, a relative location, or places that lie in one another.
-    """
-    known = {space.name for space in record.tablespaces} | {str(space.oid) for space in record.tablespaces}
-    for name, location in mapping.items():
-        if name not in known:
-            have = ", ".join(sorted(space.name for space in record.tablespaces)) or "none"
-            raise UsageError(f"the backup has no tablespace {name!r}", f"its tablespaces: {have}")
-        if not os.path.isabs(location):
-            raise UsageError(
-                f"the location of tablespace {name!r} is not an absolute path: {location!r}",
-                "give it as NAME:/absolute/path",
-            )
-    locations = {}
-    inside = set()
-    for space in record.tablespaces:
-        mapped = mapping.get(space.name, mapping.get(str(space.oid)))
-        within = _within_data_directory(space, record.data_directory) if mapped is None else None
-        if within is not None:
-            inside.add(space.oid)
-        locations[space.oid] = os.path.normpath(os.path.join(root, within or mapped or space.location))
-    _refuse_overlap(root, locations, inside)
-    return locations
-
-
-def _within_data_directory(space: Tablespace, data_directory: str) -> str | None:
-    """A tablespace's location relative to the data directory, if it lay there."""
-    if os.path.isabs(space.location):
-        location = os.path.normpath(space.location)
-        data_directory = os.path.normpath(data_directory)
-        return os.path.relpath(location, data_directory) if is_below(location, data_directory) else None
-    if space.location != f"pg_tblspc/{space.oid}":
-        raise Corrupt(
-            f"the record has a relative location for tablespace {space.name!r}: {space.location!r}",
-            "give it another one with --tablespace NAME:LOCATION",
-        )
-    return space.location
-
-
-def _refuse_overlap(root: str, locations: Mapping[int, str], inside: Collection[int]) -> None:
-    """No place may lie in another, but those ``inside`` in the data directory, as they did at the origin."""
-    places: dict[int | None, str] = {None: os.path.realpath(root)}
-    places |= {oid: os.path.realpath(path) for oid, path in locations.items()}
-    for one, outer in places.items():
-        for other, inner in places.items():
-            allowed = one == other or (one is None and other in inside)
-            if not allowed and os.path.commonpath([outer, inner]) == outer:
-                raise UsageError(
-                    f"{inner!r} lies in {outer!r}, and both are to be restored to",
-                    "give each tablespace a directory of its own with --tablespace NAME:LOCATION",
-                )
-
-
-def is_below(path: str, root: str) -> bool:
-    """Whether a path lies inside the directory ``root``, as they are written."""
-    return path.startswith(os.path.join(root, ""))
 
 
 def check(path: str, root: str) -> None:
@@ -104,36 +44,15 @@ def check(path: str, root: str) -> None:
     try:
         with open(os.path.join(path, MARK), "rb") as file:
             _require_ours(path, file.read(), root)
+        _require_unfinished(path, root)
         _require_stopped(path)
     except OSError as error:
         raise failed("read", path, error) from error
 
 
-def refuse_misplaced(paths: Iterable[str], ours: Iterable[str]) -> None:
-    """Refuse places in ``ours``, which are a repository and a spool, and in the data directory of a cluster."""
-    own = [os.path.realpath(each) for each in ours]
-    for path in paths:
-        real = os.path.realpath(path)
-        for each in own:
-            if real == each or is_below(real, each):
-                raise DestinationRefused(
-                    f"{path!r} lies in {each!r}, where backups and WAL are kept",
-                    "name a directory elsewhere; nothing was written",
-                )
-        parent = os.path.dirname(real)
-        while parent != os.path.dirname(parent):
-            if os.path.isfile(os.path.join(parent, "PG_VERSION")):
-                raise DestinationRefused(
-                    f"{path!r} lies in {parent!r}, the data directory of a cluster",
-                    "name a directory elsewhere; nothing was written",
-                )
-            parent = os.path.dirname(parent)
-
-
 def holds_cluster(path: str) -> bool:
     """Whether a whole cluster is there: neither what a broken-off restore left, nor anything else."""
-    signs = (os.path.join(path, name) for name in ("PG_VERSION", "global/pg_control"))
-    return all(map(os.path.isfile, signs)) and not os.path.exists(os.path.join(path, MARK))
+    return all(os.path.isfile(os.path.join(path, name)) for name in ("PG_VERSION", PG_CONTROL))
 
 
 def reclaimable(path: str) -> int:
@@ -178,7 +97,7 @@ class Claim:
         self._unlock()
 
     def release(self) -> None:
-        """Take the marks off, durably, the data directory's last: what lies there now is never emptied again."""
+        """Take the marks off, durably, the data directory's last; ``pg_control`` is in place by then."""
         for path in reversed(self._directories):
             try:
                 durable.remove(os.path.join(path, MARK))
@@ -202,7 +121,7 @@ class Claim:
             if not os.path.exists(mark):
                 _require_empty(path, os.listdir(path))
                 text = json.dumps({"destination": os.path.realpath(self._root)})
-                _write_new(mark, text.encode())
+                durable.write_file(mark, text.encode(), 0o600, replace=False)
                 made.append(mark)
                 _require_empty(path, [name for name in os.listdir(path) if name != MARK])
             fd = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW)
@@ -246,6 +165,20 @@ def _require_ours(path: str, mark: bytes, root: str) -> None:
         )
 
 
+def _require_unfinished(path: str, root: str) -> None:
+    """The restore whose mark is here had not come to its end, and its data directory says so."""
+    if os.path.exists(os.path.join(root, PG_CONTROL)):
+        raise DestinationRefused(
+            f"{path!r} is not empty: the restore to {root!r} was interrupted only after all was in its place",
+            f"start that cluster, and remove the file {MARK!r}; or name another directory",
+        )
+    if not os.path.exists(os.path.join(root, MARK)):
+        raise DestinationRefused(
+            f"{path!r} is not empty: a restore to {root!r} left files there, and is gone or was moved away",
+            "if no cluster uses these files, empty the directory yourself; nothing was written",
+        )
+
+
 def _require_stopped(path: str) -> None:
     """No server runs there, as far as its lock file tells."""
     try:
@@ -276,16 +209,6 @@ def _make(path: str) -> None:
     durable.make_directories(path, PRIVATE)
     for each in missing:
         os.chmod(each, _PASSABLE)
-
-
-def _write_new(path: str, content: bytes) -> None:
-    file = durable.DurableFile(path, 0o600, replace=False)
-    try:
-        file.write(content)
-        file.finish()
-    except BaseException:
-        file.abort()
-        raise
 
 
 def _empty(path: str) -> None:

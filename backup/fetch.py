@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from catalog import durable, layout
-from catalog.codec import ENDINGS, decoder
+from catalog.decoding import ENDINGS, decoder
 from catalog.errors import Absent, Corrupt, Malformed, StorageError
 from catalog.local_storage import LocalReader, LocalStorage, failed
 from catalog.lsn import SegmentSize

@@ -14,11 +14,13 @@ from dataclasses import dataclass
 from backup import stream
 from backup.growth import Growth
 from backup.label import BackupLabel, parse_label
-from backup.manifest import ManifestReader, WalRange
+from backup.manifest import ManifestReader
+from backup.manifest_entry import WalRange
 from backup.observed import Observed
 from backup.tar import Member, MemberSink, TarParser
 from catalog import layout
-from catalog.codec import Codec, decoder, split_suffix
+from catalog.codec import Codec
+from catalog.decoding import decoder, split_suffix
 from catalog.errors import BackupFailed, ProtocolError
 from catalog.frames import Workers, encoder
 from catalog.record import Archive

@@ -3,23 +3,28 @@
 The server writes one file per line (``backup_manifest.c``), as do PostgreSQL's own tools, and so the
 manifest is read by lines: a million files are never in memory. Its SHA-256 over everything before
 the last line is checked on the way. Wrong or missing bytes are ``Corrupt``, text that is no manifest of
-version 1 or 2 is ``Malformed``; nothing read before ``ManifestReader.finish`` returned is proven.
+version 1 or 2 is ``Malformed``; nothing read before ``ManifestReader.finish`` returned is proven. What one line
+says is ``backup.manifest_entry``'s business.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain, islice
-from typing import NoReturn
 
-from backup import names
-from backup.checksum import HEX_DIGITS
+from backup.manifest_entry import (
+    FileEntry,
+    WalRange,
+    format_file,
+    format_range,
+    read_file,
+    read_object,
+    read_range,
+)
 from catalog.errors import Corrupt, Malformed
-from catalog.lsn import LSN
 from catalog.sink import PIECE, Reader
 
 MAX_LINE = 64 * 1024
@@ -31,29 +36,6 @@ _FILES = re.compile(rb'\s*"Files"\s*:\s*\[\s*')
 _RANGES = re.compile(rb'\s*"WAL-Ranges"\s*:\s*\[\s*')
 _CLOSED = re.compile(rb"\s*\]\s*,\s*")
 _CHECKSUM = re.compile(rb'\s*"Manifest-Checksum"\s*:\s*"([0-9A-Fa-f]{64})"\s*\}\s*')
-_HEX = re.compile(r"(?:[0-9A-Fa-f]{2})*")
-_FILE_KEYS = frozenset({"Path", "Encoded-Path", "Size", "Last-Modified", "Checksum-Algorithm", "Checksum"})
-_RANGE_KEYS = frozenset({"Timeline", "Start-LSN", "End-LSN"})
-
-
-@dataclass(frozen=True, slots=True)
-class FileEntry:
-    """One file as a manifest lists it; without a checksum the algorithm is ``NONE``."""
-
-    path: str
-    size: int
-    mtime: str = ""
-    algorithm: str = "NONE"
-    checksum: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class WalRange:
-    """A span of WAL that the backup needs to become consistent."""
-
-    timeline: int
-    start: LSN
-    end: LSN
 
 
 class ManifestReader:
@@ -80,7 +62,7 @@ class ManifestReader:
         return self
 
     def __next__(self) -> FileEntry:
-        return _file_entry(next(self._entries))
+        return read_file(next(self._entries))
 
     def finish(self) -> tuple[WalRange, ...]:
         """Read to the end past files that were not asked for, check the manifest's own checksum.
@@ -91,7 +73,7 @@ class ManifestReader:
             for _ in self:
                 pass
             self._expect(_RANGES, "the WAL ranges")
-            ranges = tuple(map(_wal_range, islice(self._objects(), MAX_RANGES)))
+            ranges = tuple(map(read_range, islice(self._objects(), MAX_RANGES)))
             self._check()
             self._ranges = ranges
         return self._ranges
@@ -125,7 +107,7 @@ class ManifestReader:
             return
         while True:
             text = line.strip()
-            yield _json_object(text.removesuffix(b","))
+            yield read_object(text.removesuffix(b","))
             line = self._line()
             if not text.endswith(b","):
                 break
@@ -195,15 +177,12 @@ def _body(
     yield '"Files": ['
     separator = "\n"
     for entry in entries:
-        yield separator + _format_file(entry)
+        yield separator + format_file(entry)
         separator = ",\n"
     yield '\n],\n"WAL-Ranges": ['
     separator = "\n"
     for span in ranges:
-        yield (
-            f'{separator}{{ "Timeline": {span.timeline}, '
-            f'"Start-LSN": "{span.start}", "End-LSN": "{span.end}" }}'
-        )
+        yield separator + format_range(span)
         separator = ",\n"
     yield "\n],\n"
 
@@ -218,19 +197,6 @@ def _joined(texts: Iterable[str]) -> Iterator[bytes]:
     yield "".join(pending).encode()
 
 
-def _format_file(entry: FileEntry) -> str:
-    try:
-        entry.path.encode()
-        path = f'"Path": {json.dumps(entry.path, ensure_ascii=False)}'
-    except UnicodeEncodeError:
-        path = f'"Encoded-Path": "{names.encode(entry.path).hex()}"'
-    mtime = f', "Last-Modified": {json.dumps(entry.mtime)}' if entry.mtime else ""
-    total = ""
-    if entry.algorithm != "NONE":
-        total = f', "Checksum-Algorithm": "{entry.algorithm}", "Checksum": "{entry.checksum}"'
-    return f'{{ {path}, "Size": {entry.size}{mtime}{total} }}'
-
-
 def _lines(reader: Reader) -> Iterator[bytes]:
     """The lines without their newlines; the last one must have had one too."""
     rest = b""
@@ -241,73 +207,3 @@ def _lines(reader: Reader) -> Iterator[bytes]:
             raise Malformed(f"the backup manifest has a line of more than {MAX_LINE} bytes")
     if rest:
         raise Corrupt("the backup manifest ends in the middle of a line")
-
-
-def _json_object(text: bytes) -> dict[str, object]:
-    try:
-        value: object = _DECODER.decode(text.decode())
-    except (ValueError, RecursionError):
-        value = None
-    if not isinstance(value, dict):
-        raise Malformed(f"the backup manifest has {text[:200]!r} where an entry should be")
-    return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a key is given twice")
-    return fields
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique)
-
-
-def _file_entry(fields: dict[str, object]) -> FileEntry:
-    size, mtime = fields.get("Size"), fields.get("Last-Modified", "")
-    algorithm, total = fields.get("Checksum-Algorithm", "NONE"), fields.get("Checksum", "")
-    if (
-        not _FILE_KEYS.issuperset(fields)
-        or type(size) is not int
-        or not 0 <= size < 1 << 63
-        or not isinstance(mtime, str)
-        or not isinstance(algorithm, str)
-        or not isinstance(total, str)
-    ):
-        _refuse(fields)
-    algorithm = algorithm.upper()
-    if HEX_DIGITS.get(algorithm) != len(total) or not _HEX.fullmatch(total):
-        _refuse(fields)
-    return FileEntry(_path(fields), size, mtime, algorithm, total.lower())
-
-
-def _path(fields: dict[str, object]) -> str:
-    plain, encoded = fields.get("Path"), fields.get("Encoded-Path")
-    raw = b""
-    if isinstance(plain, str) and "Encoded-Path" not in fields:
-        try:
-            raw = plain.encode()
-        except UnicodeEncodeError:
-            _refuse(fields)
-    elif isinstance(encoded, str) and "Path" not in fields and _HEX.fullmatch(encoded):
-        raw = bytes.fromhex(encoded)
-    if not names.stays_inside(raw):
-        _refuse(fields)
-    return names.decode(raw)
-
-
-def _wal_range(fields: dict[str, object]) -> WalRange:
-    timeline, start, end = fields.get("Timeline"), fields.get("Start-LSN"), fields.get("End-LSN")
-    if (
-        fields.keys() != _RANGE_KEYS
-        or type(timeline) is not int
-        or not 0 < timeline < 1 << 32
-        or not isinstance(start, str)
-        or not isinstance(end, str)
-    ):
-        _refuse(fields)
-    return WalRange(timeline, LSN.parse(start), LSN.parse(end))
-
-
-def _refuse(fields: dict[str, object]) -> NoReturn:
-    raise Malformed(f"the backup manifest has a malformed entry: {str(fields)[:400]}")

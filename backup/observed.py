@@ -13,7 +13,8 @@ import contextlib
 import tempfile
 
 from backup.checksum import checksum
-from backup.manifest import FileEntry, ManifestReader, WalRange
+from backup.manifest import ManifestReader
+from backup.manifest_entry import FileEntry, WalRange
 from backup.tar import Kind, Member, MemberSink
 from catalog.errors import Corrupt
 from catalog.local_storage import failed

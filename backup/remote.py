@@ -12,27 +12,30 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from backup import destination, remote_place
 from backup.chain import needed_at_once
-from backup.configure import SIGNALS, Recovery
+from backup.configure import SIGNALS, Configured, Recovery
+from backup.destination import PG_CONTROL
+from backup.locations import is_below, tablespace_locations
 from backup.neutralise import AUTO_CONF, CONF
 from backup.remote_place import Seen
-from backup.restore import TABLESPACE_MAP, Restore, RestoreOptions, RestoreReport
-from backup.room import sizes_by_directory
+from backup.restore import TABLESPACE_MAP, Restore, RestoreReport
+from backup.restore_options import RestoreOptions
+from backup.room import Space, room_for, sizes_by_directory
 from backup.ssh import Channel, Remote
 from backup.tar import MemberSink
 from backup.tar_stream import Divider, TarStream, send_tree
-from backup.unpack import PG_CONTROL, Places, archives_of
+from backup.unpack import Places, archives_of
 from catalog.errors import Corrupt, DestinationRefused, UsageError
 from catalog.local_storage import failed
-from catalog.pitr import RecoveryPlan
 from catalog.record import INCREMENTAL
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
+from catalog.units import size
 
 _EXTRACT = 'umask 077; mkdir -p "$1" && exec tar -xpof - -C "$1"'
 _LINK = (
@@ -60,19 +63,23 @@ def look(
     plan: RecoveryPlan, options: RestoreOptions, remote: RemoteOptions
 ) -> tuple[Seen, dict[str, tuple[int, int]]]:
     """What is there, and for each directory to be written bytes needed and free; refuses what cannot be used."""
-    locations = destination.tablespace_locations(plan.backup, options.tablespaces, options.destination)
+    locations = tablespace_locations(plan.backup, options.tablespaces, options.destination)
     if plan.backup.type == INCREMENTAL and remote.staging is None:
         raise UsageError(
             f"backup {plan.backup.id} is incremental: it must be put together here before it is sent",
             "name a directory for that with --staging-path, or set staging_path",
         )
     sizes = sizes_by_directory(plan, options, options.destination, locations)
-    for path in [each for each in sizes if destination.is_below(each, options.destination)]:
+    for path in [each for each in sizes if is_below(each, options.destination)]:
         sizes[options.destination] += sizes.pop(path)
     _check_staging(remote.staging, needed_at_once(plan.chain))
     seen = remote_place.look(Remote(remote.command), [options.destination, *_others(sizes, options)])
     remote_place.owner_there(seen, options.destination, remote.owner)
-    return seen, remote_place.room_there(seen, sizes)
+    spaces = {
+        path: Space(found.file_system, found.free, found.reclaimable)
+        for path, found in seen.directories.items()
+    }
+    return seen, room_for(sizes, spaces, there=" there")
 
 
 def _others(sizes: dict[str, int], options: RestoreOptions) -> list[str]:
@@ -88,7 +95,7 @@ def _check_staging(staging: str | None, needed: int) -> None:
         raise failed("use the staging directory", staging, error) from error
     if needed > free:
         raise DestinationRefused(
-            f"the staging directory {staging!r} has room for {free} bytes, {needed} are needed",
+            f"the staging directory {staging!r} has room for {size(free)}, {size(needed)} are needed",
             "make room, or choose another one with --staging-path",
         )
 
@@ -127,8 +134,7 @@ class _RemoteRestore(Restore):
         self._remote_options = remote
         self._remote = Remote(remote.command)
 
-    def run(self) -> RestoreReport:
-        began = time.monotonic()
+    def _carry_out(self) -> tuple[Sequence[str], Configured]:
         seen, _ = look(self._plan, self._options, self._remote_options)
         self._check_archives()
         owner = remote_place.owner_there(seen, self._there, self._remote_options.owner)
@@ -146,14 +152,7 @@ class _RemoteRestore(Restore):
                 claim.finish()
         except OSError as error:
             raise failed("lay down", self._here, error) from error
-        return RestoreReport(
-            tuple(directories),
-            self._unpacker.done,
-            time.monotonic() - began,
-            configured.changes,
-            configured.settings,
-            (*self._warnings(), *configured.warnings),
-        )
+        return directories, configured
 
     def _pass_on(self) -> tuple[int, int]:
         """Send all archives; the modes of the data directory and of pg_control."""
@@ -182,7 +181,7 @@ class _RemoteRestore(Restore):
         for oid, path in places.locations.items():
             self._link_here(oid, path)
         for oid, path in places.locations.items():
-            if not destination.is_below(path, self._root):
+            if not is_below(path, self._root):
                 self._send_tree(path, self._locations[oid])
         mode = os.stat(os.path.join(self._root, PG_CONTROL)).st_mode & 0o777
         return 0o750 if main.group_access else 0o700, mode
@@ -196,7 +195,7 @@ class _RemoteRestore(Restore):
 
     def _staged_places(self) -> Iterator[tuple[int, str]]:
         for oid, path in self._locations.items():
-            if destination.is_below(path, self._there):
+            if is_below(path, self._there):
                 yield oid, os.path.join(self._root, os.path.relpath(path, self._there))
             else:
                 place = os.path.join(self._here, str(oid))

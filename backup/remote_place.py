@@ -2,8 +2,8 @@
 
 The promises are the same. A mark is written before anything else and names the restore's destination; only a
 repetition of that restore empties a directory, and only while nobody works there: who claims keeps a process
-running on that machine, whose number is in a lock file. ``pg_control`` gets its name when all else is synced
-and the marks are off. All of it is POSIX shell.
+running on that machine, whose number is in a lock file. ``pg_control`` gets its name when all else is synced,
+and then the marks go. All of it is POSIX shell.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from catalog.errors import DestinationRefused, RemoteFailed, UsageError
 _LOCK = f"{MARK}.walstream-tmp.lock"
 _DF = re.compile(r"\s(\d+)\s+\d+\s+(-?\d+)\s+\d+%\s+(/.*)$")
 
-# s: what a directory is. Unfinished marks do not count.
+# s: what a directory is. Unfinished marks do not count, nor do those that a restore left that had come to its end.
 _STATE = """
 s=absent; if [ -d "$d" ]; then s=empty; [ -r "$d" ] && [ -x "$d" ] || s=closed;
 for f in "$d"/* "$d"/.[!.]* "$d"/..?*; do [ -e "$f" ] || [ -L "$f" ] || continue;
 case ${f##*/} in "$m".walstream-tmp.*) continue;; esac; s=full; done;
-[ -f "$d/$m" ] && s=marked; elif [ -e "$d" ] || [ -L "$d" ]; then s=file; fi;
+[ -f "$d/$m" ] && [ ! -e "$d/global/pg_control" ] && s=marked; elif [ -e "$d" ] || [ -L "$d" ]; then s=file; fi;
 """.replace("\n", " ")
 
 # flush: make durable what lies on the file systems of these directories.
@@ -45,7 +45,7 @@ kill -0 "$p" 2>/dev/null && printf 'server %s\\n' "$p"; fi; fi; done; echo end
 """.replace("\n", " ")
 
 _HOLDS = """
-if [ -f "$2/PG_VERSION" ] && [ -f "$2/global/pg_control" ] && [ ! -e "$2/$1" ]; then echo yes; fi
+if [ -f "$1/PG_VERSION" ] && [ -f "$1/global/pg_control" ]; then echo yes; fi
 """.replace("\n", " ")
 
 _CLAIM = f"""
@@ -69,8 +69,8 @@ _FINISH = f"""
 cat >"$t" || exit 70; if [ "$(wc -c <"$t")" -ne "$n" ]; then rm -f "$t"; echo cut >&2; exit 71; fi;
 chmod "$fm" "$t" && chmod "$dm" "$root" || exit 70;
 if [ -n "$o" ]; then chown -R -h "$o" "$root" "$@" || exit 70; fi; flush "$@" "$root";
-for d in "$@" "$root"; do rm -f "$d/$m" || exit 70; done; rm -f "$root/{_LOCK}"; flush "$@" "$root";
-mv "$t" "$root/global/pg_control" && flush "$root" && echo finished
+mv "$t" "$root/global/pg_control" && flush "$root" || exit 70;
+for d in "$@" "$root"; do rm -f "$d/$m" || exit 70; done; rm -f "$root/{_LOCK}"; flush "$@" "$root"; echo finished
 """.replace("\n", " ")
 
 
@@ -100,7 +100,7 @@ class Seen:
 
 def holds_cluster(remote: Remote, path: str) -> bool:
     """Whether a whole cluster is there: neither what a broken-off restore left, nor anything else."""
-    return remote.run(_HOLDS, MARK, path) == ["yes"]
+    return remote.run(_HOLDS, path) == ["yes"]
 
 
 def look(remote: Remote, directories: Sequence[str]) -> Seen:
@@ -117,7 +117,7 @@ def look(remote: Remote, directories: Sequence[str]) -> Seen:
     found = {path: _directory(path, group) for path, group in zip(directories, groups, strict=True)}
     root = found[directories[0]]
     for each in found.values():
-        _require_usable(each, root.real)
+        _require_usable(each, root)
     return Seen(int(lines[0].split()[1]), found)
 
 
@@ -144,7 +144,7 @@ def _directory(path: str, lines: Sequence[str]) -> Directory:
     )
 
 
-def _require_usable(found: Directory, root: str) -> None:
+def _require_usable(found: Directory, root: Directory) -> None:
     path = found.path
     if found.state == "file":
         raise DestinationRefused(f"{path!r} is not a directory there", "name an empty or absent directory")
@@ -158,7 +158,7 @@ def _require_usable(found: Directory, root: str) -> None:
         )
     if found.server:
         raise _in_use(path, f"the process of its postmaster.pid, {found.server}")
-    if found.state == "marked" and found.mark != _mark(root):
+    if found.state == "marked" and (found.mark != _mark(root.real) or root.state != "marked"):
         raise DestinationRefused(
             f"{path!r} is not empty there: an interrupted restore to another place left files",
             "repeat that restore, or empty the directory yourself; nothing was written",
@@ -218,7 +218,7 @@ def finish(
     pg_control: bytes,
     modes: tuple[int, int],
 ) -> None:
-    """Sync, take the marks off, and put ``pg_control`` in its place.
+    """Sync, put ``pg_control`` in its place, and take the marks off.
 
     ``modes`` are those of the data directory and of the file.
     """
@@ -226,23 +226,3 @@ def finish(
     words = [MARK, root, owner, str(len(pg_control)), *(f"{mode:o}" for mode in modes), *others]
     if remote.run(_FINISH, *words, content=pg_control) != ["finished"]:
         raise RemoteFailed(f"{str(remote)!r} did not finish the restore", "repeat it")
-
-
-def room_there(seen: Seen, sizes: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """For each directory bytes needed and bytes free; ``DestinationRefused`` where a file system has too few.
-
-    What an interrupted restore left counts as free.
-    """
-    room = {}
-    for path, size in sizes.items():
-        file_system = seen.directories[path].file_system
-        beside = [each for each in sizes if seen.directories[each].file_system == file_system]
-        free = seen.directories[path].free + sum(seen.directories[each].reclaimable for each in beside)
-        needed = sum(sizes[each] for each in beside)
-        if needed > free:
-            raise DestinationRefused(
-                f"{path!r} has room for {free} bytes there, {needed} are needed on its file system",
-                "make room, or choose another place",
-            )
-        room[path] = (size, free)
-    return room

@@ -1,29 +1,31 @@
 """Carry out a recovery plan: lay down the backup, write the recovery settings, make it all durable.
 
 Everything that can be refused is refused before the first byte. The order makes a killed restore harmless:
-``pg_control`` gets its name only when all else is synced and the marks of the restore are off, and PostgreSQL
-does not start without it. The restored cluster comes up on a new timeline and cannot touch its origin.
-Works without the network and without the configuration.
+``pg_control`` gets its name only when all else is synced, PostgreSQL does not start without it, and beside it the
+marks of the restore, which go then, count for nothing. The restored cluster comes up on a new timeline and cannot
+touch its origin. Works without the network and without the configuration.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from backup import destination, room
 from backup.chain import BACKUP_LABEL, lay_down_chain, resolved
 from backup.configure import Configured, Recovery, configure
-from backup.copied_wal import WalCopy, push_wal
+from backup.copied_wal import push_wal
 from backup.extract import Extractor
-from backup.fetch import WalSource
 from backup.label import as_full, format_tablespace_map, parse_tablespace_map
-from backup.manifest import FileEntry, ManifestReader, rewrite
-from backup.neutralise import AUTO_CONF, CONF, described
-from backup.recovery_conf import RestoreCall, no_restore_command, restore_command
+from backup.locations import directories_of, tablespace_locations
+from backup.manifest import ManifestReader, rewrite
+from backup.manifest_entry import FileEntry
+from backup.neutralise import CONF, described
+from backup.recovery_conf import no_restore_command, restore_command
+from backup.restore_options import RestoreOptions
 from backup.stored import CheckedFile
 from backup.tar import MemberSink
 from backup.tree import sync_tree
@@ -31,34 +33,11 @@ from backup.unpack import Places, Unpacker, lay_down
 from catalog import layout
 from catalog.errors import Corrupt
 from catalog.local_storage import failed
-from catalog.pitr import RecoveryPlan
 from catalog.record import BackupRecord
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 
 TABLESPACE_MAP = "tablespace_map"
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreOptions:
-    """Where to restore to and how WAL is fetched.
-
-    ``tablespaces`` maps names to new locations; ``owner`` is (uid, gid) for what is written; ``home`` is
-    where the server's spool is; ``python`` the interpreter for the restore_command, which
-    keeps ``prefetch_segments`` decoded ahead. With ``wal`` that is copied beforehand, and there is no such
-    command. ``conf_file`` is where the recovery settings go; ``jobs`` is how many threads decompress.
-    """
-
-    destination: str
-    home: str
-    python: str
-    tablespaces: Mapping[str, str] = field(default_factory=dict)
-    owner: tuple[int, int] | None = None
-    partial_wal: bool = True
-    standby_mode: bool = False
-    prefetch_segments: int = 0
-    wal: WalCopy | None = None
-    conf_file: str = AUTO_CONF
-    jobs: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,15 +90,28 @@ class Restore:
         self._unpacker = Unpacker(repository, on_progress, options.jobs)
         self._on_progress = on_progress
         self._root = os.path.abspath(options.destination)
-        self._locations = destination.tablespace_locations(self._record, options.tablespaces, self._root)
+        self._locations = tablespace_locations(self._record, options.tablespaces, self._root)
         self._changed_files: dict[str, tuple[int, str]] = {}
         self._new_files: list[FileEntry] = []
 
     def run(self) -> RestoreReport:
+        """Carry it out, and say what was done."""
         began = time.monotonic()
+        directories, configured = self._carry_out()
+        return RestoreReport(
+            tuple(directories),
+            self._unpacker.done,
+            time.monotonic() - began,
+            configured.changes,
+            configured.settings,
+            (*self._warnings(), *configured.warnings),
+        )
+
+    def _carry_out(self) -> tuple[Sequence[str], Configured]:
+        """Returns the directories that were written, and how the cluster in them is configured."""
         room.check_room(self._plan, self._options)
         self._check_archives()
-        directories = room.directories(self._root, self._locations)
+        directories = directories_of(self._root, self._locations)
         with (
             destination.Claim(directories, self._options.owner) as claim,
             closing(self._unpack_all(self._places())) as main,
@@ -132,19 +124,11 @@ class Restore:
                 os.chmod(self._root, 0o750 if main.group_access else destination.PRIVATE)
                 for directory in directories:
                     sync_tree(directory)
-                # A cluster that can start has no mark: it would be emptied, or its backups would hold one.
-                claim.release()
                 main.release()
+                claim.release()
             except OSError as error:
                 raise failed("restore to", self._root, error) from error
-        return RestoreReport(
-            tuple(directories),
-            self._unpacker.done,
-            time.monotonic() - began,
-            configured.changes,
-            configured.settings,
-            (*self._warnings(), *configured.warnings),
-        )
+        return directories, configured
 
     def _check_archives(self) -> None:
         for record in self._plan.chain:
@@ -205,13 +189,7 @@ class Restore:
     def _push_wal(self, sink: MemberSink) -> None:
         if self._options.wal is None:
             return
-        source = WalSource(
-            self._repository.root,
-            self._options.home,
-            partial=self._options.partial_wal,
-            backup_id=self._record.id,
-            identities=self._repository.identities,
-        )
+        source = self._options.wal_source(self._repository, self._record.id)
         push_wal(self._options.wal, source, sink, self._record.system_identifier, self._count)
 
     def _count(self, nbytes: int) -> None:
@@ -242,26 +220,12 @@ class Restore:
         return resolved(entries, self._root) if self._plan.parents else entries
 
     def _recovery(self) -> Recovery:
-        standby = self._options.standby_mode
-        copied = self._options.wal is not None
-        command = no_restore_command(standby) if copied else restore_command(self.call())
-        return Recovery(command, standby, self._options.conf_file)
-
-    def call(self) -> RestoreCall:
-        """How the restored server is to fetch its WAL."""
-        return RestoreCall(
-            python=self._options.python,
-            repository=self._repository.root,
-            home=os.path.abspath(self._options.home),
-            path=str(self._plan.path),
-            until=self._plan.until.name(self._record.wal_segment_size),
-            backup_id=self._record.id,
-            partial=self._options.partial_wal,
-            standby=self._options.standby_mode,
-            identity_file=self._repository.identities.file,
-            identity_command=self._repository.identities.command,
-            prefetch=self._options.prefetch_segments,
-        )
+        options, standby = self._options, self._options.standby_mode
+        if options.wal is not None:
+            command = no_restore_command(standby)
+        else:
+            command = restore_command(options.restore_call(self._plan, self._repository))
+        return Recovery(command, standby, options.conf_file)
 
     def _own(self, path: str) -> None:
         if self._options.owner is not None:

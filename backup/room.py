@@ -5,38 +5,56 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from backup import destination
 from backup.chain import needed_at_once, needed_by_archive
+from backup.locations import directories_of, tablespace_locations
+from backup.restore_options import RestoreOptions
+from catalog import units
 from catalog.errors import DestinationRefused
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 
-if TYPE_CHECKING:
-    from backup.restore import RestoreOptions
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """The room for a directory: which file system it is on, what is free there, what emptying it gives back."""
+
+    file_system: str
+    free: int
+    reclaimable: int
 
 
 def check_room(plan: RecoveryPlan, options: RestoreOptions) -> dict[str, tuple[int, int]]:
-    """For each directory to be written: bytes needed and bytes free. Refuses what cannot be used.
-
-    What an interrupted restore left counts as free.
-    """
+    """For each directory to be written: bytes needed and bytes free. Refuses what cannot be used."""
     record = plan.backup
     root = os.path.abspath(options.destination)
-    locations = destination.tablespace_locations(record, options.tablespaces, root)
-    for path in directories(root, locations):
+    locations = tablespace_locations(record, options.tablespaces, root)
+    for path in directories_of(root, locations):
         destination.check(path, root)
     sizes = sizes_by_directory(plan, options, root, locations)
     at_once = needed_at_once(plan.chain) + (options.wal.nbytes if options.wal is not None else 0)
-    devices = {path: os.stat(_nearest_existing(path)).st_dev for path in sizes}
+    return room_for(sizes, {path: _space(path) for path in sizes}, at_once)
+
+
+def room_for(
+    sizes: Mapping[str, int], spaces: Mapping[str, Space], at_once: int | None = None, there: str = ""
+) -> dict[str, tuple[int, int]]:
+    """For each directory bytes needed and bytes free; ``DestinationRefused`` where a file system has too few.
+
+    What an interrupted restore left counts as free. All together need at most ``at_once`` at any time, if given.
+    ``there`` says in the message on which machine it is.
+    """
     room: dict[str, tuple[int, int]] = {}
     for path, size in sizes.items():
-        beside = [each for each in sizes if devices[each] == devices[path]]
-        free = shutil.disk_usage(_nearest_existing(path)).free + sum(map(destination.reclaimable, beside))
-        needed = min(sum(sizes[each] for each in beside), at_once)
+        beside = [each for each in sizes if spaces[each].file_system == spaces[path].file_system]
+        free = spaces[path].free + sum(spaces[each].reclaimable for each in beside)
+        needed = sum(sizes[each] for each in beside)
+        needed = needed if at_once is None else min(needed, at_once)
         if needed > free:
             raise DestinationRefused(
-                f"{path!r} has room for {free} bytes, {needed} are needed on its file system",
+                f"{path!r} has room for {units.size(free)}{there}, {units.size(needed)} are needed on its "
+                "file system",
                 "make room, or choose another place",
             )
         room[path] = (size, free)
@@ -56,18 +74,9 @@ def sizes_by_directory(
     return sizes
 
 
-def places_of(plan: RecoveryPlan, options: RestoreOptions) -> list[str]:
-    """The data directory, and the tablespaces that go elsewhere."""
-    root = os.path.abspath(options.destination)
-    return directories(root, destination.tablespace_locations(plan.backup, options.tablespaces, root))
-
-
-def directories(root: str, locations: Mapping[int, str]) -> list[str]:
-    """The data directory, and the tablespaces that lie outside it."""
-    return [root, *(path for path in locations.values() if not destination.is_below(path, root))]
-
-
-def _nearest_existing(path: str) -> str:
-    while not os.path.exists(path):
-        path = os.path.dirname(path)
-    return path
+def _space(path: str) -> Space:
+    nearest = path
+    while not os.path.exists(nearest):
+        nearest = os.path.dirname(nearest)
+    free = shutil.disk_usage(nearest).free
+    return Space(str(os.stat(nearest).st_dev), free, destination.reclaimable(path))

@@ -18,7 +18,8 @@ from catalog.lsn import LSN, SegmentSize
 from catalog.timeline import Path
 from catalog.walname import Segment
 from catalog.walpage import CONTINUES, PAGE_SIZE, PageChecker
-from catalog.walrecord import RM_XLOG, Joint, Record, RecordReader
+from catalog.walrecord import RM_XLOG, Record, RecordReader
+from catalog.walrecord_part import Joint
 
 _PAGE = struct.Struct("<HHIQI")
 

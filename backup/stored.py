@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.codec import decoder
+from catalog.decoding import decoder
 from catalog.errors import Absent, Corrupt
 from catalog.frames import Workers
 from catalog.parallel import parallel_decoder

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from backup import destination
 from backup.extract import Extractor
+from backup.locations import is_below
 from backup.stored import CheckedFile
 from backup.tar import Member, MemberSink, TarParser
 from backup.tree import Tree
@@ -22,7 +23,6 @@ from catalog.relay import Relay
 from catalog.repository import Repository
 from catalog.sink import PIECE
 
-PG_CONTROL = "global/pg_control"
 TABLESPACES = "pg_tblspc"
 
 Transforms = Mapping[str, Callable[[bytes], bytes]]
@@ -43,7 +43,7 @@ class Places:
     def make_below(self) -> None:
         """Make the tablespaces' directories that lie in the data directory; the others are made."""
         for path in self.locations.values():
-            if destination.is_below(path, self.root):
+            if is_below(path, self.root):
                 with closing(Tree(self.root, self.owner)) as tree:
                     tree.make_directory(os.path.relpath(path, self.root), destination.PRIVATE)
 
@@ -116,7 +116,7 @@ def lay_down(unpacker: Unpacker, record: BackupRecord, places: Places, transform
         places.root,
         owner=places.owner,
         transform=transforms,
-        hold=(PG_CONTROL,),
+        hold=(destination.PG_CONTROL,),
         skip=(destination.MARK,),
     )
     unpacker.unpack(record, main, extractor)

@@ -7,12 +7,12 @@ how the next one follows. Only what was found good has entries. One directory of
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection
 
-from catalog import durable, layout
-from catalog.walrecord import Joint
+from catalog import layout
+from catalog.segment_cache import COMPACT, forget_others, read_entries, write_entries
+from catalog.walrecord_part import Joint
 
 # Changes when what is verified does.
 _FORMAT = 1
@@ -53,26 +53,14 @@ class VerifiedWal:
         """Write what is new; that it cannot be written is no trouble."""
         if not self._changed or not self._is_kept:
             return
-        path = self._path(self._directory)
-        try:
-            durable.make_directories(os.path.dirname(path))
-            document = {"format": _FORMAT, "segments": self._entries}
-            durable.write_file(path, json.dumps(document, separators=(",", ":")).encode())
-        except OSError:
-            pass
+        write_entries(self._path(self._directory), _FORMAT, self._entries, COMPACT)
         self._changed = False
 
     def forget_others(self, directories: Collection[str]) -> None:
         """Forget all but these directories of the archive."""
-        if self._home is None:
-            return
-        place = os.path.dirname(self._path(""))
-        kept = {os.path.basename(self._path(each)) for each in directories}
-        try:
-            for name in set(os.listdir(place)) - kept:
-                durable.remove_if_present(os.path.join(place, name))
-        except OSError:
-            pass
+        if self._home is not None:
+            kept = {os.path.basename(self._path(each)) for each in directories}
+            forget_others(os.path.dirname(self._path("")), kept)
 
     def _open(self, directory: str) -> None:
         if directory == self._directory:
@@ -81,13 +69,7 @@ class VerifiedWal:
         self._directory, self._entries, self._changed = directory, {}, False
         if self._fresh or not self._is_kept:
             return
-        try:
-            with open(self._path(directory), encoding="utf-8") as file:
-                document = json.load(file)
-            segments = document["segments"] if document["format"] == _FORMAT else {}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return
-        self._entries = segments if isinstance(segments, dict) else {}
+        self._entries = read_entries(self._path(directory), _FORMAT)
 
     @property
     def _is_kept(self) -> bool:

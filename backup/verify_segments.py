@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from catalog import layout
-from catalog.codec import split_suffix
 from catalog.coverage import Holdings, carries, missing
+from catalog.decoding import split_suffix
 from catalog.errors import Absent, Corrupt, Malformed, StorageError, WalstreamError
 from catalog.lsn import SegmentSize
 from catalog.record import BackupRecord

@@ -18,15 +18,15 @@ from backup.verified_wal import VerifiedWal
 from backup.verify_segments import whole_segment
 from backup.wal_listing import StoredNames, WalProblem
 from catalog import layout
-from catalog.codec import decoder, split_suffix
 from catalog.coverage import Holdings
+from catalog.decoding import decoder, split_suffix
 from catalog.errors import Absent, IdentityError, Malformed, StorageError
 from catalog.inventory import Run
 from catalog.lsn import LSN
 from catalog.repository import Repository
 from catalog.timeline import Path
 from catalog.walname import Segment
-from catalog.walrecord import Joint
+from catalog.walrecord_part import Joint
 
 MOST = 1000
 

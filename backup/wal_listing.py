@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from catalog import layout
-from catalog.codec import split_suffix
 from catalog.coverage import Holdings
+from catalog.decoding import split_suffix
 from catalog.lsn import LSN
 from catalog.repository import Repository
 from catalog.timeline import contradicts

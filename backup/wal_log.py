@@ -12,9 +12,9 @@ from contextlib import closing
 
 from backup.fetch import WalSource
 from catalog import layout
-from catalog.codec import split_suffix
 from catalog.commits import PointFilter, SegmentFacts, Telling, summed_up, telling
 from catalog.commits_cache import CommitsCache, StoredFile
+from catalog.decoding import split_suffix
 from catalog.errors import Absent, Corrupt, Malformed
 from catalog.lsn import LSN
 from catalog.recordtypes import TELLING, Ending, RestorePoint

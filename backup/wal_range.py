@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from backup.label import BackupLabel
-from backup.manifest import WalRange
+from backup.manifest_entry import WalRange
 from catalog.errors import Corrupt
 from catalog.record import Point
 

@@ -9,35 +9,56 @@ import platform
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
 import walstream
-from benchmarks.measure import Comparison, Failed, Run, compare
-from benchmarks.rows import Row, all_rows
+from benchmarks.measure import ROOT, Comparison, Failed, compare
+from benchmarks.profiles import profile
+from benchmarks.report import About, Report, facts, is_short, plot, replaced, section, text
+from benchmarks.row import Row
+from benchmarks.rows import all_rows
 from benchmarks.scene import Scene, scene
 from catalog.errors import WalstreamError
 from walstream.ops.installation import version_text
 
 GIGABYTE = 10**9
-MEGABYTE = 10**6
+DOCS = ROOT / "docs"
+PAGE, FIGURES, PLOT = DOCS / "speed.md", DOCS / "speed.json", DOCS / "speed.svg"
 
 
 def main() -> int:
-    options = _parser().parse_args()
+    parser = _parser()
+    options = parser.parse_args()
     signal.signal(
         signal.SIGTERM, lambda number, frame: sys.exit(128 + number)
     )  # so that the server is stopped
     if options.quick:
         options.size, options.runs, options.seconds = min(options.size, 0.1), 1, 1
         options.segments = min(options.segments, 20)
+    if options.docs:
+        if options.rows or options.quick:
+            parser.error(
+                "the page shows all rows, measured in earnest: leave out rows and --quick, or --docs"
+            )
+        options.json, options.svg = options.json or FIGURES, options.svg or PLOT
+    for path in filter(None, (options.json, options.svg)):
+        if path.is_dir() or not path.parent.is_dir():
+            parser.error(f"cannot be written: {path}; name a file in a directory that exists")
+    load = os.getloadavg()[0]  # of others: a server that fills its cluster is a load, too
     try:
         with scene(round(options.size * GIGABYTE), options.pg, options.memory, options.directory) as place:
-            return _measure(place, options)
+            report, failures = _measure(place, options, load)
+            if report.found:
+                _put(report, options)
+            if options.profile:
+                _profile(report, options.profile)
     except (Failed, WalstreamError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         return 1
+    for failure in failures:
+        print(f"benchmarks: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -61,96 +82,86 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--directory", type=Path, default=Path(tempfile.gettempdir()), help="the server, and what is synced"
     )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures of all runs there, too")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="write a plot there, too")
+    parser.add_argument(
+        "--profile", type=Path, metavar="DIR", help="write a profile there of each of ours that falls short"
+    )
+    parser.add_argument(
+        "--docs",
+        action="store_true",
+        help="write docs/speed.json, docs/speed.svg and the figures of docs/speed.md",
+    )
     return parser
 
 
-def _measure(place: Scene, options: argparse.Namespace) -> int:
-    rows = all_rows(place, options.seconds, options.segments)
-    if options.rows:
-        rows = [row for row in rows if row.key.startswith(tuple(options.rows))]
+def _measure(place: Scene, options: argparse.Namespace, load: float) -> tuple[Report, list[str]]:
+    """All rows that are wanted; one that fails is told of at the end, and does not stop the others."""
+    wanted = tuple(options.rows) or ("",)
+    every = all_rows(place, options.seconds, options.segments)
+    rows = {key: make for key, make in every.items() if key.startswith(wanted)}
+    if not rows:
+        raise Failed(f"no row begins with {' or '.join(wanted)}: there are {', '.join(every)}")
+    about = _about(place, options.runs, load)
     found: list[tuple[Row, Comparison]] = []
-    for number, row in enumerate(rows, 1):
-        print(f"\r{number}/{len(rows)} {row.what:40}", end="", file=sys.stderr, flush=True)
-        found.append((row, compare(row.ours, row.theirs, options.runs * row.runs)))
+    failures = []
+    for number, (key, make) in enumerate(rows.items(), 1):
+        print(f"\r{number}/{len(rows)} {key:40}", end="", file=sys.stderr, flush=True)
+        try:
+            row = make()
+            limits = {limit.key: limit.contender for limit in row.limits}
+            found.append((row, compare(row.ours, row.theirs, options.runs * row.runs, limits)))
+        except (Failed, WalstreamError) as error:
+            failures.append(f"{key}: {error}")
     print("\r" + " " * 60 + "\r", end="", file=sys.stderr, flush=True)
-    about = {
-        "walstream": walstream.__version__,
-        "python": platform.python_version(),
-        "postgresql": version_text(place.server.bin_dir),
-        "cores": os.cpu_count(),
-        "wal_bytes": place.wal_bytes,
-        "cluster_bytes": place.cluster_bytes(),
-        "pairs": options.runs,
-    }
-    print(", ".join(f"{name} {value}" for name, value in about.items()))
-    print(_table([_cells(row, comparison) for row, comparison in found]))
-    if options.json:
-        lines = [_facts(row, comparison) for row, comparison in found]
-        options.json.write_text(json.dumps(about | {"rows": lines}, indent=2) + "\n", encoding="utf-8")
-    return 0
+    return Report(about, found), failures
 
 
-HEADINGS = ("what", "against", "who syncs", "ours", "theirs", "ratio", "from-to", "goal", "CPU s", "peak MiB")
+def _profile(report: Report, directory: Path) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    for row, comparison in report.found:
+        if is_short(row, comparison):
+            path = directory / f"{row.key}.txt"
+            print(f"profile: {path}" if profile(row.ours, path) else f"no profile: {row.key}")
 
 
-def _cells(row: Row, comparison: Comparison) -> tuple[str, ...]:
-    ratios = sorted(comparison.ratios)
-    ours, theirs = comparison.ours, comparison.theirs
-    return (
-        row.what,
-        row.against,
-        row.sync,
-        _speed(row, ours),
-        _speed(row, theirs),
-        f"{comparison.ratio:.2f}",
-        f"{ratios[0]:.2f}-{ratios[-1]:.2f}",
-        f"{row.goal:.2f}" + (" *" if comparison.ratio < row.goal else ""),
-        f"{_median(ours, 'cpu'):.2f} : {_median(theirs, 'cpu'):.2f}",
-        f"{_median(ours, 'rss') / 2**20:.0f} : {_median(theirs, 'rss') / 2**20:.0f}",
+def _about(place: Scene, pairs: int, load: float) -> About:
+    return About(
+        walstream=walstream.__version__,
+        python=platform.python_version(),
+        postgresql=version_text(place.server.bin_dir),
+        machine=_processor(),
+        cores=os.cpu_count() or 1,
+        date=datetime.now(UTC).date().isoformat(),
+        wal_bytes=place.wal_bytes,
+        cluster_bytes=place.cluster_bytes(),
+        pairs=pairs,
+        load=load,
     )
 
 
-def _speed(row: Row, runs: Sequence[Run]) -> str:
-    if not row.nbytes:
-        return f"{_median(runs, 'speed'):.0f} /s"
-    seconds = _median(runs, "seconds")
-    return f"{seconds * 1000:.0f} ms" if seconds < 0.2 else f"{row.nbytes / seconds / MEGABYTE:.0f} MB/s"
+def _processor() -> str:
+    """What the processor calls itself, where that can be known."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, None) or platform.machine()
 
 
-def _median(runs: Sequence[Run], name: str) -> float:
-    return median(getattr(run, name) for run in runs)
-
-
-def _facts(row: Row, comparison: Comparison) -> dict[str, object]:
-    def side(runs: Sequence[Run]) -> list[dict[str, float]]:
-        return [
-            {"seconds": run.seconds, "cpu_seconds": run.cpu, "peak_bytes": run.rss}
-            | ({} if run.latency is None else {"work": run.work, "latency_seconds": run.latency})
-            for run in runs
-        ]
-
-    return {
-        "key": row.key,
-        "what": row.what,
-        "against": row.against,
-        "syncs": row.sync,
-        "bytes": row.nbytes,
-        "ratio": comparison.ratio,
-        "goal": row.goal,
-        "ours": side(comparison.ours),
-        "theirs": side(comparison.theirs),
-    }
-
-
-def _table(lines: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *lines, strict=True)]
-    ruled = [HEADINGS, tuple("-" * width for width in widths), *lines]
-    return "\n".join(
-        "  ".join(cell.ljust(width) if column < 3 else cell.rjust(width) for column, (cell, width) in
-                  enumerate(zip(line, widths, strict=True)))
-        for line in ruled
-    )  # fmt: skip
+def _put(report: Report, options: argparse.Namespace) -> None:
+    print(text(report))
+    if options.json:
+        options.json.write_text(json.dumps(facts(report), indent=2) + "\n", encoding="utf-8")
+        print(f"\nfigures of all runs: {options.json}")
+    if options.svg:
+        options.svg.write_text(plot(report), encoding="utf-8")
+        print(f"plot: {options.svg}")
+    if options.docs:
+        page = PAGE.read_text(encoding="utf-8")
+        PAGE.write_text(replaced(page, section(report)), encoding="utf-8")
+        print(f"page: {PAGE}")
 
 
 if __name__ == "__main__":

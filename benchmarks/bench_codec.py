@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from support.streams import Kept
 
-from catalog.codec import Codec, decoder
+from catalog.codec import Codec
+from catalog.decoding import decoder
 from catalog.frames import Workers, encoder
 
 SIZE = 64 << 20

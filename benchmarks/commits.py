@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +23,9 @@ from walstream.ops.throwaway import ThrowawayServer
 
 CLIENTS = (1, 8, 32)
 WARM_UP = 1  # seconds, in which ours makes the first blank segments; theirs has done so before it streams
-OURS, THEIRS = "walstream_receive_wal", "pg_receivewal"
+OURS, THEIRS, FLOOR = "walstream_receive_wal", "pg_receivewal", "python_floor"
 SETTINGS = {
-    "synchronous_standby_names": f"{OURS}, {THEIRS}",
+    "synchronous_standby_names": f"{OURS}, {THEIRS}, {FLOOR}",
     "synchronous_commit": "on",
     "autovacuum": "off",
     "checkpoint_timeout": "1h",
@@ -93,11 +94,15 @@ class Commits:
 
 @dataclass(frozen=True, slots=True)
 class Standby:
-    """One side: a receiver by the name with which it connects, under a load of so many clients."""
+    """One side, or the floor: a receiver by the name with which it connects, under a load of so many clients.
+
+    ``wrap`` changes the command line with which it is started.
+    """
 
     commits: Commits
     name: str
     clients: int
+    wrap: Callable[[Sequence[str]], Sequence[str]] = lambda argv: argv
 
     def run(self) -> Run:
         commits = self.commits
@@ -105,7 +110,7 @@ class Standby:
         slot = place.name.replace("-", "_")
         commits.begin(slot)
         try:
-            with Service(self._command(place, slot)) as receiver:
+            with Service(self.wrap(self._command(place, slot))) as receiver:
                 receiver.wait_for(lambda: commits.waits_for(self.name), "be the synchronous standby")
                 commits.load(self.clients, WARM_UP)
                 cpu = receiver.cpu()
@@ -123,5 +128,7 @@ class Standby:
         if self.name == OURS:
             return [*configured(conninfo, place, slot), "receive-wal", "main"]
         place.mkdir()
+        if self.name == FLOOR:
+            return [sys.executable, "-m", "benchmarks.floor", conninfo, slot, str(place)]
         program = str(self.commits.scene.bin / "pg_receivewal")
         return [program, "-d", conninfo, "-D", str(place), "-S", slot, "--synchronous", "--no-loop"]

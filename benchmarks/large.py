@@ -14,7 +14,8 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 
-from backup.manifest import FileEntry, WalRange, write
+from backup.manifest import write
+from backup.manifest_entry import FileEntry, WalRange
 from catalog import layout
 from catalog.lsn import LSN, SegmentSize
 from catalog.record import FULL, INCREMENTAL, Archive, BackupRecord, Compression, Encryption, Point, backup_id

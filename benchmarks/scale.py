@@ -24,6 +24,7 @@ from benchmarks.large import Large, make
 from benchmarks.measure import Failed, Run, run_program
 from benchmarks.programs import walstream
 from benchmarks.service import Service
+from benchmarks.tables import table
 from catalog import layout
 from catalog.errors import WalstreamError
 from catalog.usage import CACHE
@@ -56,7 +57,7 @@ def main() -> int:
         print(
             f"{large.backups} backups, {large.segments} segments, made in {time.perf_counter() - began:.1f} s"
         )
-        print(_table(_measure(place, large, options.runs)))
+        print(table(HEADINGS, _measure(place, large, options.runs)))
         return 0
     except (Failed, WalstreamError) as error:
         print(f"benchmarks: {error}", file=sys.stderr)
@@ -155,14 +156,6 @@ def _cells(what: str, runs: Sequence[Run], goal: float | None) -> tuple[str, ...
     shown = "-" if goal is None else f"{goal:g}" + (" *" if cpu > goal else "")
     wall, peak = median(run.seconds for run in runs), max(run.rss for run in runs)
     return what, f"{cpu:.2f}", f"{wall:.2f}", shown, f"{peak / 2**20:.0f}"
-
-
-def _table(lines: Sequence[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(HEADINGS, *lines, strict=True)]
-    ruled = [HEADINGS, tuple("-" * width for width in widths), *lines]
-    return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]) for line in ruled
-    )
 
 
 if __name__ == "__main__":

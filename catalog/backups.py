@@ -9,16 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from typing import TypeVar
 
 from catalog import layout
 from catalog.age.header import read_header
-from catalog.codec import ENCRYPTED, ENDINGS, Codec, decoder, split_suffix
+from catalog.codec import Codec
+from catalog.decoding import ENCRYPTED, ENDINGS, decoder, split_suffix
 from catalog.errors import Absent, Conflict, Malformed, RepositoryError, StorageError
 from catalog.identity import Identities, decrypted
 from catalog.marks import KEEP_STANDALONE, FailedMark, KeepMark, RemovedMark, StartedMark, VerifiedMark
 from catalog.record import BackupRecord, check_backup_id
 from catalog.sink import MeasuredReader, Reader, Sink
 from catalog.storage import Storage
+
+_T = TypeVar("_T")
 
 
 class BackupShelf:
@@ -38,45 +42,36 @@ class BackupShelf:
 
     def find(self, backup_id: str) -> BackupRecord | None:
         """The record of a backup, or None when there is none of that id."""
-        try:
-            return BackupRecord.from_json(self._document(backup_id, layout.RECORD))
-        except Absent:
-            return None
+        return self._document(backup_id, layout.RECORD, BackupRecord.from_json)
+
+    def called(self, name: str) -> str | None:
+        """The id of the newest backup of a name, of those whose records can be read."""
+        for backup_id in reversed(self.ids()):
+            with suppress(Malformed, RepositoryError):
+                record = self.find(backup_id)
+                if record is not None and record.name == name:
+                    return backup_id
+        return None
 
     def started(self, backup_id: str) -> StartedMark | None:
         """The mark of a backup that has begun and neither finished nor been swept."""
-        try:
-            return StartedMark.from_json(self._document(backup_id, layout.STARTED))
-        except Absent:
-            return None
+        return self._document(backup_id, layout.STARTED, StartedMark.from_json)
 
     def failed(self, backup_id: str) -> FailedMark | None:
         """The mark that a failed backup left."""
-        try:
-            return FailedMark.from_json(self._document(backup_id, layout.FAILED))
-        except Absent:
-            return None
+        return self._document(backup_id, layout.FAILED, FailedMark.from_json)
 
     def verified(self, backup_id: str) -> VerifiedMark | None:
         """What the last successful verification saw."""
-        try:
-            return VerifiedMark.from_json(self._document(backup_id, layout.VERIFIED))
-        except Absent:
-            return None
+        return self._document(backup_id, layout.VERIFIED, VerifiedMark.from_json)
 
     def removed(self, backup_id: str) -> RemovedMark | None:
         """The mark of a removal that has not come to its end."""
-        try:
-            return RemovedMark.from_json(self._document(backup_id, layout.REMOVED))
-        except Absent:
-            return None
+        return self._document(backup_id, layout.REMOVED, RemovedMark.from_json)
 
     def kept(self, backup_id: str) -> KeepMark | None:
         """The mark of who wants the backup kept."""
-        try:
-            return KeepMark.from_json(self._document(backup_id, layout.KEEP))
-        except Absent:
-            return None
+        return self._document(backup_id, layout.KEEP, KeepMark.from_json)
 
     def stands_alone(self, backup_id: str) -> bool:
         """Whether it is kept with the WAL that it needs itself, so that what follows may be missing."""
@@ -211,12 +206,11 @@ class BackupShelf:
         else:
             self._storage.delete(layout.backup_key(backup_id, layout.REMOVED))
 
-    def _document(self, backup_id: str, file: str) -> bytes:
-        reader = self.stored(backup_id, file)
+    def _document(self, backup_id: str, file: str, read: Callable[[bytes], _T]) -> _T | None:
         try:
-            return b"".join(iter(lambda: reader.read(1 << 16), b""))
-        finally:
-            reader.close()
+            return read(self._storage.get(layout.backup_key(backup_id, file)))
+        except Absent:
+            return None
 
 
 def is_backup_id(name: str) -> bool:

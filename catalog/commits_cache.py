@@ -7,14 +7,14 @@ repository's WAL archive have entries. Without a ``state/`` nothing is kept.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Collection
 from typing import NamedTuple
 
-from catalog import durable, layout
+from catalog import layout
 from catalog.commits import SegmentFacts, from_document, to_document
 from catalog.errors import Malformed
+from catalog.segment_cache import forget_others, read_entries, write_entries
 
 # Changes when the meaning of what is kept does.
 _FORMAT = 1
@@ -64,23 +64,10 @@ class CommitsCache:
         That it cannot be written is no trouble: it is read from the WAL again.
         """
         for directory in self._changed if os.path.isdir(self._state) else ():
-            path = self._path(directory)
-            document = {"format": _FORMAT, "segments": self._entries[directory]}
-            try:
-                durable.make_directories(os.path.dirname(path))
-                durable.write_file(path, json.dumps(document).encode())
-            except OSError:
-                pass
+            write_entries(self._path(directory), _FORMAT, self._entries[directory])
         self._changed.clear()
-        self._forget_others({os.path.basename(self._path(directory)) for directory in directories})
-
-    def _forget_others(self, kept: Collection[str]) -> None:
-        place = os.path.dirname(self._path(""))
-        try:
-            for name in set(os.listdir(place)) - set(kept):
-                durable.remove_if_present(os.path.join(place, name))
-        except OSError:
-            pass
+        kept = {os.path.basename(self._path(directory)) for directory in directories}
+        forget_others(os.path.dirname(self._path("")), kept)
 
     def _entry(self, segment: str, file: StoredFile) -> dict[str, object] | None:
         entry = self._directory(segment[:16]).get(segment)
@@ -92,17 +79,8 @@ class CommitsCache:
 
     def _directory(self, directory: str) -> dict[str, object]:
         if directory not in self._entries:
-            self._entries[directory] = self._read(directory)
+            self._entries[directory] = read_entries(self._path(directory), _FORMAT)
         return self._entries[directory]
-
-    def _read(self, directory: str) -> dict[str, object]:
-        try:
-            with open(self._path(directory), encoding="utf-8") as file:
-                document = json.load(file)
-            segments = document["segments"] if document["format"] == _FORMAT else {}
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            return {}
-        return segments if isinstance(segments, dict) else {}
 
     def _path(self, directory: str) -> str:
         return os.path.join(os.path.dirname(self._state), layout.commits_key(directory))

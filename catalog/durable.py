@@ -140,9 +140,9 @@ class DurableFile:
             os.close(fd)
 
 
-def write_file(path: str, data: BytesLike, mode: int = FILE_MODE) -> None:
-    """Write or replace a small file durably."""
-    file = DurableFile(path, mode)
+def write_file(path: str, data: BytesLike, mode: int = FILE_MODE, *, replace: bool = True) -> None:
+    """Write a small file durably; one that exists is replaced, or raises ``FileExistsError``."""
+    file = DurableFile(path, mode, replace=replace)
     try:
         file.write(data)
         file.finish()

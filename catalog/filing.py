@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from catalog import fingerprint, layout
 from catalog.age.header import Stanza
-from catalog.codec import ENCRYPTED, Codec
+from catalog.codec import Codec
 from catalog.comparison import LONGER, OTHER, SAME, compare_padded, same_bytes
+from catalog.decoding import ENCRYPTED
 from catalog.errors import Absent, Conflict, Corrupt, Malformed, StorageError
 from catalog.frames import FRAME_SIZE, Workers, encoder
 from catalog.local_storage import failed

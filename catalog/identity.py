@@ -152,13 +152,7 @@ def write_identity(path: str, created: str) -> str:
     identity = Identity.new()
     text = f"# created: {created}\n# public key: {identity.recipient}\n{identity.secret_text()}\n"
     try:
-        file = durable.DurableFile(path, _FILE_MODE, replace=False)
-        try:
-            file.write(text.encode("ascii"))
-            file.finish()
-        except BaseException:
-            file.abort()
-            raise
+        durable.write_file(path, text.encode("ascii"), _FILE_MODE, replace=False)
     except FileExistsError:
         raise IdentityError(
             f"{path!r} exists already; nothing was written",

@@ -25,6 +25,8 @@ BACKUP_WAL = "wal"
 # The locks of a repository, below LOCKS.
 ARCHIVE_LOCK = "archive"
 BACKUP_LOCK = "backup"
+# Beside them: backups and WAL are being removed, or that was interrupted.
+REMOVING = f"{LOCKS}/removing"
 
 STREAMING = "streaming"
 INCOMING = "incoming"

@@ -80,6 +80,13 @@ class LocalStorage:
         except OSError as error:
             raise failed("write", self.path(key), error) from error
 
+    def get(self, key: str) -> bytes:
+        reader = self.read(key)
+        try:
+            return b"".join(iter(lambda: reader.read(1 << 16), b""))
+        finally:
+            reader.close()
+
     def names(self, directory: str) -> Iterator[str]:
         try:
             return iter([name for name in os.listdir(self.path(directory)) if not durable.is_temporary(name)])
@@ -234,7 +241,7 @@ def failed(verb: str, path: str, error: OSError) -> StorageError:
     """The operating system's refusal as an error that names path and remedy."""
     reason = (error.strerror or str(error)).lower()
     hints = {
-        "no space left on device": "make room on this file system; work goes on by itself",
+        "no space left on device": "make room on this file system; a receiver then goes on, repeat anything else",
         "permission denied": "run as the user that owns the repository, or give this user access",
         "not a directory": "a file stands where a directory belongs: move it, or choose another place",
         "read-only file system": "mount the file system for writing",

@@ -51,9 +51,8 @@ class Lock:
                     time.sleep(0.05)
                     continue
                 os.close(fd)
-                raise Busy(
-                    f"{self._what} is in use by {_describe(holder(self.path))}", "wait for it, or stop it"
-                ) from None
+                found = holder(self.path)
+                raise Busy(f"{self._what} is in use by {_describe(found)}", _how_to_look(found)) from None
             except OSError as error:
                 os.close(fd)
                 raise failed("lock", self.path, error) from error
@@ -123,7 +122,31 @@ def holder(path: str) -> dict[str, object] | None:
     return found if isinstance(found, dict) else None
 
 
+def is_held_by(path: str, pid: int) -> bool:
+    """Whether the lock is held right now, and by this process, as far as its holder has signed."""
+    return is_held(path) and (holder(path) or {}).get("pid") == pid
+
+
+def running_holder(path: str) -> tuple[str, int] | None:
+    """Host and process of whoever holds the lock right now; None when it is free.
+
+    Process 0 when that is not known: the holder signs only after it has the lock.
+    """
+    if not is_held(path):
+        return None
+    found = holder(path) or {}
+    pid = found.get("pid")
+    return str(found.get("host", "")), pid if isinstance(pid, int) else 0
+
+
 def _describe(found: dict[str, object] | None) -> str:
     if not found:
         return "another process"
     return f"process {found.get('pid')} on {found.get('host')} since {found.get('started')}"
+
+
+def _how_to_look(found: dict[str, object] | None) -> str:
+    if not found:
+        return "wait for it; what runs is shown by: ps -ef | grep walstream"
+    there = "" if found.get("host") == socket.gethostname() else f" on {found.get('host')}"
+    return f"wait for it, or see what it does, and stop it{there}: ps -fp {found.get('pid')}"

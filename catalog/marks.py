@@ -11,15 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.document import Document, write_document
-from catalog.record import Point, optional, plain_fields, read_id, read_point, read_time
+from catalog.document_values import optional, plain_fields, read_time, unknown_keys
+from catalog.record import Point, read_id, read_point
 
 KEEP_FULL = "full"
 KEEP_STANDALONE = "standalone"
 KEEP_TARGETS = (KEEP_FULL, KEEP_STANDALONE)
-
-
-def _extra() -> Mapping[str, object]:
-    return field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +28,7 @@ class StartedMark:
     started: datetime
     parent: str | None
     begin: Point | None = None
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
     @classmethod
     def from_json(cls, data: bytes, where: str = "started.json") -> StartedMark:
@@ -57,7 +54,7 @@ class FailedMark:
     ended: datetime
     error: str
     hint: str | None
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
     @classmethod
     def from_json(cls, data: bytes, where: str = "failed.json") -> FailedMark:
@@ -87,7 +84,7 @@ class VerifiedMark:
     problems: tuple[str, ...] = ()
     files_stamp: str | None = None
     wal_stamp: str | None = None
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
     @classmethod
     def from_json(cls, data: bytes, where: str = "verified.json") -> VerifiedMark:
@@ -115,7 +112,7 @@ class KeepMark:
 
     target: str
     since: datetime
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
     @classmethod
     def from_json(cls, data: bytes, where: str = "keep.json") -> KeepMark:
@@ -135,7 +132,7 @@ class RemovedMark:
 
     at: datetime
     reason: str
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
     @classmethod
     def from_json(cls, data: bytes, where: str = "removed.json") -> RemovedMark:

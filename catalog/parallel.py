@@ -2,7 +2,7 @@
 
 Where a frame of zstd or lz4 ends is found by walking over its block headers, without decompressing. What is not
 cut into frames of a few MiB that say how much they hold, as other tools write it, or is damaged, goes through
-``catalog.codec.decoder`` from there on, so that errors are the same. Memory of one decoder: twice as many
+``catalog.decoding.decoder`` from there on, so that errors are the same. Memory of one decoder: twice as many
 frames in flight as there are threads, each of at most 16 MiB, stored and raw; of those that we write 4 MiB.
 """
 
@@ -12,7 +12,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections import deque
 
-from catalog.codec import decoder, decompress_frame
+from catalog.decoding import decoder, decompress_frame
 from catalog.errors import Corrupt
 from catalog.frames import Workers
 from catalog.sink import Reader
@@ -118,7 +118,7 @@ _WALKS: dict[str, type[_Walk]] = {".zst": _ZstdWalk, ".lz4": _Lz4Walk}
 
 
 def parallel_decoder(reader: Reader, suffix: str, workers: Workers) -> Reader:
-    """Like ``catalog.codec.decoder``, on the threads of ``workers`` where the format allows it."""
+    """Like ``catalog.decoding.decoder``, on the threads of ``workers`` where the format allows it."""
     walk = _WALKS.get(suffix)
     return decoder(reader, suffix) if walk is None else _ParallelDecoder(reader, suffix, walk, workers)
 

@@ -8,12 +8,12 @@ are the server's, in UTC.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
 
 from catalog.document import FORMAT, Document, write_document
+from catalog.document_values import optional, plain_fields, read_lsn, read_time, unknown_keys
 from catalog.errors import Malformed
 from catalog.lsn import LSN, SegmentSize
 from catalog.repository_identity import read_segment_size, read_system_identifier
@@ -23,7 +23,6 @@ FULL = "full"
 INCREMENTAL = "incremental"
 
 _ID = "%Y%m%dT%H%M%S"
-_T = TypeVar("_T")
 
 
 def backup_id(now: datetime) -> str:
@@ -41,10 +40,6 @@ def check_backup_id(text: str) -> str:
     raise Malformed(f"not a backup id: {text!r}", "an id is a time in UTC, like 20260131T120000")
 
 
-def _extra() -> Mapping[str, object]:
-    return field(default_factory=dict, hash=False)
-
-
 @dataclass(frozen=True)
 class Point:
     """Where and when a backup began or ended."""
@@ -52,7 +47,7 @@ class Point:
     lsn: LSN
     timeline: int
     time: datetime
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
 
 @dataclass(frozen=True)
@@ -61,7 +56,7 @@ class Compression:
 
     codec: str
     level: int | None = None
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
 
 @dataclass(frozen=True)
@@ -70,7 +65,7 @@ class Encryption:
 
     method: str
     recipients: tuple[str, ...] = ()
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
 
 @dataclass(frozen=True)
@@ -80,7 +75,7 @@ class Tablespace:
     oid: int
     name: str
     location: str
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
 
 @dataclass(frozen=True)
@@ -89,7 +84,7 @@ class BadFile:
 
     file: str
     pages: int
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
 
 @dataclass(frozen=True)
@@ -104,7 +99,7 @@ class Archive:
     raw_size: int
     stored_size: int
     sha256: str
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +132,7 @@ class BackupRecord:
     tablespaces: tuple[Tablespace, ...]
     archives: tuple[Archive, ...]
     manifest: Archive
-    extra: Mapping[str, object] = _extra()
+    extra: Mapping[str, object] = unknown_keys()
 
     @property
     def raw_size(self) -> int:
@@ -205,41 +200,6 @@ class BackupRecord:
         return write_document({"format": FORMAT, **plain_fields(self), "system_identifier": identifier})
 
 
-def plain_fields(value: object) -> dict[str, object]:
-    """The fields of one of our dataclasses as JSON knows them, the unknown keys behind them."""
-    content = {name: _plain(field) for name, field in vars(value).items() if name != "extra"}
-    return {**content, **getattr(value, "extra", {})}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, LSN):
-        return str(value)
-    if isinstance(value, SegmentSize):
-        return value.nbytes
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return plain_fields(value) if hasattr(value, "__dataclass_fields__") else value
-
-
-def optional(document: Document, key: str, read: Callable[[str], _T]) -> _T | None:
-    """What ``read`` makes of ``key``, or None where the document says null."""
-    return None if document.is_null(key) else read(key)
-
-
-def read_time(document: Document, key: str) -> datetime:
-    """A time with its zone, as UTC."""
-    text = document.text(key)
-    try:
-        time = datetime.fromisoformat(text)
-        if time.tzinfo:
-            return time.astimezone(UTC)
-    except (ValueError, OverflowError):
-        pass
-    raise document.wrong(key, "an ISO 8601 time with its zone")
-
-
 def read_id(document: Document, key: str) -> str:
     """A backup id."""
     text = document.text(key)
@@ -254,15 +214,7 @@ def read_point(document: Document) -> Point:
     timeline = document.integer("timeline")
     if not 0 < timeline < 1 << 32:
         raise document.wrong("timeline", "a timeline")
-    return Point(_read_lsn(document, "lsn"), timeline, read_time(document, "time"), document.rest())
-
-
-def _read_lsn(document: Document, key: str) -> LSN:
-    text = document.text(key)
-    try:
-        return LSN.parse(text)
-    except Malformed as error:
-        raise document.wrong(key, "an LSN") from error
+    return Point(read_lsn(document, "lsn"), timeline, read_time(document, "time"), document.rest())
 
 
 def _read_type(document: Document) -> str:

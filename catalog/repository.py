@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 
 from catalog import durable, layout
 from catalog.backups import BackupShelf
-from catalog.codec import split_suffix
 from catalog.coverage import Holdings
+from catalog.decoding import split_suffix
 from catalog.errors import (
     Absent,
     Conflict,
@@ -69,7 +69,7 @@ class Repository:
         except Absent:
             raise StorageError(
                 f"there is no repository in {self.root!r} any more",
-                "is its disk mounted? work goes on by itself",
+                "is its disk mounted? a receiver goes on when it is, repeat anything else",
             ) from None
         if found.salt != self.identity.salt:
             raise StorageError(

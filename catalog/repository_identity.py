@@ -116,9 +116,4 @@ def _read_salt(document: Document) -> bytes:
 
 def read_identity(storage: Storage) -> RepositoryIdentity:
     """The identity of the repository in ``storage``; ``Absent`` when there is no ``identity.json``."""
-    reader = storage.read(IDENTITY)
-    try:
-        data = b"".join(iter(lambda: reader.read(1 << 16), b""))
-    finally:
-        reader.close()
-    return RepositoryIdentity.from_json(data, IDENTITY)
+    return RepositoryIdentity.from_json(storage.get(IDENTITY), IDENTITY)

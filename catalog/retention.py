@@ -141,7 +141,7 @@ def _word(
     if policy.redundancy is not None:
         wanted = max(policy.redundancy, minimum)
         if counted < wanted:
-            return VALID, f"{counted} newer ones count, {wanted} are wanted"
+            return VALID, f"{_newer(counted)}, {wanted} are wanted"
         return OBSOLETE, f"the {wanted} that are wanted are newer"
     begin = now - (policy.window or timedelta())
     if not anchored:
@@ -151,9 +151,13 @@ def _word(
     if counted < minimum:
         return (
             POTENTIALLY_OBSOLETE,
-            f"minimum_redundancy: only {counted} newer ones count, {minimum} are wanted",
+            f"minimum_redundancy: only {_newer(counted)}, {minimum} are wanted",
         )
     return OBSOLETE, "a newer one reaches the whole window"
+
+
+def _newer(count: int) -> str:
+    return "1 newer one counts" if count == 1 else f"{count} newer ones count"
 
 
 def _is_behind(each: Candidate, policy: RetentionPolicy | None, now: datetime) -> bool:

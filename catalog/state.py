@@ -14,8 +14,9 @@ from datetime import datetime
 from catalog import durable, layout
 from catalog.errors import Malformed
 from catalog.local_storage import failed
-from catalog.lock import holder, is_held
+from catalog.lock import holder, is_held_by, running_holder
 from catalog.lsn import LSN
+from catalog.published import publish
 
 RECEIVER_LOCK = "receiver.lock"
 _FILE = "receiver.json"
@@ -66,16 +67,7 @@ def write_receiver_state(home: str, state: ReceiverState) -> None:
     """Replace the published state; ``OSError`` when that fails."""
     path = os.path.join(home, layout.STATE, _FILE)
     document = asdict(state) | {key: str(getattr(state, key)) for key in _POSITIONS}
-    # Always the same name, because only the holder of the lock writes: killed receivers leave no heap of them.
-    temporary = f"{path}.new"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), durable.FILE_MODE)
-            json.dump(document, file)
-        os.rename(temporary, path)
-    except BaseException:
-        durable.remove_if_present(temporary)
-        raise
+    publish(path, document)
 
 
 def read_receiver_state(home: str) -> ReceiverState | None:
@@ -93,7 +85,7 @@ def live_receiver_state(home: str) -> ReceiverState | None:
     """What the receiver that holds the lock right now has published; None when it has not yet, or none runs."""
     path = receiver_lock_path(home)
     state = read_receiver_state(home)
-    if state is None or not is_held(path) or (holder(path) or {}).get("pid") != state.pid:
+    if state is None or not is_held_by(path, state.pid):
         return None
     # In containers the process of one life has the number of that of the one before.
     since = receiver_since(home)
@@ -110,16 +102,8 @@ def receiver_since(home: str) -> float | None:
 
 
 def receiver_holder(home: str) -> tuple[str, int] | None:
-    """Host and process of whoever holds the receiver's lock right now; None when it is free.
-
-    Process 0 when that is not known: the holder signs only after it has the lock.
-    """
-    path = receiver_lock_path(home)
-    if not is_held(path):
-        return None
-    found = holder(path) or {}
-    pid = found.get("pid")
-    return str(found.get("host", "")), pid if isinstance(pid, int) else 0
+    """Host and process (0: not known) of whoever holds the receiver's lock right now; None when it is free."""
+    return running_holder(receiver_lock_path(home))
 
 
 def mark_stopped(home: str) -> None:

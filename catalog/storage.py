@@ -35,6 +35,10 @@ class Storage(Protocol):
         """Write or replace a small document in one durable step."""
         ...
 
+    def get(self, key: str) -> bytes:
+        """All bytes of a small document."""
+        ...
+
     def names(self, directory: str) -> Iterator[str]:
         """What lies directly below a directory, in any order; nothing when it does not exist."""
         ...

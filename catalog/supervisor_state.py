@@ -11,7 +11,8 @@ import os
 from dataclasses import asdict, dataclass
 
 from catalog import durable, layout
-from catalog.lock import Lock, holder, is_held
+from catalog.lock import Lock, is_held_by, running_holder
+from catalog.published import publish
 
 # No server can be called so.
 _LOCK = ".run.lock"
@@ -50,26 +51,12 @@ def supervisor_lock_path(walstream_home: str) -> str:
 
 def supervisor_holder(walstream_home: str) -> tuple[str, int] | None:
     """Host and process (0: not known) of the ``walstream run`` that runs right now; None when none does."""
-    path = supervisor_lock_path(walstream_home)
-    if not is_held(path):
-        return None
-    found = holder(path) or {}
-    pid = found.get("pid")
-    return str(found.get("host", "")), pid if isinstance(pid, int) else 0
+    return running_holder(supervisor_lock_path(walstream_home))
 
 
 def write_supervisor_state(home: str, state: SupervisorState) -> None:
     """Replace the published state; ``OSError`` when that fails."""
-    path = _path(home)
-    temporary = f"{path}.new"
-    try:
-        with open(temporary, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), durable.FILE_MODE)
-            json.dump(asdict(state), file)
-        os.rename(temporary, path)
-    except BaseException:
-        durable.remove_if_present(temporary)
-        raise
+    publish(_path(home), asdict(state))
 
 
 def read_supervisor_state(home: str) -> SupervisorState | None:
@@ -85,9 +72,7 @@ def live_supervisor_state(home: str) -> SupervisorState | None:
     """What the supervisor that runs right now has published; None when none runs, or has not said anything."""
     state = read_supervisor_state(home)
     path = os.path.join(os.path.dirname(os.path.abspath(home)), _LOCK)
-    if state is None or not is_held(path):
-        return None
-    return state if (holder(path) or {}).get("pid") == state.pid else None
+    return state if state is not None and is_held_by(path, state.pid) else None
 
 
 def remove_supervisor_state(home: str) -> None:

@@ -14,7 +14,7 @@ from bisect import bisect_left
 from dataclasses import dataclass
 
 from catalog import durable, layout
-from catalog.codec import ENDINGS
+from catalog.decoding import ENDINGS
 from catalog.local_storage import LocalStorage, failed
 from catalog.wal import WalShelf
 from catalog.walname import PARTIAL, SEGMENT, kind_of

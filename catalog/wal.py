@@ -7,7 +7,7 @@ the raw bytes. Putting files onto the shelf is ``catalog.filing``'s business.
 from __future__ import annotations
 
 from catalog import layout
-from catalog.codec import ENDINGS, decoder, split_suffix
+from catalog.decoding import ENDINGS, decoder, split_suffix
 from catalog.errors import Absent
 from catalog.walname import HISTORY, SEGMENT, is_low_part, kind_of
 
@@ -72,11 +72,7 @@ class WalShelf:
 
     def history(self, timeline_name: str) -> bytes:
         """The content of a history file, by its name; ``Absent`` when it is not stored."""
-        reader = self._storage.read(layout.wal_key(timeline_name))
-        try:
-            return b"".join(iter(lambda: reader.read(1 << 16), b""))
-        finally:
-            reader.close()
+        return self._storage.get(layout.wal_key(timeline_name))
 
     def sizes(self, directory: str) -> Iterator[tuple[str, int]]:
         """The name of each WAL file in one of ``directories()``, without suffix, and its stored size."""

@@ -32,15 +32,13 @@ from catalog.walpage import (
     PageChecker,
     version_of,
 )
+from catalog.walrecord_part import HEADER, Joint, RecordPart
 
-HEADER = 24
 RM_XLOG = 0
 SWITCH = 0x40
 
 # xlogrecord.h: XLogRecordMaxSize of 16 and later; before it was a little more.
 _LONGEST = 1 << 30
-# Of a longer record only so much is kept; none that means something to us gets near that.
-KEPT = 16 << 20
 
 _HEADER = struct.Struct("<IIQBB2xI")
 _PAGE = struct.Struct("<HHIQI")
@@ -51,7 +49,7 @@ class Record(NamedTuple):
     """One record: from ``position`` to ``end``, where the next one may begin; ``prev`` is the one before.
 
     ``length`` counts its bytes without page headers, the header's 24 included; ``info`` is the resource manager's
-    upper four bits and four general ones. ``data`` is all behind the header, of a huge one the first ``KEPT``.
+    upper four bits and four general ones. ``data`` is all behind the header, of a huge one the beginning.
     """
 
     position: LSN
@@ -62,23 +60,6 @@ class Record(NamedTuple):
     info: int
     rmgr: int
     data: bytes
-
-
-class Joint(NamedTuple):
-    """What joins a segment's records to the next one's; plain values, so that it can be kept.
-
-    ``prev`` is the last record's position. Of a record that goes on, its ``position``, the bytes that are
-    ``missing``, its ``header`` (in hex, it may be cut) and the checksum ``crc`` of what is behind that; of one
-    whose beginning was not held only that ``skip`` bytes are to come.
-    """
-
-    prev: int
-    position: int
-    missing: int
-    header: str
-    crc: int
-    skip: int
-    version: int
 
 
 class RecordReader:
@@ -110,7 +91,7 @@ class RecordReader:
         self._prev = 0  # the position of the last record; 0 before the first
         self._end = 0
         self._skip = 0  # bytes left of a record whose beginning is not held
-        self._pending: _Pending | None = None
+        self._pending: RecordPart | None = None
         self._is_fresh = True  # nothing was read yet, so a record may go on here that we have not seen
         self._is_switched = False
         self._strict = strict
@@ -120,7 +101,7 @@ class RecordReader:
         if after is not None:
             self._prev, self._skip, self._is_fresh = after.prev, after.skip, False
             if after.missing:
-                self._pending = _Pending.resumed(after, bool(self._wanted))
+                self._pending = RecordPart.resumed(after, bool(self._wanted))
 
     @property
     def end(self) -> LSN:
@@ -135,11 +116,9 @@ class RecordReader:
     @property
     def joint(self) -> Joint:
         """How the next segment's records follow, once this one ``is_whole``."""
-        pending = self._pending
-        if pending is None:
+        if self._pending is None:
             return Joint(self._prev, 0, 0, "", 0, self._skip, self.version)
-        header, crc = pending.header.hex(), pending.crc
-        return Joint(self._prev, pending.position, pending.missing, header, crc, 0, self.version)
+        return self._pending.joint(self._prev, self.version)
 
     @property
     def is_whole(self) -> bool:
@@ -274,10 +253,10 @@ class RecordReader:
         """Keep the beginning of a record that goes on on the next page."""
         (length,) = struct.unpack_from("<I", page, offset)
         if self._accepts(self._page + offset, length, None, 0):
-            self._pending = _Pending(self._page + offset, length, bool(self._wanted))
+            self._pending = RecordPart(self._page + offset, length, bool(self._wanted))
             self._pending.add(page[offset:])
 
-    def _finish(self, pending: _Pending, end: int, found: list[Record]) -> None:
+    def _finish(self, pending: RecordPart, end: int, found: list[Record]) -> None:
         length, xid, prev, info, rmgr, crc = _HEADER.unpack_from(pending.header)
         if not self._accepts(pending.position, length, prev, rmgr):
             return
@@ -305,34 +284,3 @@ class RecordReader:
         elif prev is not None and (prev != self._prev if self._prev else prev >= position):
             self._stop(f"the record at {LSN(position)} does not follow the one before it", position)
         return self.ended is None
-
-
-class _Pending:
-    """A record that came in part: its header, and the checksum of what is behind it so far."""
-
-    __slots__ = ("crc", "data", "header", "kept", "missing", "position")
-
-    def __init__(self, position: int, length: int, is_wanted: bool) -> None:
-        self.position = position
-        self.kept = KEPT if is_wanted else 0
-        self.missing = length
-        self.header = b""
-        self.data = bytearray()
-        self.crc = 0
-
-    @classmethod
-    def resumed(cls, joint: Joint, is_wanted: bool) -> _Pending:
-        """The record that goes on behind a joint; what it holds so far is not known any more."""
-        pending = cls(joint.position, joint.missing, is_wanted)
-        pending.header, pending.crc = bytes.fromhex(joint.header), joint.crc
-        return pending
-
-    def add(self, piece: bytes) -> None:
-        self.missing -= len(piece)
-        lacking = HEADER - len(self.header)
-        if lacking:
-            self.header += piece[:lacking]
-            piece = piece[lacking:]
-        self.crc = crc32c(piece, self.crc)
-        if len(self.data) < self.kept:
-            self.data += piece

@@ -270,6 +270,19 @@ def eventually():
 
 
 @pytest.fixture
+def time_zone(monkeypatch):
+    """``time_zone("UTC")``: what local time is until the test is over."""
+
+    def choose(name):
+        monkeypatch.setenv("TZ", name)
+        time.tzset()
+
+    yield choose
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.fixture
 def commands(capsys, tmp_path):
     """``commands("check", "main")``: run a command in this process; see ``support.commands``."""
     return Commands(capsys, str(tmp_path))

@@ -46,7 +46,7 @@ LIGHT = (
         f"catalog.{name}"
         for name in (
             *("errors", "value", "lsn", "walname", "walpage", "timeline", "durable", "document", "layout"),
-            *("codec", "local_storage", "repository_identity", "wal"),
+            *("codec", "decoding", "local_storage", "repository_identity", "wal"),
         )
     ),
     *("backup.fetch", "backup.lookahead"),

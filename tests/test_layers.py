@@ -17,11 +17,11 @@ ALLOWED_ANYWHERE = set(PACKAGES)  # their __init__ holds a docstring and the ver
 ERRORS = "catalog.errors"
 POSITIONS = f"{ERRORS} catalog.value catalog.lsn catalog.walname"
 BYTES = "catalog.sink"
-DOCUMENTS = f"{POSITIONS} catalog.document catalog.durable"
+DOCUMENTS = f"{POSITIONS} catalog.document catalog.document_values catalog.durable"
 RECORDS = f"{DOCUMENTS} catalog.record catalog.repository_identity catalog.timeline catalog.inventory"
 DECISIONS = f"{RECORDS} catalog.target catalog.span catalog.marks"
-CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.frames catalog.relay catalog.age
-    catalog.identity"""
+CODECS = f"""{ERRORS} {BYTES} catalog.codec catalog.codecs catalog.decoding catalog.frames catalog.relay
+    catalog.age catalog.identity"""
 STORES = f"{ERRORS} {BYTES} catalog.durable catalog.storage catalog.local_storage"
 SHELVES = f"{RECORDS} {CODECS} {STORES} catalog.layout catalog.walpage catalog.marks"
 
@@ -33,10 +33,10 @@ STREAMING = f"""{NETWORK} walstream.facts walstream.gap walstream.resume walstre
 RECEIVING = """catalog
     walstream.archiver walstream.blanks walstream.commands walstream.connecting walstream.connection
     walstream.continuity walstream.control walstream.delivered walstream.elsewhere walstream.facts walstream.gap
-    walstream.intake walstream.leftovers walstream.messages walstream.publisher walstream.receiver
-    walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
+    walstream.held walstream.intake walstream.leftovers walstream.messages walstream.outage walstream.publisher
+    walstream.receiver walstream.receiving walstream.replication walstream.resume walstream.segment walstream.server
     walstream.session walstream.slots walstream.spool walstream.standing walstream.streaming
-    walstream.synchronous walstream.wakeup"""
+    walstream.synchronous walstream.tail walstream.telling walstream.wakeup"""
 
 # Taking and restoring: pure formats first.
 FORMATS = f"{POSITIONS} {BYTES} catalog.crc32c catalog.timeline backup.names backup.checksum"
@@ -46,14 +46,15 @@ OFFLINE_BACKUP = "catalog backup"
 OFFLINE_OPS = f"{OFFLINE_BACKUP} walstream.settings walstream.ops.stored walstream.ops.listing"
 LIBRARY = f"{RECEIVING} walstream.sinks walstream.stream backup walstream.ops"
 LIBRARY_ONLY = f"""{RECEIVING} walstream.sinks walstream.stream backup walstream.ops.parent walstream.ops.place
-    walstream.ops.reception walstream.ops.backup walstream.ops.backup_wal walstream.ops.restore walstream.ops.stored
-    walstream.ops.recovery_plan
-    walstream.ops.requirements walstream.ops.library walstream.ops.offline walstream.ops.sweep
-    walstream.ops.hooks"""
-MAINTAINING = """walstream.archiver walstream.ops.archive walstream.ops.local walstream.ops.sweep
-    walstream.ops.retain walstream.ops.expire"""
+    walstream.ops.reception walstream.ops.backup walstream.ops.backup_reception walstream.ops.backup_wal
+    walstream.ops.restore walstream.ops.stored walstream.ops.recovery_plan walstream.ops.requirements
+    walstream.ops.library walstream.ops.offline walstream.ops.sweep walstream.ops.hooks walstream.ops.script
+    walstream.ops.server_log"""
+MAINTAINING = """walstream.archiver walstream.ops.server_log walstream.ops.archive walstream.ops.local
+    walstream.ops.sweep walstream.ops.retain walstream.ops.expire walstream.ops.bench_place"""
 SUPERVISING = """walstream.ops.notify walstream.ops.supervision walstream.ops.children walstream.ops.health
-    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due"""
+    walstream.ops.keeper walstream.ops.companion walstream.ops.timetable walstream.ops.backups_due
+    walstream.ops.rounds_due walstream.ops.server_log walstream.outage"""
 
 ROWS = {
     "catalog.errors": "",
@@ -61,16 +62,20 @@ ROWS = {
     "catalog.lsn": POSITIONS,
     "catalog.walname": POSITIONS,
     "catalog.sink": ERRORS,
+    "catalog.units": "",
     "catalog.durable": f"{ERRORS} {BYTES}",
     "catalog.crc32c": BYTES,
     "catalog.walpage": f"{POSITIONS} {BYTES}",
-    "catalog.walrecord": f"{POSITIONS} {BYTES} catalog.crc32c catalog.walpage",
+    "catalog.walrecord_part": "catalog.crc32c",
+    "catalog.walrecord": f"{POSITIONS} {BYTES} catalog.crc32c catalog.walpage catalog.walrecord_part",
     "catalog.recordtypes": f"{POSITIONS} catalog.walrecord",
     "catalog.commits": f"{POSITIONS} {BYTES} catalog.recordtypes catalog.walrecord catalog.walpage",
-    "catalog.commits_cache": f"{ERRORS} catalog.durable catalog.layout catalog.commits",
+    "catalog.segment_cache": "catalog.durable",
+    "catalog.commits_cache": f"{ERRORS} catalog.layout catalog.commits catalog.segment_cache",
     "catalog.search": f"{POSITIONS} catalog.target catalog.timeline catalog.commits catalog.recordtypes",
     "catalog.timeline": POSITIONS,
     "catalog.document": f"{ERRORS} catalog.durable",
+    "catalog.document_values": DOCUMENTS,
     "catalog.repository_identity": f"{DOCUMENTS} catalog.layout catalog.storage",
     "catalog.record": RECORDS,
     "catalog.marks": RECORDS,
@@ -82,12 +87,16 @@ ROWS = {
     "catalog.path_wal": f"{DECISIONS} catalog.coverage",
     "catalog.branching": f"{DECISIONS} catalog.coverage",
     "catalog.left_aside": f"{DECISIONS} catalog.coverage catalog.search",
-    "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.path_wal
-        catalog.search catalog.recordtypes""",
+    "catalog.last_needed": f"{DECISIONS} catalog.coverage catalog.path_wal catalog.search",
+    "catalog.recovery": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.last_needed
+        catalog.path_wal catalog.search catalog.recordtypes""",
+    "catalog.pitr": f"""{DECISIONS} catalog.coverage catalog.branching catalog.left_aside catalog.recovery
+        catalog.search""",
     "catalog.lookup": RECORDS,
     "catalog.retention": f"{DECISIONS} catalog.coverage catalog.statuses",
     "catalog.codecs": CODECS,
-    "catalog.codec": CODECS,
+    "catalog.codec": f"{ERRORS} {BYTES} catalog.age.names catalog.codecs catalog.decoding",
+    "catalog.decoding": f"{ERRORS} {BYTES} catalog.codecs catalog.identity",
     "catalog.frames": CODECS,
     "catalog.relay": CODECS,
     "catalog.parallel": CODECS,
@@ -97,9 +106,10 @@ ROWS = {
     "catalog.local_storage": STORES,
     "catalog.lock": STORES,
     "catalog.layout": f"{POSITIONS} catalog.record",
-    "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
+    "catalog.published": "catalog.durable",
+    "catalog.state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock catalog.published",
     "catalog.active_model": f"{DOCUMENTS} {STORES} catalog.layout",
-    "catalog.supervisor_state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock",
+    "catalog.supervisor_state": f"{DOCUMENTS} {STORES} catalog.layout catalog.lock catalog.published",
     "catalog.gaps": f"{DECISIONS} {STORES} catalog.layout catalog.coverage",
     "catalog.wal": SHELVES,
     "catalog.backups": SHELVES,
@@ -110,6 +120,7 @@ ROWS = {
     "catalog.incoming": f"{SHELVES} catalog.comparison catalog.filing",
     "catalog.repository": f"{SHELVES} catalog.wal catalog.backups catalog.lock catalog.coverage",
     "catalog.statuses": f"{DECISIONS} catalog.coverage",
+    "catalog.in_use": f"{ERRORS} catalog.layout catalog.repository",
     "catalog.survey": f"""{DECISIONS} {SHELVES} catalog.coverage catalog.statuses catalog.lookup
         catalog.repository catalog.lock""",
     "catalog.reach": f"{DECISIONS} catalog.coverage",
@@ -119,14 +130,16 @@ ROWS = {
     "backup.checksum": f"{ERRORS} {BYTES} catalog.crc32c",
     "backup.stream": FORMATS,
     "backup.tar": FORMATS,
-    "backup.manifest": FORMATS,
+    "backup.manifest_entry": FORMATS,
+    "backup.manifest": f"{FORMATS} backup.manifest_entry",
     "backup.label": FORMATS,
     "backup.incremental": FORMATS,
     "backup.recovery_conf": f"{POSITIONS} {BYTES} catalog.target catalog.durable backup.lookahead",
     "backup.tree": f"{STORES} backup.names",
-    "backup.destination": f"{RECORDS} {STORES}",
+    "backup.locations": RECORDS,
+    "backup.destination": STORES,
     "backup.extract": f"{STORES} {FORMATS} backup.tar backup.tree",
-    "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.tar",
+    "backup.observed": f"{FORMATS} {STORES} backup.manifest backup.manifest_entry backup.tar",
     "backup.overlay": f"{STORES} {FORMATS} backup.tar backup.tree backup.incremental backup.extract",
     "backup.growth": f"{FORMATS} backup.tar backup.incremental",
     "backup.stored": OFFLINE_BACKUP,
@@ -138,28 +151,31 @@ ROWS = {
     "backup.wal_log": OFFLINE_BACKUP,
     "backup.ssh": f"{ERRORS} {BYTES} catalog.durable",
     "backup.tar_stream": f"{STORES} {FORMATS} backup.tar backup.extract backup.neutralise",
-    "backup.remote_place": f"{ERRORS} backup.ssh backup.destination",
+    "backup.remote_place": f"{ERRORS} catalog.units backup.ssh backup.destination",
     "backup.remote": OFFLINE_BACKUP,
     "backup.neutralise": "backup.checksum backup.recovery_conf",
     "backup.configure": OFFLINE_BACKUP,
     "backup.room": OFFLINE_BACKUP,
+    "backup.restore_options": OFFLINE_BACKUP,
     "backup.restore": OFFLINE_BACKUP,
     "backup.verify": OFFLINE_BACKUP,
     "backup.unchanged": OFFLINE_BACKUP,
     "backup.verify_segments": OFFLINE_BACKUP,
     "backup.verify_wal": OFFLINE_BACKUP,
-    "backup.verified_wal": "catalog.durable catalog.layout catalog.walrecord",
+    "backup.verified_wal": "catalog.layout catalog.segment_cache catalog.walrecord_part",
     "backup.wal_listing": "catalog",
-    "backup.segment_check": f"{POSITIONS} {BYTES} catalog.timeline catalog.walpage catalog.walrecord",
+    "backup.segment_check": f"""{POSITIONS} {BYTES} catalog.timeline catalog.walpage catalog.walrecord
+        catalog.walrecord_part""",
     "backup.ahead": BYTES,
     "backup.incoming": OFFLINE_BACKUP,
     "backup.bad_pages": RECORDS,
-    "backup.wal_range": f"{RECORDS} {FORMATS} backup.label backup.manifest",
+    "backup.wal_range": f"{RECORDS} {FORMATS} backup.label backup.manifest_entry",
     "backup.take": f"{OFFLINE_BACKUP} walstream.connection walstream.commands walstream.messages",
     "walstream.messages": POSITIONS,
     "walstream.commands": CONVERSATION,
     "walstream.session": CONVERSATION,
     "walstream.wakeup": ERRORS,
+    "walstream.outage": "",
     "walstream.control": f"{POSITIONS} walstream.wakeup",
     "walstream.standing": "walstream.session",
     "walstream.connecting": ERRORS,
@@ -179,11 +195,14 @@ ROWS = {
     "walstream.streaming": STREAMING,
     "walstream.receiving": f"{STREAMING} walstream.streaming",
     "walstream.continuity": f"{STREAMING} walstream.streaming walstream.receiving",
-    "walstream.elsewhere": f"""{STREAMING} walstream.streaming walstream.receiving walstream.connecting
-        walstream.continuity""",
+    "walstream.elsewhere": f"""{STREAMING} catalog.units walstream.streaming walstream.receiving
+        walstream.connecting walstream.continuity walstream.outage""",
     "walstream.leftovers": "catalog walstream.archiver",
     "walstream.publisher": "catalog walstream.archiver walstream.session walstream.standing",
+    "walstream.held": "catalog walstream.archiver",
+    "walstream.telling": f"{STREAMING} catalog.units walstream.streaming walstream.outage",
     "walstream.receiver": RECEIVING,
+    "walstream.tail": "catalog walstream.archiver walstream.leftovers walstream.resume",
     "walstream.intake": RECEIVING,
     "walstream.sinks": RECEIVING,
     "walstream.stream": RECEIVING,
@@ -206,8 +225,10 @@ ROWS = {
     "walstream.ops.parent": "catalog",
     "walstream.ops.reception": LIBRARY_ONLY,
     "walstream.ops.backup": LIBRARY_ONLY,
+    "walstream.ops.backup_reception": LIBRARY_ONLY,
     "walstream.ops.backup_wal": LIBRARY_ONLY,
-    "walstream.ops.restore": f"{LIBRARY_ONLY} walstream.ops.restore_elsewhere",
+    "walstream.ops.restore": f"{LIBRARY_ONLY} walstream.ops.restore_elsewhere walstream.ops.restore_owner",
+    "walstream.ops.restore_owner": "catalog",
     "walstream.ops.restore_elsewhere": OFFLINE_BACKUP,
     "walstream.ops.recovery_plan": OFFLINE_BACKUP,
     "walstream.ops.stored": "catalog",
@@ -215,18 +236,22 @@ ROWS = {
     # A bench: what the figures mean knows nothing of how they are taken.
     "walstream.ops.bench": f"{LIBRARY} walstream.settings",
     "walstream.ops.bench_measures": "",
+    "walstream.ops.bench_place": STORES,
     "walstream.ops.bench_streams": f"{RECEIVING} walstream.stream walstream.ops.bench_measures",
     "walstream.ops.bench_native": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
     "walstream.ops.bench_latency": f"{RECEIVING} walstream.ops.bench_measures walstream.ops.bench_streams",
+    "walstream.ops.svg": "",
     "walstream.ops.rewrap": "catalog walstream.ops.stored",
     "walstream.ops.retain": "catalog",
-    "walstream.ops.hooks": "catalog",
+    "walstream.ops.script": "",
+    "walstream.ops.server_log": "",
+    "walstream.ops.hooks": "catalog walstream.ops.script walstream.ops.server_log",
     "walstream.ops.archive": f"{OFFLINE_OPS} walstream.archiver walstream.ops.local walstream.ops.hooks",
     "walstream.ops.deliver": f"{OFFLINE_OPS} walstream.ops.archive",
     "walstream.ops.expire": "catalog walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.stop": "catalog",
     "walstream.ops.renew": "catalog walstream.ops.stop",
-    "walstream.ops.switch_model": "catalog walstream.settings walstream.ops.renew",
+    "walstream.ops.switch_model": "catalog walstream.settings walstream.standing walstream.ops.renew",
     "walstream.ops.local": f"{OFFLINE_OPS} walstream.ops.retain walstream.ops.hooks",
     "walstream.ops.maintain": f"{OFFLINE_OPS} {MAINTAINING}",
     "walstream.ops.succession": LIBRARY_ONLY,
@@ -245,9 +270,11 @@ ROWS = {
         walstream.ops.receiver_facts""",
     "walstream.ops.metrics": "walstream.ops.figures walstream.ops.metric_table",
     "walstream.ops.observer": """catalog walstream.settings walstream.ops.check walstream.ops.figures
-        walstream.ops.receiver_facts walstream.ops.repeated""",
+        walstream.ops.receiver_facts walstream.ops.repeated walstream.ops.server_log""",
     "walstream.ops.pages": """walstream.ops.check_receiver walstream.ops.figures walstream.ops.http
         walstream.ops.metrics walstream.ops.observer""",
+    "walstream.ops.rounds_due": """catalog.units walstream.outage walstream.ops.children walstream.ops.server_log
+        walstream.ops.supervision""",
     "walstream.ops.keeper": f"catalog walstream.settings {SUPERVISING}",
     "walstream.ops.supervise": f"""catalog walstream.settings walstream.wakeup walstream.ops.rounds
         {SUPERVISING}""",

@@ -20,12 +20,14 @@ from catalog.errors import (
 )
 from catalog.lsn import LSN
 from catalog.timeline import Path
+from catalog.units import duration
 from walstream.connecting import single_hosts
 from walstream.connection import COPY_BOTH, Connection
 from walstream.continuity import require_continuation
 from walstream.control import Control
 from walstream.facts import ServerFacts, read_end_of_timeline, server_facts
 from walstream.gap import is_removed_segment
+from walstream.outage import Outage
 from walstream.receiving import COMMAND_PATIENCE, Connect, ReceiveOptions, Target
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
@@ -45,6 +47,7 @@ class Elsewhere:
         self._target = target
         self._control = control
         self._connect = connect
+        self._outage = Outage()
 
     def fill(self, asked: str, start: Start, end: LSN) -> bool:
         """Get WAL from ``start`` on, at most up to ``end``; whether any came.
@@ -81,7 +84,8 @@ class Elsewhere:
         standing = Standing(None)
         standing.enter(WAITING, trouble)
         self._target.note(standing)
-        log.warning("%s", trouble)
+        if self._outage.failed(trouble, time.monotonic()):
+            log.warning("%s; asked again for up to %s", trouble, duration(self._options.gap_patience))
 
     def _fill_from(self, host: str, start: Start, end: LSN) -> bool:
         options, control = self._options, self._control

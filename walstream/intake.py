@@ -1,7 +1,7 @@
 """The repository as a receiver's target: the spool in front, the archiver behind, histories first.
 
-Knows what is held (repository and spool together) and therefore where to begin; keeps the leftover of an
-old timeline as ``.partial``; publishes the receiver's state for ``status`` and for backups that wait.
+Finds where to begin by what is held already (``walstream.held``); keeps the leftover of an old timeline as
+``.partial``; publishes the receiver's state for ``status`` and for backups that wait.
 """
 
 from __future__ import annotations
@@ -14,24 +14,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import BytesIO
 
-from catalog import durable, layout
+from catalog import durable, layout, units
 from catalog.coverage import missing, names
-from catalog.errors import Absent, Conflict, IdentityError, Malformed, SpoolFull, StorageError, StreamRefused
+from catalog.errors import ConnectionFailed, SpoolFull, StreamRefused
 from catalog.filing import Filing
-from catalog.fingerprint import sealed_page
-from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps, record_gap
+from catalog.gaps import Gap, record_gap
 from catalog.incoming import Incoming, Put
-from catalog.inventory import Inventory
 from catalog.local_storage import failed
 from catalog.lsn import LSN
-from catalog.record import BackupRecord
-from catalog.repository import Repository, span_holdings
+from catalog.repository import Repository
 from catalog.sink import Reader
 from catalog.timeline import History, Path, contradicts
 from catalog.walname import Segment, history_name, timeline_in
 from walstream.archiver import Archiver, complete_segments, log
 from walstream.delivered import Delivered
 from walstream.facts import ServerFacts
+from walstream.held import Held
 from walstream.leftovers import Leftovers
 from walstream.publisher import Publisher
 from walstream.resume import Start, find_start
@@ -39,21 +37,26 @@ from walstream.segment import partials_in
 from walstream.spool import Spool, SpoolOptions
 from walstream.standing import Standing
 from walstream.streaming import Destination
+from walstream.tail import tail
 
-DELIVERED_PATIENCE = 60.0
+FIRST_TURN = 10.0
+CLOSING_PATIENCE = 60.0
+# Whoever supervises does not wait for ever, and commits may wait for the next receiver.
+SCRIPT_PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class IntakeOptions:
     """``home`` holds the spool and the state; limits in bytes, ``spool_limit`` None for none.
 
-    ``hook`` is put around what files segments, for scripts before and after.
+    ``hook(put, is_over)`` is put around what files segments, for scripts before and after; they are not waited for
+    any longer when ``is_over``.
     """
 
     home: str
     unsynced_limit: int = 64 << 20
     spool_limit: int | None = None
-    hook: Callable[[Put], Put] = lambda put: put
+    hook: Callable[[Put, Callable[[], bool]], Put] = lambda put, is_over: put
 
 
 class Intake:
@@ -68,21 +71,25 @@ class Intake:
         self._options = options
         self._directory = os.path.join(options.home, layout.STREAMING)
         self._full = self._closing = False
+        self._scripts_end = float("inf")
         self._path: Path | None = None
+        self._said: set[str] = set()
         self._one_at_a_time = threading.Lock()
         try:
             durable.make_directories(self._directory)
         except OSError as error:
             raise failed("write", self._directory, error) from error
+        self._held = Held(repository, options.home, self._say_once)
         self._leftovers = Leftovers(self._directory, repository.wal, self._put)
         self._leftovers.sync()
         repository.wal.remove_leftovers()
         size, system_identifier = repository.identity.wal_segment_size, repository.identity.system_identifier
         self._incoming = Incoming(options.home, size, system_identifier)
-        put = options.hook(self._put)
-        delivered = Delivered(self._incoming, put, lambda: not self._closing)
-        delivered()  # before the archiver runs, and before anybody asks what is held
-        self._archiver = Archiver(self._directory, put, beside=delivered)
+        put = options.hook(self._put, lambda: time.monotonic() > self._scripts_end)
+        self._delivered = Delivered(self._incoming, put, lambda: not self._closing)
+        self._archiver = Archiver(self._directory, put, beside=self._delivered)
+        # Before anybody asks what is held: what is filed in time need not be received.
+        self._delivered.first_turn.wait(FIRST_TURN)
         self._publisher = Publisher(options.home, self._archiver, size.nbytes)
 
     @property
@@ -96,8 +103,8 @@ class Intake:
         identity.require(facts.system.system_identifier)
         if facts.size != identity.wal_segment_size:
             raise StreamRefused(
-                f"the server's WAL segments have {facts.size.nbytes} bytes, those of the repository "
-                f"{identity.wal_segment_size.nbytes}",
+                f"the server's WAL segments have {units.size(facts.size.nbytes)}, those of the repository "
+                f"{units.size(identity.wal_segment_size.nbytes)}",
                 "protect the server under a new name, and take a new backup there",
             )
         self._refuse_contradiction(facts.history)
@@ -109,7 +116,9 @@ class Intake:
         self._path = Path.of(facts.history)
         size = self._repository.identity.wal_segment_size
         begun = [Segment.parse(name, size) for name in partials_in(self._directory)]
-        start = find_start(facts, self._held(), self._backup_begins(), slot_position, size, begun)
+        start = find_start(
+            facts, self._held.inventory(), self._held.backup_begins(), slot_position, size, begun
+        )
         self._retire_partials(start, facts.history)
         return start
 
@@ -118,35 +127,7 @@ class Intake:
 
         And what tells whether the bytes that the server has there are the same.
         """
-        size = self._repository.identity.wal_segment_size
-        before = Segment(start.timeline, size.number_at(start.position) - 1)
-        name = before.name(size) if before.number >= 0 else ""
-        try:
-            found = self._leftovers.last_page(name) if name else None
-            if not found or not found[1]:
-                return None
-            offset, page = found
-            return before.start(size) + offset, lambda sent: sent[: len(page)] == page[: len(sent)]
-        except IdentityError:
-            return self._sealed_tail(before.start(size), name)
-        except (Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
-            return None
-
-    def _sealed_tail(self, start: LSN, name: str) -> tuple[LSN, Callable[[bytes], bool]] | None:
-        """The same of an encrypted segment, by its fingerprint."""
-        try:
-            key, reader = self._repository.wal.find(name)
-            reader.close()
-            stored = self._repository.storage.read(key)
-            try:
-                offset, agrees = sealed_page(stored, self._repository.identity.salt)
-            finally:
-                stored.close()
-        except (Absent, Conflict, Malformed, StorageError) as damage:
-            log.error("it cannot be seen whether the server continues %s: %s", name, damage)
-            return None
-        return start + offset, agrees
+        return tail(self._repository, self._leftovers, start, self._say_once)
 
     def lacks_history(self, timeline: int) -> bool:
         """Whether the history of a timeline is not stored yet."""
@@ -193,48 +174,48 @@ class Intake:
             trouble = self._archiver.trouble
             why = f": {trouble}" if trouble is not None else ", and comes in faster than it can be archived"
             raise SpoolFull(
-                f"{waiting} bytes of WAL wait in {self._directory!r}, the spool_limit is {limit}{why}",
+                f"{units.size(waiting)} of WAL wait in {self._directory!r}, the spool_limit is "
+                f"{units.size(limit)}{why}",
                 "receiving goes on by itself when half of it is archived; the server keeps the WAL until then",
             )
         self._full = False
 
-    def accept_gap(self, path: Path, start: LSN, end: LSN) -> None:
+    def accept_gap(self, path: Path, start: LSN, end: LSN, is_given_up: Callable[[], bool]) -> None:
         """Record that what is not held between ``start`` and ``end`` cannot be had any more."""
-        self._wait_for_delivered()
+
+        def look() -> None:
+            self._archiver.raise_error()
+            if is_given_up():
+                raise ConnectionFailed("stopped before what was delivered was filed")
+
+        self._delivered.wait(look)  # it may be what is missing
         size = self._repository.identity.wal_segment_size
         reason = "the server had removed these segments before they were received"
-        lost = missing(path, self._held(), size.number_at(start), size.number_before(end), size)
+        lost = missing(path, self._held.inventory(), size.number_at(start), size.number_before(end), size)
         for run in lost:
             record_gap(self._options.home, Gap(run, datetime.now(UTC), reason), size)
         if lost:
-            log.error("a gap: %s, %s. Take a new backup now", names(lost, size), reason)
-
-    def _wait_for_delivered(self) -> None:
-        """Let the archiver file what ``put-wal`` has brought: it may be what is missing."""
-        give_up = time.monotonic() + DELIVERED_PATIENCE
-        while self._incoming.names() and time.monotonic() < give_up:
-            self._archiver.raise_error()
-            time.sleep(0.1)
+            first, end = size.start(lost[0].first), size.start(lost[-1].last + 1)
+            about = {"timeline": lost[0].timeline, "position": first}
+            text = "a gap from %s to %s: %s, %s. Take a new backup now"
+            log.error(text, first, end, names(lost, size), reason, extra=about)
 
     def has_open_gap(self) -> bool:
         """Whether there is a gap behind which no restorable backup begins yet."""
-        gaps = read_gaps(self._options.home, self._repository.identity.wal_segment_size)
-        if not gaps:
-            return False
-        first = min(gap.run.last for gap in gaps)
-        behind = [record for record in self._records() if record.first_segment.number > first]
-        # Only their own WAL is listed: this is asked every few seconds, and a year of WAL is half a million files.
-        holdings = span_holdings(self._repository, behind, [gap.run for gap in gaps])
-        return bool(open_gaps(gaps, holdings, self._path))
+        return self._held.has_open_gap(self._path)
 
     def raise_error(self) -> None:
         """Raise what ended the archiver, if anything did."""
         self._archiver.raise_error()
 
-    def close(self) -> None:
-        """Archive what is complete, and end; of what was delivered the rest waits for the next start."""
+    def close(self, patience: float = CLOSING_PATIENCE) -> None:
+        """Archive what is complete, for at most ``patience`` seconds, and end; the rest waits for the next start.
+
+        A script that does not end within ``SCRIPT_PATIENCE`` is killed, and called again for the same segment then.
+        """
         self._closing = True
-        self._archiver.close()
+        self._scripts_end = time.monotonic() + SCRIPT_PATIENCE
+        self._archiver.close(patience)
 
     def _refuse_contradiction(self, history: History) -> None:
         for timeline, known in self._repository.histories().items():
@@ -245,46 +226,17 @@ class Intake:
                     "two servers made the same timeline: protect one of them under a new name",
                 )
 
-    def _held(self) -> Inventory:
-        """What need not be received: the spool first, because segments travel from there to the repository."""
-        size = self._repository.identity.wal_segment_size
-        spooled = Inventory.from_names(complete_segments(self._directory), size)
-        return spooled | self._repository.inventory() | as_inventory(read_gaps(self._options.home, size))
-
     def _take_leftovers(self) -> None:
         """Make what an earlier stream completed durable, before it counts, and have it archived."""
         self._leftovers.sync()
         for name in complete_segments(self._directory):
             self._archiver.submit(name)
 
-    def _backup_begins(self) -> list[Segment]:
-        """The first segments of all backups, those that are running included."""
-        shelf, size = self._repository.backups, self._repository.identity.wal_segment_size
-        records = self._records()
-        # Behind one that is kept alone WAL was removed on purpose, and is not asked for again.
-        leading = [record for record in records if not shelf.stands_alone(record.id)]
-        begins = [record.first_segment for record in leading or records]
-        for backup_id in shelf.ids():
-            try:
-                mark = shelf.started(backup_id)
-            except Malformed as damage:
-                log.error("backup %s does not count for where to begin: %s", backup_id, damage)
-                continue
-            if mark is not None and mark.begin is not None:
-                begins.append(Segment.at(mark.begin.timeline, mark.begin.lsn, size))
-        return begins
-
-    def _records(self) -> list[BackupRecord]:
-        """The records that can be read."""
-        found = []
-        for backup_id in self._repository.backups.ids():
-            try:
-                record = self._repository.backups.find(backup_id)
-            except Malformed as damage:
-                log.error("backup %s does not count: %s", backup_id, damage)
-                continue
-            found += [record] if record is not None else []
-        return found
+    def _say_once(self, trouble: str) -> None:
+        """Log what will be found again at each connection, or every few seconds."""
+        if trouble not in self._said:
+            log.error("%s", trouble)
+        self._said.add(trouble)
 
     def _put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:
         # At a promotion the archiver has a history and a partial segment that were delivered, the stream its own.

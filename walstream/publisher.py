@@ -56,6 +56,8 @@ class Publisher:
                 log.warning("%s; receiving goes on", failed("write", self._home, error))
             self._failing = True
         else:
+            if self._failing:
+                log.info("the receiver's state can be written again")
             self._failing = False
 
     def _state(self, standing: Standing, now: float) -> ReceiverState:

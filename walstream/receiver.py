@@ -49,6 +49,7 @@ from walstream.slots import (
 from walstream.standing import CONNECTING, ENDED, STREAMING, WAITING, Standing
 from walstream.streaming import Destination, Streaming, Surroundings, begin_stream
 from walstream.synchronous import SynchronousWatch
+from walstream.telling import Telling
 
 log = logging.getLogger("walstream.receiver")
 
@@ -66,6 +67,7 @@ class Receiver:
         self._connect = connect
         self._control = Control(options.end_position)
         self._standing = Standing(options.slot)
+        self._telling = Telling()
         self._streamed = False
         self._began = time.monotonic()
 
@@ -122,7 +124,7 @@ class Receiver:
                 )
                 if brought_wal and not isinstance(error, StorageError):
                     pause = self._options.first_pause
-                log.warning("%s; trying again in %.1f s", error, pause)
+                self._telling.broke(error, pause)
                 self._standing.enter(WAITING, error.message)
                 self._target.note(self._standing)
                 self._control.sleep(pause * random.uniform(0.8, 1.2))
@@ -136,15 +138,13 @@ class Receiver:
                 self._target.require_room()
             except SpoolFull as full:
                 if not said:
-                    log.error("receiving pauses: %s", full)
                     self._standing.enter(WAITING, full.message)
                 said = True
+                self._telling.pauses(full)
                 self._target.raise_error()
                 self._target.note(self._standing)
                 self._control.sleep(ROOM_CHECK_INTERVAL)
                 continue
-            if said:
-                log.info("receiving goes on")
             return True
         return False
 
@@ -254,7 +254,10 @@ class Receiver:
             raise
         finally:
             destination.close()
-        log.info("timeline %d ends at %s; following timeline %d", start.timeline, switch, timeline)
+        about = {"timeline": timeline, "position": switch}
+        log.info(
+            "timeline %d ends at %s; following timeline %d", start.timeline, switch, timeline, extra=about
+        )
         self._target.end_of_timeline(start.timeline, switch)
         return Start(timeline, facts.size.floor(switch))
 
@@ -285,7 +288,8 @@ class Receiver:
         )
         standing.enter(STREAMING)
         standing.timeline, standing.session = start.timeline, session
-        surroundings = Surroundings(self._control, self._target, standing, options.flush_interval)
+        listener = self._telling.stream(start, self._target)
+        surroundings = Surroundings(self._control, listener, standing, options.flush_interval)
         return Streaming(connection, session, destination, watch, surroundings).run()
 
     def _behind_gap(
@@ -299,5 +303,5 @@ class Receiver:
         elsewhere = Elsewhere(self._options, self._target, self._control, self._connect)
         if not elsewhere.fill(connection.conninfo, missing, oldest):
             self._target.raise_error()
-            self._target.accept_gap(path, missing.position, oldest)
+            self._target.accept_gap(path, missing.position, oldest, self._is_given_up)
         return self._target.begin(facts, None), slot

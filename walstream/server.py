@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from catalog.errors import ServerRefused
@@ -146,16 +147,8 @@ def switch_wal(connection: Connection) -> str:
 
     On a server without new WAL nothing happens, and the name is that of the segment before.
     """
-    try:
+    with _privileged("GRANT EXECUTE ON FUNCTION pg_switch_wal() TO …"):
         position = LSN.parse(text(connection.row("SELECT pg_switch_wal()")[0], "position"))
-    except ServerRefused as refusal:
-        if refusal.sqlstate != INSUFFICIENT_PRIVILEGE:
-            raise
-        raise ServerRefused(
-            refusal.message,
-            "give the role the privilege: GRANT EXECUTE ON FUNCTION pg_switch_wal() TO …",
-            refusal.sqlstate,
-        ) from None
     # For a position between two segments pg_walfile_name names the former before 17 and the latter
     # from then on, so that only the timeline is taken from its answer.
     name = text(connection.row(f"SELECT pg_walfile_name('{position}')")[0], "segment")
@@ -165,17 +158,21 @@ def switch_wal(connection: Connection) -> str:
 
 def checkpoint(connection: Connection) -> None:
     """Make the server do a checkpoint, which writes a little WAL."""
-    try:
+    grant = "GRANT pg_checkpoint TO … (before PostgreSQL 15: only superusers can); or leave --force away"
+    with _privileged(grant):
         connection.query("CHECKPOINT")
+
+
+@contextmanager
+def _privileged(grant: str) -> Iterator[None]:
+    """What needs a privilege that a role may lack; ``grant`` is how it gets that."""
+    try:
+        yield
     except ServerRefused as refusal:
         if refusal.sqlstate != INSUFFICIENT_PRIVILEGE:
             raise
-        raise ServerRefused(
-            refusal.message,
-            "give the role the privilege: GRANT pg_checkpoint TO … (before PostgreSQL 15: only superusers "
-            "can); or leave --force away",
-            refusal.sqlstate,
-        ) from None
+        hint = f"give the role the privilege: {grant}"
+        raise ServerRefused(refusal.message, hint, refusal.sqlstate) from None
 
 
 def _tablespace(row: Row) -> TablespaceFacts:

@@ -90,7 +90,7 @@ class SinkTarget:
     def require_room(self) -> None:
         """Nothing: a sink that is full raises."""
 
-    def accept_gap(self, path: Path, start: LSN, end: LSN) -> None:
+    def accept_gap(self, path: Path, start: LSN, end: LSN, is_given_up: Callable[[], bool]) -> None:
         """``StreamRefused``: what goes into sinks has no gaps; whoever accepts one begins anew behind it."""
         raise StreamRefused(
             f"WAL from {start} to {end} is wanted next, but the server has removed it",

@@ -37,7 +37,6 @@ def begin_stream(connection: Connection, start: Start, slot: str | None) -> Resu
     first = connection.result()
     if first is None or first.kind not in (COPY_BOTH, ROWS):
         raise ProtocolError("the server did not start to stream")
-    log.info("streaming timeline %d from %s", start.timeline, start.position)
     return first
 
 

@@ -88,6 +88,8 @@ class SynchronousWatch:
             log.log(level, "cannot ask whether commits wait for this receiver: %s", error)
             self._failing = True
             return
+        if self._failing:
+            log.info("whether commits wait for this receiver can be asked again")
         self._failing = False
         # A stream that began meanwhile has positions of its own.
         self.cleared = UNKNOWN if names_us or flushed > self._flushed else flushed

@@ -44,7 +44,12 @@ class Wakeup:
         """Sleep until ``set`` is called, at most ``timeout`` seconds; whether it was."""
         poll = select.poll()
         poll.register(self._read, select.POLLIN)
-        return bool(poll.poll(max(0.0, timeout) * 1000))
+        woken = bool(poll.poll(max(0.0, timeout) * 1000))
+        if woken:
+            self._is_set = (
+                True  # whoever called may not have come so far as to say so, and ``clear`` must not wait
+            )
+        return woken
 
     def close(self) -> None:
         """Close both ends; ``set`` must not be called any more. Happens by itself with the last user."""

@@ -1,1 +1,1 @@
-"""One file per codec; ``catalog.codec`` is the door."""
+"""One file per codec; ``catalog.codec`` and ``catalog.decoding`` are the doors."""

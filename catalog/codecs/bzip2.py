@@ -6,7 +6,7 @@ import bz2
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from catalog.codec import Decompressor
+    from catalog.decoding import Decompressor
 
 # bz2 raises a bare OSError for damaged bytes.
 DAMAGE: tuple[type[Exception], ...] = (OSError,)

@@ -14,7 +14,7 @@ except ImportError:  # not built for this machine: zlib does the same, some four
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from catalog.codec import Decompressor
+    from catalog.decoding import Decompressor
     from catalog.sink import BytesLike
 
 _GZIP = 16 + zlib.MAX_WBITS

@@ -6,7 +6,7 @@ import lz4.frame  # type: ignore[import-untyped]  # it ships no types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from catalog.codec import Decompressor
+    from catalog.decoding import Decompressor
     from catalog.sink import BytesLike
 
 # The binding raises RuntimeError for whatever liblz4 rejects, and nothing finer.

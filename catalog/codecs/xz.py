@@ -9,7 +9,7 @@ import lzma
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from catalog.codec import Decompressor
+    from catalog.decoding import Decompressor
 
 DAMAGE: tuple[type[Exception], ...] = (lzma.LZMAError,)
 

@@ -15,7 +15,7 @@ else:
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from catalog.codec import Decompressor
+    from catalog.decoding import Decompressor
     from catalog.sink import BytesLike
 
 DAMAGE: tuple[type[Exception], ...] = (zstd.ZstdError,)

@@ -11,14 +11,14 @@ from support.members import directory, file
 from support.repositories import new_repository, store_backup
 
 from backup.chain import needed_at_once, needed_by_archive
-from backup.destination import MARK
+from backup.destination import MARK, PG_CONTROL
 from backup.label import BackupLabel, format_label
-from backup.restore import RestoreOptions, restore
-from backup.unpack import PG_CONTROL
+from backup.restore import restore
+from backup.restore_options import RestoreOptions
 from catalog.errors import Corrupt
 from catalog.lsn import LSN
-from catalog.pitr import RecoveryPlan
 from catalog.record import Tablespace
+from catalog.recovery import RecoveryPlan
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History, Path
 

@@ -7,7 +7,7 @@ from support.values import record
 
 from backup.configure import Recovery, configure
 from backup.neutralise import described
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History, Path
 from catalog.walname import Segment

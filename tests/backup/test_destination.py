@@ -7,19 +7,9 @@ import os
 
 import pytest
 from support.faults import Disk, PowerLoss, fail
-from support.values import record
 
-from backup.destination import MARK, Claim, check, reclaimable, refuse_misplaced, tablespace_locations
-from catalog.errors import Corrupt, DestinationRefused, StorageError, UsageError
-from catalog.record import Tablespace
-
-FAST = Tablespace(16385, "fast", "/mnt/fast")
-SLOW = Tablespace(16386, "slow", "/mnt/slow")
-IN_PLACE = Tablespace(16387, "inside", "pg_tblspc/16387")
-
-
-def having(*tablespaces):
-    return record(tablespaces=tablespaces, data_directory="/srv/old")
+from backup.destination import MARK, Claim, check, holds_cluster, reclaimable
+from catalog.errors import DestinationRefused, StorageError
 
 
 def tree(path):
@@ -33,62 +23,6 @@ def tree(path):
 @pytest.fixture
 def dest(tmp_path):
     return str(tmp_path / "dest")
-
-
-def test_tablespaces_go_where_they_were_unless_mapped_by_name_or_oid():
-    wanted = {"slow": "/srv/new/", "16385": "/srv/../srv/fast"}
-    found = tablespace_locations(having(FAST, SLOW, IN_PLACE), wanted, "/srv/pg")
-    assert found == {16385: "/srv/fast", 16386: "/srv/new", 16387: "/srv/pg/pg_tblspc/16387"}
-    assert tablespace_locations(having(FAST), {}, "/srv/pg") == {16385: "/mnt/fast"}
-
-
-@pytest.mark.parametrize(
-    "mapping, words", [({"other": "/x"}, "no tablespace 'other'"), ({"fast": "x"}, "'x'")]
-)
-def test_a_mapping_that_makes_no_sense_is_a_usage_error(mapping, words):
-    with pytest.raises(UsageError, match=words) as caught:
-        tablespace_locations(having(FAST), mapping, "/srv/pg")
-    assert caught.value.hint
-
-
-@pytest.mark.parametrize(
-    "mapping",
-    [
-        {"fast": "/srv/pg"},
-        {"fast": "/srv/pg/base"},
-        {"fast": "/srv"},
-        {"fast": "/srv/x", "slow": "/srv/x"},
-        {"fast": "/srv/x", "slow": "/srv/x/y"},
-        {"fast": "/srv/pg/pg_tblspc_fast"},
-        {"fast": "/srv/pg/pg_tblspc"},
-        {"fast": "/srv/pg/pg_tblspc/16385"},
-        {"fast": "/srv/pg/pg_tblspc/1", "slow": "/srv/pg/pg_tblspc/1"},
-    ],
-)
-def test_what_lies_in_one_another_is_refused(mapping):
-    with pytest.raises(UsageError, match="lies in"):
-        tablespace_locations(having(FAST, SLOW), mapping, "/srv/pg")
-
-
-def test_a_tablespace_inside_the_data_directory_moves_with_it():
-    inside = Tablespace(16388, "near", "/srv/old/spaces/near/")
-    beside = Tablespace(16389, "beside", "/srv/old2")
-    found = tablespace_locations(having(inside, beside), {}, "/srv/pg")
-    assert found == {16388: "/srv/pg/spaces/near", 16389: "/srv/old2"}
-    assert tablespace_locations(having(inside), {"near": "/mnt/x"}, "/srv/pg") == {16388: "/mnt/x"}
-
-
-@pytest.mark.parametrize("location", ["pg_tblspc/1", "pg_tblspc", "../x", "", "."])
-def test_a_relative_location_is_the_tablespace_s_own_or_corrupt(location):
-    with pytest.raises(Corrupt, match="relative"):
-        tablespace_locations(having(Tablespace(16387, "odd", location)), {}, "/srv/pg")
-
-
-def test_overlap_is_seen_through_links(tmp_path):
-    (tmp_path / "pg").mkdir()
-    os.symlink(tmp_path / "pg", tmp_path / "link")
-    with pytest.raises(UsageError, match="lies in"):
-        tablespace_locations(having(FAST), {"fast": str(tmp_path / "link" / "x")}, str(tmp_path / "pg"))
 
 
 def claimed(*paths, owner=None):
@@ -175,14 +109,31 @@ def test_two_restores_to_one_place_do_not_run_at_once(tmp_path, dest):
 
 
 def test_a_refused_restore_leaves_no_new_mark(tmp_path, dest):
-    space = str(tmp_path / "space")
+    space, new = str(tmp_path / "space"), str(tmp_path / "new")
     claimed(dest, space)
-    os.unlink(f"{dest}/{MARK}")
     with open(f"{space}/{MARK}", encoding="utf-8") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(DestinationRefused, match="in use"):
-            claimed(dest, space)
-    assert os.listdir(dest) == []
+            claimed(dest, new, space)
+    assert os.listdir(new) == []
+
+
+@pytest.mark.parametrize("fate", ["whole", "moved away"])
+def test_what_may_belong_to_a_whole_cluster_is_not_emptied_though_it_is_marked(tmp_path, dest, fate):
+    space = str(tmp_path / "space")
+    claimed(dest, space)
+    os.mkdir(f"{dest}/global")
+    for path in (f"{dest}/PG_VERSION", f"{dest}/global/pg_control", f"{space}/precious"):
+        open(path, "w", encoding="utf-8").close()
+    assert holds_cluster(dest)
+    if fate == "moved away":
+        os.rename(dest, f"{dest} elsewhere")
+    else:
+        with pytest.raises(DestinationRefused, match="only after all was in its place"):
+            claimed(dest)
+    with pytest.raises(DestinationRefused, match="is not empty"):
+        claimed(dest, space)
+    assert sorted(os.listdir(space)) == [MARK, "precious"]
 
 
 def test_where_a_server_runs_nothing_is_emptied(tmp_path, dest):
@@ -282,16 +233,3 @@ def test_every_directory_belongs_to_the_owner_though_it_was_there(tmp_path, dest
     claimed(dest, str(tmp_path / "there"), owner=(26, 27))
     for path in (dest, tmp_path / "there"):
         assert (os.stat(path).st_uid, os.stat(path).st_gid) == (26, 27)
-
-
-@pytest.mark.parametrize(
-    "where", ["main", "main/wals/new", "link/base/x", "cluster/sub", "cluster/pg_tblspc/1/deep"]
-)
-def test_no_place_in_a_repository_or_a_cluster_is_restored_to(tmp_path, where):
-    (tmp_path / "main").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "main")
-    (tmp_path / "cluster").mkdir()
-    (tmp_path / "cluster" / "PG_VERSION").write_text("18\n")
-    with pytest.raises(DestinationRefused, match="lies in"):
-        refuse_misplaced([str(tmp_path / where)], [str(tmp_path / "main")])
-    refuse_misplaced([str(tmp_path / "main2"), str(tmp_path / "cluster")], [str(tmp_path / "main")])

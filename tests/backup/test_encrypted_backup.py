@@ -10,14 +10,15 @@ from support.age import OTHERS, OURS, decrypt
 from support.repositories import SPACE, file_of, flip, new_repository, store_backup, store_wal, truncate
 from support.streams import Given, drain
 
-from backup.restore import RestoreOptions, restore
+from backup.restore import restore
+from backup.restore_options import RestoreOptions
 from backup.verify import verify
 from catalog.age.header import read_header
 from catalog.codec import Codec
 from catalog.errors import Corrupt, IdentityError
 from catalog.identity import Identities
-from catalog.pitr import RecoveryPlan
 from catalog.record import BackupRecord
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository, readable_holdings, stored_holdings
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History

@@ -9,14 +9,15 @@ import pytest
 from support.members import archive, file
 from support.repositories import MAIN, PLAIN, SPACE, ZSTD, file_of, new_repository, store_backup
 
-from backup.restore import RestoreOptions, restore
+from backup.destination import PG_CONTROL
+from backup.restore import restore
+from backup.restore_options import RestoreOptions
 from backup.tar import END, Kind, Member, format_header
-from backup.unpack import PG_CONTROL
 from catalog import layout
 from catalog.codec import Codec
 from catalog.errors import DestinationRefused, Malformed, WalstreamError
-from catalog.pitr import RecoveryPlan
 from catalog.record import BackupRecord, Tablespace
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 from catalog.sink import Measured
 from catalog.target import LATEST, RecoveryTarget

@@ -11,7 +11,8 @@ from support.repositories import SYSTEM, ZSTD, new_repository
 from backup import stream
 from backup.checksum import checksum
 from backup.incoming import IncomingCopy, Space
-from backup.manifest import FileEntry, WalRange, write
+from backup.manifest import write
+from backup.manifest_entry import FileEntry, WalRange
 from backup.tar import END, format_header, padding
 from catalog.errors import Corrupt, ProtocolError
 from catalog.frames import Workers

@@ -11,7 +11,8 @@ from support.cuts import truncations, ways
 from support.members import names
 
 from backup.checksum import HEX_DIGITS
-from backup.manifest import MAX_LINE, FileEntry, ManifestReader, WalRange, rewrite, write
+from backup.manifest import MAX_LINE, ManifestReader, rewrite, write
+from backup.manifest_entry import FileEntry, WalRange
 from catalog.errors import Corrupt, Malformed
 from catalog.lsn import LSN
 

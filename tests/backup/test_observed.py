@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from support.members import Content, archive, contents, directory, file
 
 from backup.checksum import HEX_DIGITS, checksum
-from backup.manifest import FileEntry, ManifestReader, WalRange, write
+from backup.manifest import ManifestReader, write
+from backup.manifest_entry import FileEntry, WalRange
 from backup.observed import Observed
 from backup.tar import END, Kind, TarParser, padding, parse_header
 from catalog.errors import Corrupt, Malformed

@@ -4,9 +4,9 @@ import pytest
 from support.values import record
 
 from backup.remote import RemoteOptions, look
-from backup.restore import RestoreOptions
+from backup.restore_options import RestoreOptions
 from catalog.errors import DestinationRefused, RemoteFailed, StorageError, UsageError
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 from catalog.target import RecoveryTarget
 from catalog.timeline import History, Path
 from catalog.walname import Segment

@@ -3,19 +3,22 @@
 import json
 import os
 import shutil
+from contextlib import nullcontext
 
 import pytest
+from support.faults import PowerLoss
 from support.members import file
 from support.repositories import MAIN, SPACE, new_repository, store_backup
 
-from backup.destination import MARK, Claim
-from backup.restore import RestoreOptions, restore
+from backup.destination import MARK, PG_CONTROL, Claim
+from backup.restore import restore
+from backup.restore_options import RestoreOptions
 from backup.room import check_room
 from backup.tree import Tree
-from backup.unpack import PG_CONTROL
+from catalog import durable
 from catalog.errors import Corrupt, DestinationRefused
-from catalog.pitr import RecoveryPlan
 from catalog.record import Tablespace
+from catalog.recovery import RecoveryPlan
 from catalog.target import LATEST, RecoveryTarget
 from catalog.timeline import History, Path
 
@@ -52,19 +55,44 @@ def test_a_mark_that_a_backup_holds_is_not_restored(restored, dest):
     assert PG_CONTROL in listed and (dest / PG_CONTROL).exists()
 
 
-def test_a_cluster_that_can_start_has_no_mark(restored, tmp_path, dest, monkeypatch):
-    marked = []
-    put = Tree.put_in_place
+@pytest.mark.parametrize("steps", range(4))
+def test_a_restore_that_is_killed_at_its_end_is_complete_or_can_be_repeated(
+    repository, tmp_path, dest, monkeypatch, steps
+):
+    """The steps: pg_control gets its name, the tablespace's mark goes, the data directory's mark goes."""
+    record = store_backup(repository, spaces={16385: SPACE}, tablespaces=spaces_in(tmp_path))
+    plan = RecoveryPlan(record, TARGET, PATH, record.first_segment, record.last_segment, ())
+    options = RestoreOptions(str(dest), repository.root, "/usr/bin/python3")
+    left = iter(range(steps))
 
-    def look(tree, source, name):
-        marked.extend(place for place in (dest, tmp_path / "space") if (place / MARK).exists())
-        put(tree, source, name)
+    def counted(real):
+        def call(*arguments):
+            if next(left, None) is None:
+                raise PowerLoss
+            return real(*arguments)
 
-    monkeypatch.setattr(Tree, "put_in_place", look)
-    spaces = (Tablespace(16385, "fast", str(tmp_path / "space")),)
-    restored(spaces={16385: SPACE}, tablespaces=spaces)
-    assert marked == []
-    assert (tmp_path / "space" / "PG_18_1" / "5" / "1").exists()
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tree, "put_in_place", counted(Tree.put_in_place))
+        patch.setattr(durable, "remove", counted(durable.remove))
+        with pytest.raises(PowerLoss) if steps < 3 else nullcontext():
+            restore(plan, repository, options)
+    if (dest / PG_CONTROL).exists():
+        with pytest.raises(DestinationRefused, match="not empty"):
+            restore(plan, repository, options)
+    else:
+        restore(plan, repository, options)
+    assert (dest / PG_CONTROL).exists() and (tmp_path / "space" / "PG_18_1" / "5" / "1").exists()
+
+
+def spaces_in(directory):
+    return (Tablespace(16385, "fast", str(directory / "space")),)
+
+
+def test_a_restore_leaves_no_mark(restored, tmp_path, dest):
+    restored(spaces={16385: SPACE}, tablespaces=spaces_in(tmp_path))
+    assert not any((place / MARK).exists() for place in (dest, tmp_path / "space"))
 
 
 @pytest.mark.parametrize("where", ["/srv/old/spaces/near", "pg_tblspc/16385"])
@@ -103,6 +131,6 @@ def test_without_room_nothing_is_written(repository, dest, monkeypatch):
     plan = RecoveryPlan(record, TARGET, PATH, record.first_segment, record.last_segment, ())
     full = shutil.disk_usage("/")._replace(free=10000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
-    with pytest.raises(DestinationRefused, match="room for 10000 bytes"):
+    with pytest.raises(DestinationRefused, match=r"room for 9\.8 KiB"):
         restore(plan, repository, RestoreOptions(str(dest), repository.root, "/usr/bin/python3"))
     assert not dest.exists()

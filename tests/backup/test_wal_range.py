@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from backup.label import BackupLabel
-from backup.manifest import WalRange
+from backup.manifest_entry import WalRange
 from backup.wal_range import require_label, require_range
 from catalog.errors import Corrupt
 from catalog.lsn import LSN

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from support.age import OURS, encrypt
 from support.streams import Given, drain
 
-from catalog.codec import ENDINGS, LEVELS, NAMES, SUFFIXES, Codec, decoder, split_suffix
+from catalog.codec import LEVELS, NAMES, Codec
 from catalog.codecs import gzip, lz4, zstd
+from catalog.decoding import ENDINGS, SUFFIXES, decoder, split_suffix
 from catalog.errors import Corrupt, IdentityError, Malformed, UsageError
 from catalog.identity import Identities
 
@@ -271,7 +272,7 @@ def test_a_read_gives_no_more_than_asked_for_and_takes_no_more_than_it_needs(suf
 
 BOMB = """
 import resource, sys
-from catalog.codec import decoder
+from catalog.decoding import decoder
 reader = decoder(open(sys.argv[1], "rb", buffering=0), sys.argv[2])
 reader.read(1)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -316,7 +317,8 @@ WITHOUT_ISAL = """
 import sys
 sys.modules["isal"] = None
 import gzip, io
-from catalog.codec import Codec, decoder
+from catalog.codec import Codec
+from catalog.decoding import decoder
 data = bytes(range(256)) * 99
 for level in range(1, 10):
     stored = Codec.of("gzip", level).compressor()(data)
@@ -334,7 +336,8 @@ def test_gzip_works_where_isal_is_not_installed():
 
 def test_choosing_a_codec_loads_no_compression_library():
     code = (
-        "import sys; from catalog.codec import Codec, split_suffix; Codec.of('zstd'); split_suffix('a.gz');"
+        "import sys; from catalog.codec import Codec; from catalog.decoding import split_suffix;"
+        "Codec.of('zstd'); split_suffix('a.gz');"
         "print(*{'zlib', 'isal', 'lz4', 'backports.zstd', 're', 'dataclasses', 'typing'} & set(sys.modules))"
     )
     loaded = subprocess.run(

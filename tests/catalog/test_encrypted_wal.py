@@ -13,7 +13,8 @@ from support.values import MB
 
 from catalog import fingerprint
 from catalog.age.header import read_header
-from catalog.codec import Codec, decoder
+from catalog.codec import Codec
+from catalog.decoding import decoder
 from catalog.errors import Conflict, IdentityError, Malformed, StorageError
 from catalog.identity import Identities
 from catalog.wal import WalShelf

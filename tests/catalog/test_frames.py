@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.streams import Given, Kept, drain
 
-from catalog.codec import LEVELS, Codec, decoder
+from catalog.codec import LEVELS, Codec
+from catalog.decoding import decoder
 from catalog.errors import StorageError
 from catalog.frames import Workers, encoder
 

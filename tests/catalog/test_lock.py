@@ -68,7 +68,7 @@ def test_another_process_that_holds_it_is_named(path, other_process):
     assert f"the repository is in use by process {other_process.pid} on {socket.gethostname()}" in str(
         caught.value
     )
-    assert caught.value.hint
+    assert f"ps -fp {other_process.pid}" in str(caught.value.hint)
     assert holder(path)["pid"] == other_process.pid
     assert is_held(path)
 

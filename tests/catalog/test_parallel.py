@@ -7,8 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.streams import Given, Kept, drain
 
-from catalog.codec import Codec, decoder
+from catalog.codec import Codec
 from catalog.codecs import gzip, lz4, zstd
+from catalog.decoding import decoder
 from catalog.errors import Corrupt
 from catalog.frames import Workers, encoder
 from catalog.parallel import MOST, parallel_decoder

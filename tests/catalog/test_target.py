@@ -1,5 +1,3 @@
-import os
-import time
 from datetime import UTC, datetime, timedelta, timezone
 from zoneinfo import ZoneInfo
 
@@ -97,14 +95,9 @@ def test_a_time_without_a_zone_is_local_and_says_so(text):
     assert target.local and target.time == NOON
 
 
-def test_local_means_this_machine_s_zone_when_none_is_given(monkeypatch):
-    monkeypatch.setitem(os.environ, "TZ", "Asia/Tokyo")
-    time.tzset()
-    try:
-        assert parse_time("2026-01-31 21:00") == (NOON, True)
-    finally:
-        monkeypatch.undo()
-        time.tzset()
+def test_local_means_this_machine_s_zone_when_none_is_given(time_zone):
+    time_zone("Asia/Tokyo")
+    assert parse_time("2026-01-31 21:00") == (NOON, True)
 
 
 @given(st.datetimes(datetime(1900, 1, 1), datetime(2900, 1, 1)), st.integers(-14 * 4, 14 * 4))

@@ -12,12 +12,13 @@ from support.values import MB
 from support.wal_pages import SYSTEM_IDENTIFIER, real_segment
 from support.wal_records import PAGE, WalWriter
 
-from catalog import walrecord
+from catalog import walrecord, walrecord_part
 from catalog.errors import Malformed
 from catalog.lsn import LSN
 from catalog.walname import Segment
 from catalog.walpage import PageHeader
 from catalog.walrecord import RecordReader
+from catalog.walrecord_part import Joint
 
 REAL = {15: 7, 18: 9}
 
@@ -203,7 +204,7 @@ def test_a_segment_cannot_be_left_out():
 
 
 def test_of_a_huge_record_only_the_beginning_is_kept(monkeypatch):
-    monkeypatch.setattr(walrecord, "KEPT", 50_000)
+    monkeypatch.setattr(walrecord_part, "KEPT", 50_000)
     found, _ = read(made().segments)
     (huge,) = [each for each in found if each.length == 1_300_024]
     assert 50_000 <= len(huge.data) < 60_000
@@ -283,7 +284,7 @@ def test_a_reader_goes_on_from_the_joint_that_another_one_came_to():
         reader = RecordReader(MB, SYSTEM_IDENTIFIER, after=joint)
         reader.enter(Segment(1, number))
         found += reader.feed(data)
-        joint = walrecord.Joint(*list(reader.joint))
+        joint = Joint(*list(reader.joint))
     # Of the records that went on, what was in the segment before is not kept; all else is the same.
     assert [each[:7] for each in found] == [each[:7] for each in whole]
     assert joint.prev == reader.last.value

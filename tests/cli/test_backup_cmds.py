@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,12 +20,8 @@ NAMES = ["show-backup", "verify-backup"]
 
 
 @pytest.fixture(autouse=True)
-def in_utc_plus_one(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("TZ", "XYZ-1")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def in_utc_plus_one(time_zone):
+    time_zone("XYZ-1")
 
 
 @pytest.fixture
@@ -247,7 +242,17 @@ def test_verifying_an_incremental_backup_reads_its_own_files_and_names_the_other
     full, first, _ = chain
     text = shown(capsys, "verify-backup", repository.root, "latest")
     assert "OK, 5 files in 2 stored files" in text and f"laid over {full.id}, {first.id}" in text
+    assert text.splitlines()[1] == (
+        f"not read was what it is laid over: walstream verify-backup main {full.id} {first.id}"
+    )
     assert facts(capsys, "verify-backup", repository.root, "latest")["chain"] == [each.id for each in chain]
+
+
+def test_verifying_all_of_a_chain_is_a_line_for_each_backup(repository, chain, capsys):
+    full, first, _ = chain
+    lines = shown(capsys, "verify-backup", repository.root, "--all").splitlines()
+    assert [line.split(": ")[0] for line in lines] == [f"main {each.id}" for each in chain]
+    assert lines[2].endswith(f", laid over {full.id}, {first.id}")
 
 
 def test_a_running_incremental_backup_is_listed_as_one(repository, chain, capsys):

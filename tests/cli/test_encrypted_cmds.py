@@ -108,13 +108,13 @@ def test_rewrap_makes_it_readable_for_the_recipients_of_the_configuration(
 ):
     file = config("encryption = age", f"encryption_recipients = {OTHERS.recipient}")
     assert main(["-c", file, "rewrap", "main", "--identity-file", identity]) == 0
-    assert "1 files" in capsys.readouterr().out
+    assert "1 file (" in capsys.readouterr().out
     (path,) = (entry.path for entry in os.scandir(f"{repository.root}/wals/{name(7)[:16]}"))
     with open(path, "rb") as stored:
         assert decrypt(stored.read(), OTHERS)
     assert main(["-c", file, "rewrap", "main", "--identity-file", identity]) == 1
     said = capsys.readouterr().err
-    assert "1 files stay as they were" in said and "old and new identities" in said
+    assert "as they were before: 1 file" in said and "old and new identities" in said
 
 
 def test_rewrap_without_an_identity_or_without_recipients_is_refused(repository, config, identity, capsys):

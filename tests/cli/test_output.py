@@ -66,6 +66,13 @@ def test_colours_are_for_terminals_that_want_them():
     assert Output(io.StringIO(), Terminal(), environ={}).paint("x", "red") == "x"
 
 
+def test_a_terminal_that_cannot_take_a_line_back_shows_no_progress():
+    err = Terminal()
+    with Output(Terminal(), err, environ={"TERM": "dumb"}).progress("copied", 100) as progress:
+        progress.update(10)
+    assert err.getvalue() == ""
+
+
 def test_progress_is_shown_on_a_terminal_only_and_taken_away_before_other_lines(streams):
     with Output(*streams).progress("copied", 100) as progress:
         progress.update(10)

@@ -11,6 +11,7 @@ from support.members import directory, file
 from support.repositories import MAIN, SPACE, new_repository, store_backup, store_wal
 from support.sshd import NO_SSHD, SSHD, Sshd
 
+from backup import remote_place
 from backup.destination import MARK
 from catalog.errors import StorageError
 from catalog.record import Tablespace
@@ -189,6 +190,17 @@ def test_what_broke_off_is_not_cleared_for_another_destination(restored, broken_
     said = restored(to=dest.with_name("moved"), code=1)[1]
     assert "interrupted restore" in said
     assert (dest.with_name("moved") / "base/1").exists()
+
+
+def test_one_that_is_killed_with_all_in_its_place_is_complete(restored, dest, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(remote_place, "_FINISH", remote_place._FINISH.replace('rm -f "$d/$m"', "exit 70"))
+        restored(code=1)
+    assert (dest / "global/pg_control").exists() and (dest / MARK).exists()
+    before = contents(dest)
+    assert "is not empty there" in restored(code=1)[1]
+    assert restored("--if-empty")[0]["restored"] is False
+    assert contents(dest) == before
 
 
 def test_with_if_empty_a_second_restore_does_nothing_and_succeeds(restored, broken_off, dest):

@@ -1,4 +1,3 @@
-import time
 from dataclasses import replace
 
 import pytest
@@ -41,12 +40,8 @@ BACKUP = replace(
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def utc(time_zone):
+    time_zone("UTC")
 
 
 @pytest.fixture
@@ -103,7 +98,7 @@ def test_what_people_read(settings):
     assert name == "Quorum WAL streamer (the receiver of this server)"
     assert "IP Address      : 192.0.2.7 / Port: 51234 / Host: -" in lines
     assert "Current state   : streaming (quorum)" in lines
-    assert lines[-1] == "Flush LSN  : 0/2FFF800 (diff: 2.0 KiB)"
+    assert lines[-1] == "Flush LSN       : 0/2FFF800 (diff: 2.0 KiB)"
     assert "Current state   : hidden" in lines_of(HIDDEN, settings, CURRENT)
 
 

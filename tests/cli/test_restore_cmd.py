@@ -85,10 +85,17 @@ def test_if_empty_takes_nothing_but_a_cluster_for_a_success(restored, dest, name
 def test_if_empty_repeats_a_restore_that_broke_off(restored, dest):
     with Claim([str(dest)], None):
         (dest / "global").mkdir()
-        for name in ("PG_VERSION", "global/pg_control"):
+        for name in ("PG_VERSION", "global/pg_control.walstream-tmp.1-abcd"):
             (dest / name).touch()
     assert restored("--if-empty")[0]["restored"] is True
     assert not (dest / MARK).exists()
+
+
+def test_if_empty_leaves_a_restore_alone_that_was_killed_when_all_was_in_its_place(restored, dest):
+    restored()
+    (dest / MARK).write_text(json.dumps({"destination": str(dest)}))
+    assert restored("--if-empty")[0]["restored"] is False
+    assert "is not empty" in restored(code=1)[1] and (dest / "base").exists()
 
 
 def test_the_configuration_may_want_the_wal_to_be_copied(restored, dest):

@@ -43,7 +43,7 @@ def test_a_dry_run_says_what_happens_to_each_and_why_and_does_nothing(config, ca
     said = run(capsys, config, "expire", "main", "--dry-run").out
     assert "main: REDUNDANCY 2, minimum_redundancy 1" in said
     assert "goes         20260131T120000 OBSOLETE: the 2 that are wanted are newer" in said
-    assert "stays        20260201T120000 VALID: 1 newer ones count, 2 are wanted" in said
+    assert "stays        20260201T120000 VALID: 1 newer one counts, 2 are wanted" in said
     assert "WAL goes     6 segments: 000000010000000000000001 to 000000010000000000000006" in said
     assert "(backup 20260131T120000) to the end of segment 00000001000000000000000E" in said
     found = facts(capsys, config, "expire", "main", "--dry-run")
@@ -77,7 +77,7 @@ def test_keep_is_set_shown_and_released(config, capsys):
     refused = run(capsys, config, "delete", "main", "oldest", code=2).err
     assert "is kept (full)" in refused and "--release" in refused
     assert run(capsys, config, "keep", "main", "oldest", "-r").out == "Keep: nokeep\n"
-    assert "removed      1 backups, 6 WAL files" in run(capsys, config, "delete", "main", "oldest").out
+    assert "removed      1 backup, 6 WAL files" in run(capsys, config, "delete", "main", "oldest").out
 
 
 def test_keeping_with_all_wal_says_when_some_is_gone_already(config, capsys):

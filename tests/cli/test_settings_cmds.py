@@ -80,6 +80,7 @@ def test_another_model_takes_the_place_of_the_first_and_reset_ends_it(configured
         "active_model": None,
         "former_model": "main:paused",
         "process": None,
+        "streaming": None,
     }
     assert "no model was in force" in configured("config-switch", "main", "--reset").out
     assert read_active_model(home(configured)) is None

@@ -1,14 +1,12 @@
 """What ``status`` says, from values; real servers are asked in ``tests/server/test_status.py``."""
 
 import json
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from types import MappingProxyType
 
 import pytest
 from support.configurations import MAIN, loaded
-from support.published import EMPTY, NOW, published, running, slot
+from support.published import EMPTY, NOW, cluster, published, running, slot, supervisor
 from support.repositories import new_repository, store_backup, store_wal
 from support.values import MB, at, record
 
@@ -16,27 +14,14 @@ from catalog.gaps import Gap
 from catalog.inventory import Run
 from catalog.lsn import LSN
 from catalog.reach import Branch, Window
-from catalog.supervisor_state import SupervisorState
 from catalog.walname import Segment
 from walstream.cli.status_cmd import all_entries
 from walstream.commands import SystemFacts
 from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts
 from walstream.ops.status_facts import LastSegment, ServerStatus, StoredStatus
 from walstream.ops.survey import Survey
-from walstream.server import ClusterFacts
 
-CLUSTER = ClusterFacts(
-    version=180002,
-    in_recovery=False,
-    role="postgres",
-    may_replicate=True,
-    may_switch_wal=True,
-    clock_offset=0.0,
-    slots=1,
-    wal_senders=1,
-    settings=MappingProxyType({"data_directory": "/srv/pg", "wal_segment_size": str(MB.nbytes)}),
-    tablespaces=(),
-)
+CLUSTER = cluster(data_directory="/srv/pg", wal_segment_size=str(MB.nbytes))
 SURVEY = Survey(
     cluster=CLUSTER, slot=slot(), stream=SystemFacts(1, 1, LSN(0x3000400)), size=5 << 30, conninfo="host=db"
 )
@@ -44,6 +29,7 @@ FIRST, SECOND = record(2.25, 3.5), record(8.25, 8.5)
 STORED = StoredStatus(
     size=MB,
     backups=(FIRST,),
+    counting=1,
     last=LastSegment("000000010000000000000004", NOW - 120),
     gaps=(),
     open_gaps=(),
@@ -57,12 +43,8 @@ GAP = Gap(Run(1, 6, 7), datetime(2026, 1, 31, 12, tzinfo=UTC), "the server had r
 
 
 @pytest.fixture(autouse=True)
-def utc(monkeypatch):
-    monkeypatch.setenv("TZ", "UTC")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def utc(time_zone):
+    time_zone("UTC")
 
 
 @pytest.fixture
@@ -109,6 +91,13 @@ def test_barmans_lines_have_barmans_keys_and_words(said):
             "minimum_redundancy": ("Minimum redundancy requirements", "satisfied (1/0)"),
         }.items()
     )
+
+
+def test_the_policy_and_the_redundancy_are_those_of_the_settings(said, tmp_path):
+    text = MAIN + "    retention_policy = REDUNDANCY 2\n    minimum_redundancy = 2\n"
+    found = said(settings=loaded(tmp_path, text).server("main"))
+    assert found["retention_policies"].message == "enforced (retention: REDUNDANCY 2)"
+    assert found["minimum_redundancy"].message == "FAILED (1/2)"
 
 
 def test_every_entry_can_be_read_as_barmans_and_is_json(said):
@@ -166,22 +155,12 @@ def test_one_that_was_stopped_for_good_or_is_not_wanted_says_so(said, settings):
 
 
 def test_a_supervisor_says_how_the_last_receiver_ended(said):
-    known = SupervisorState(
-        pid=12,
-        at=NOW,
-        child=None,
-        started=None,
-        restarts=3,
-        next_try=NOW + 8,
-        last_exit=1,
-        last_error="no route",
-    )
-    found = said(receiver=ReceiverFacts(False, None, EMPTY, supervisor=known))["supervisor"]
+    found = said(receiver=ReceiverFacts(False, None, EMPTY, supervisor=supervisor()))["supervisor"]
     assert found.message == (
         "process 12, receivers started again: 3, next try at 2027-01-15 08:00:08+00:00, "
         "the last one ended: exit code 1: no route"
     )
-    calm = replace(known, child=13, started=NOW, restarts=0, next_try=None, last_exit=None, last_error=None)
+    calm = supervisor(child=13, started=NOW, restarts=0, next_try=None, last_exit=None, last_error=None)
     found = said(receiver=replace(running(), supervisor=calm))["supervisor"]
     assert found.message == "process 12, receivers started again: 0"
     assert "supervisor" not in said()

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from walstream.cli.units import duration, local_time, size
+from catalog.units import duration, size
+from walstream.cli.units import local_time
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,10 @@ def test_backups_of_an_idle_server_follow_each_other(cluster_factory, protect):
     assert ids(ours, "started.json") == ids(ours, "failed.json") == []
     record = json.loads((base(ours, second) / "record.json").read_text())
     assert (record["name"], record["type"], record["from_standby"]) == ("second", "full", False)
+    assert f"{first} is called 'the first' already" in ours.refusal(
+        "backup", "main", "--name", "the first", code=2
+    )
+    assert ids(ours, "record.json") == [first, second] and ids(ours, "failed.json") == []
 
 
 def test_a_backup_that_does_not_wait_becomes_restorable_by_itself(

@@ -150,6 +150,23 @@ def test_a_bench_that_is_stopped_leaves_nothing(protection, origin, signum):
 
 
 @WHATEVER_VERSION
+def test_what_a_killed_bench_has_left_goes_with_the_next_one_and_what_a_living_one_uses_stays(
+    protection, origin
+):
+    killed, living = (protection.start("bench", "main", "--seconds", "60") for _ in range(2))
+    wait_until(lambda: len(list(protection.home().iterdir())) == 2)
+    stop(killed, signal.SIGKILL)
+    assert len(list(protection.home().iterdir())) == 2
+    try:
+        protection.run("bench", "main", *BRIEF)
+        (left,) = protection.home().iterdir()
+        assert f".{living.pid}-" in left.name
+    finally:
+        stop(living)
+    assert list(protection.home().iterdir()) == []
+
+
+@WHATEVER_VERSION
 def test_a_commit_that_nobody_lets_go_is_taken_back_when_the_bench_is_stopped(protection, origin):
     origin.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     origin.sql("SELECT pg_reload_conf()")

@@ -65,8 +65,9 @@ def test_a_failover_by_config_switch_loses_no_wal(pair, cluster_factory, cluster
         fail_over(ours, standby)
         done = ours.run("config-switch", "main", "main:standby")
         assert f"process {first}, which receives, was told" in done.stdout
-        wait_until(ours.streams)
-        assert receiver(ours) == first, "new settings need no new process"
+        assert f"process {first} streams" in done.stdout, "new settings need no new process"
+        state = read_receiver_state(str(ours.home()))
+        assert (state.pid, state.phase) == (first, "streaming")
         assert ours.facts("status", "main")["active_model"]["message"] == "main:standby"
         restored = cluster_factory(start=False, directory=os.path.join(cluster_directory, "restored"))
         all_is_there(ours, standby, restored)
@@ -86,10 +87,14 @@ def test_receivers_of_cron_and_by_hand_are_told_too(pair):
     ours.run("cron")
     wait_until(ours.streams)
     started = receiver(ours)
-    ours.run("config-switch", "main", "--reset")  # back to a primary that is gone
-    wait_until(lambda: (state := read_receiver_state(str(ours.home()))) and state.phase != "streaming")
-    ours.run("config-switch", "main", "main:standby")
-    wait_until(ours.streams)
+    said = ours.refusal(
+        "config-switch", "main", "--reset", "--wait-timeout", "2"
+    )  # to a primary that is gone
+    assert "the settings hold, but after 2 s the receiver does" in said
+    assert read_receiver_state(str(ours.home())).phase != "streaming"
+    found = ours.facts("config-switch", "main", "main:standby")
+    assert found["streaming"] is True and found["timeline"] == 2
+    assert ours.facts("config-switch", "main", "main:standby")["streaming"] is None, "it goes on as it is"
     assert receiver(ours) == started
 
 
@@ -101,7 +106,7 @@ def test_a_receiver_that_has_only_just_begun_is_told_too(pair):
     with Lock(str(ours.home() / "lock" / "archive"), "archiving").acquire():
         process = ours.start("receive-wal", "main")  # it has read its settings, and waits for that lock
         wait_until(lambda: receiver(ours) == process.pid)
-        ours.run("config-switch", "main", "main:standby")
+        ours.run("config-switch", "main", "main:standby", "--wait-timeout", "0")
     try:
         wait_until(ours.streams)
         ours.catch_up()
@@ -117,16 +122,15 @@ def test_a_model_that_makes_the_server_inactive_ends_its_receiver(pair):
     supervisor = ours.start("run")
     try:
         wait_until(ours.streams)
-        ours.run("config-switch", "main", "main:paused")
-        wait_until(lambda: not receiver(ours))
-        ours.run("config-switch", "main", "--reset")
-        wait_until(ours.streams)
+        assert "no receiver runs now" in ours.run("config-switch", "main", "main:paused").stdout
+        assert not receiver(ours)
+        assert "streams" in ours.run("config-switch", "main", "--reset").stdout
     finally:
         assert stop(supervisor, timeout=60) == 0, ours.log.read_text()
     ours.run("cron")
     wait_until(ours.streams)
     ours.run("config-switch", "main", "main:paused")
-    wait_until(lambda: not receiver(ours))
+    assert not receiver(ours)
 
 
 @pytest.mark.postgres(versions=[18])

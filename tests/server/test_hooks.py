@@ -75,3 +75,10 @@ def test_while_the_archive_script_fails_receiving_goes_on_and_archiving_recovers
         ours.catch_up()
         wait_until(lambda: not list((ours.home() / "streaming").glob("????????????????????????")))
     assert "archiving goes on" in ours.log.read_text()
+
+
+def test_a_script_that_fails_behind_a_backup_is_a_warning_on_one_line(cluster_factory, protect):
+    ours = protect(cluster_factory())
+    ours.configure({"main": {"post_backup_script": "echo one; echo two; exit 3"}})
+    said = ours.run("backup", "main").stderr
+    assert said == "warning: main: post_backup_script of 'main' ended with exit code 3: one; two\n"

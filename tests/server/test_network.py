@@ -21,18 +21,21 @@ def test_a_server_that_cannot_be_reached_for_a_while(cluster_factory, protect, n
     cluster = cluster_factory(segment_megabytes=1)
     proxy = network(cluster)
     ours = protect(cluster, conninfo=proxy.conninfo())
-    with ours.receiving() as process:
+    with ours.receiving("main", "--log-level", "DEBUG") as process:
         cluster.load(rows=1000)
         ours.catch_up()
         proxy.refuse()
         proxy.cut()
         cluster.load(rows=10000)
-        eventually(lambda: ours.log.read_text().count("trying again") >= 3)
+        eventually(lambda: ours.log.read_text().count("trying again in") >= 3)
         assert process.poll() is None
         proxy.admit()
         eventually(ours.streams, timeout=60)
         ours.catch_up()
-    assert "Connection refused" in ours.log.read_text()
+    log = ours.log.read_text()
+    refused = [line for line in log.splitlines() if "warning: " in line and "Connection refused" in line]
+    assert len(refused) == 1 and refused[0].endswith("trying again until it works")
+    assert log.count(": streaming timeline 1 from ") == 2 and " again, after " in log
     assert_same_wal(ours)
 
 
@@ -145,7 +148,7 @@ def test_pauses_do_not_grow_while_each_connection_brings_wal(cluster_factory, pr
     cluster = cluster_factory(segment_megabytes=1)
     line = network(cluster)
     ours = protect(cluster, conninfo=line.conninfo())
-    with ours.receiving():
+    with ours.receiving("main", "--log-level", "DEBUG"):
         for _ in range(6):
             known = ours.walsender()
             line.cut()
@@ -198,10 +201,10 @@ def test_a_receiver_that_wants_a_standby_takes_no_primary(
     primary = cluster_factory(segment_megabytes=1)
     standby = standby_factory(primary)
     ours = protect(standby, conninfo=together(primary, standby, target_session_attrs="standby"))
-    with ours.receiving() as process:
+    with ours.receiving("main", "--log-level", "DEBUG") as process:
         eventually(lambda: is_received_from(standby))
         standby.stop()
-        eventually(lambda: ours.log.read_text().count("trying again") >= 2)
+        eventually(lambda: ours.log.read_text().count("trying again in") >= 2)
         assert not is_received_from(primary)
         standby.start()
         eventually(lambda: is_received_from(standby), timeout=60)

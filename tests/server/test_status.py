@@ -190,7 +190,7 @@ def test_wal_that_vanished_without_a_record_is_told_too(cluster_factory, protect
     lost = sorted(name for name in ours.stored() if len(name) == 24)[-2]
     ours.stored()[lost].unlink()
     found = status(ours)["wal_gaps"]
-    assert found["message"] == "1 segments missing" and found["missing"] == [[lost, lost]]
+    assert found["message"] == "1 segment missing" and found["missing"] == [[lost, lost]]
 
 
 @pytest.mark.parametrize("rows", [10, 30000], ids=["within a segment", "of several segments"])

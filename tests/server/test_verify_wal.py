@@ -7,7 +7,7 @@ import pytest
 from support.clusters import together
 from support.protection import segment_size
 
-from catalog.codec import split_suffix
+from catalog.decoding import split_suffix
 from catalog.lsn import LSN
 from catalog.walname import Segment
 

@@ -18,14 +18,14 @@ def free_port() -> int:
 
 
 def answer_of(port: int, path: str) -> tuple[int, str]:
-    """Status and text of a page; status 0 when nobody answers."""
+    """Status and text of a page; status 0 when nobody answers, or ends while it does."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
     with contextlib.closing(connection):
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
-        except OSError:
+        except (OSError, http.client.IncompleteRead):
             return 0, ""
 
 

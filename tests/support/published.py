@@ -1,12 +1,15 @@
-"""What a receiver publishes, and what a server says of a slot, for tests that look at values."""
+"""What receivers and their supervisors publish, and what servers say, for tests that look at values."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from types import MappingProxyType
 
 from catalog.lsn import LSN
 from catalog.state import ReceiverState
+from catalog.supervisor_state import SupervisorState
 from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts
+from walstream.server import ClusterFacts
 from walstream.slots import SlotFacts
 
 NOW = 1_800_000_000.0
@@ -35,6 +38,28 @@ _STREAMING = ReceiverState(
     spooled=0,
     archive_trouble=None,
 )
+_CLUSTER = ClusterFacts(
+    version=180002,
+    in_recovery=False,
+    role="postgres",
+    may_replicate=True,
+    may_switch_wal=True,
+    clock_offset=0.0,
+    slots=1,
+    wal_senders=1,
+    settings=MappingProxyType({}),
+    tablespaces=(),
+)
+_SUPERVISOR = SupervisorState(
+    pid=12,
+    at=NOW,
+    child=None,
+    started=None,
+    restarts=3,
+    next_try=NOW + 8,
+    last_exit=1,
+    last_error="no route",
+)
 _SLOT = SlotFacts("physical", True, LSN(0x3000000), "reserved", 0x400, 1 << 30)
 
 
@@ -51,3 +76,13 @@ def running(spool: SpoolFacts = EMPTY, **changes: object) -> ReceiverFacts:
 def slot(**changes: object) -> SlotFacts:
     """A slot that is read from, with changes."""
     return replace(_SLOT, **changes)  # type: ignore[arg-type]  # the keys are the fields
+
+
+def cluster(**settings: str) -> ClusterFacts:
+    """A primary of version 18 with these settings."""
+    return replace(_CLUSTER, settings=MappingProxyType(settings))
+
+
+def supervisor(**changes: object) -> SupervisorState:
+    """A supervisor whose receiver has ended, and is started again soon, with changes."""
+    return replace(_SUPERVISOR, **changes)  # type: ignore[arg-type]  # the keys are the fields

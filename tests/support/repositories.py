@@ -12,7 +12,8 @@ from pathlib import Path
 from support.members import Content, archive, directory, file
 
 from backup.checksum import checksum
-from backup.manifest import FileEntry, WalRange, write
+from backup.manifest import write
+from backup.manifest_entry import FileEntry, WalRange
 from backup.tar import Kind
 from catalog import layout
 from catalog.codec import Codec

@@ -124,6 +124,12 @@ class StorageConformance:
         storage.put("base/a/b.json", b"deep")
         assert content(storage, "base/a/b.json") == b"deep"
 
+    def test_a_small_document_is_had_whole_and_a_missing_one_is_absent(self, storage):
+        storage.put("a.json", b"document" * 20_000)
+        assert storage.get("a.json") == b"document" * 20_000
+        with pytest.raises(Absent):
+            storage.get("b.json")
+
     def test_a_reader_goes_on_reading_what_put_replaced(self, storage):
         storage.put("a", b"one")
         reader = storage.read("a")

@@ -28,6 +28,7 @@ from catalog.timeline import Path
 from walstream.commands import SystemFacts
 from walstream.facts import ServerFacts
 from walstream.intake import Intake, IntakeOptions
+from walstream.ops.hooks import Hooks, hooked
 from walstream.resume import Start
 from walstream.session import Session, SessionOptions
 from walstream.standing import STREAMING, Standing
@@ -116,7 +117,7 @@ def test_another_cluster_is_refused(intake):
 
 
 def test_another_segment_size_is_refused(intake):
-    with pytest.raises(StreamRefused, match="2097152 bytes"):
+    with pytest.raises(StreamRefused, match=r"2\.0 MiB, those of the repository 1\.0 MiB"):
         intake().require(facts(size=SegmentSize(2 << 20)))
 
 
@@ -244,7 +245,7 @@ def standing(session):
 def test_a_partial_before_a_gap_is_retired(tmp_path, intake, repository):
     made = intake()
     leave(tmp_path, f"{name(7)}.partial", 7)
-    made.accept_gap(Path.of(history(1)), at(7), at(9))
+    made.accept_gap(Path.of(history(1)), at(7), at(9), lambda: False)
     assert begin(made, facts(), at(7)) == (1, 9)
     assert stored(repository, f"{name(7)}.partial") == segment_bytes(7)
     assert os.listdir(tmp_path / "streaming") == []
@@ -311,9 +312,43 @@ def test_only_what_is_not_held_becomes_a_gap(intake, tmp_path, ours):
         ours.put(name(number), giving(segment_bytes(number)))
     made = intake()
     assert begin(made, facts()) == (1, 6)
-    made.accept_gap(Path.of(history(1)), at(6), at(10))
+    made.accept_gap(Path.of(history(1)), at(6), at(10), lambda: False)
     assert [gap.run for gap in read_gaps(str(tmp_path), MB)] == [Run(1, 6, 6), Run(1, 9, 9)]
     assert begin(made, facts()) == (1, 10)
+
+
+def test_a_stop_ends_the_wait_for_what_was_delivered_and_no_gap_is_recorded(intake, tmp_path):
+    (tmp_path / "wals").write_text("in the way")
+    made = intake()
+    (tmp_path / "incoming").mkdir()
+    (tmp_path / "incoming" / name(7)).write_bytes(segment_bytes(7))
+    with pytest.raises(ConnectionFailed, match="stopped before"):
+        made.accept_gap(Path.of(history(1)), at(7), at(9), lambda: True)
+    assert not read_gaps(str(tmp_path), MB)
+    assert os.listdir(tmp_path / "incoming") == [name(7)]
+
+
+@pytest.mark.parametrize("phase", ["pre", "post"])
+def test_an_end_does_not_wait_for_a_long_script_and_the_segment_comes_again(
+    repository, ours, tmp_path, monkeypatch, eventually, caplog, phase
+):
+    called, calm = tmp_path / "called", tmp_path / "calm"
+    script = f"echo $WALSTREAM_PHASE >> {called}; test -e {calm} || sleep 60"
+    hooks = Hooks("main", {f"{phase}_archive": script})
+    options = IntakeOptions(str(tmp_path), hook=lambda put, is_over: hooked(put, hooks, is_over))
+    leave(tmp_path, name(7), 7)
+    made = Intake(repository, ours, options)
+    eventually(called.exists)
+    with monkeypatch.context() as patch:
+        patch.setattr("walstream.intake.SCRIPT_PATIENCE", 0.0)
+        made.close()
+    assert f"{phase}_archive_script of 'main' was ended" in caplog.text
+    assert os.listdir(tmp_path / "streaming") == [name(7)]
+    calm.touch()
+    Intake(repository, ours, options).close()
+    assert called.read_text().split() == [phase, phase]
+    assert os.listdir(tmp_path / "streaming") == []
+    assert stored(repository, name(7)) == segment_bytes(7)
 
 
 def test_a_segment_whose_name_was_not_synced_is_synced_and_archived_at_the_next_beginning(
@@ -432,7 +467,7 @@ def test_a_damaged_segment_before_the_start_is_no_reason_to_receive_nothing(inta
 
 def test_a_damaged_record_is_no_reason_to_receive_nothing(intake, tmp_path):
     made = intake()
-    made.accept_gap(Path.of(history(1)), at(6), at(7))
+    made.accept_gap(Path.of(history(1)), at(6), at(7), lambda: False)
     directory = tmp_path / "base" / "20260131T120000"
     directory.mkdir(parents=True)
     (directory / "record.json").write_text("{")
@@ -453,7 +488,7 @@ def test_a_spool_that_is_full_is_said_until_half_of_it_is_archived(repository, o
     spool.write(memoryview(WAL)[3 << 20 : 4 << 20])
     spool.close()
     eventually(lambda: made.archiver.trouble is not None)
-    with pytest.raises(SpoolFull, match="spool_limit is 3145728: ") as caught:
+    with pytest.raises(SpoolFull, match=r"spool_limit is 3\.0 MiB: ") as caught:
         made.require_room()
     assert caught.value.hint
     wals.unlink()

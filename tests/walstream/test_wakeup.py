@@ -60,3 +60,16 @@ def test_closing_gives_both_descriptors_back():
     assert len(os.listdir("/proc/self/fd")) == before + 2
     wakeup.close()
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_whoever_was_woken_sleeps_again_before_the_caller_has_come_further(wakeup, monkeypatch):
+    write = os.write
+
+    def write_and_be_overtaken(fd, data):
+        write(fd, data)
+        assert wakeup.wait(30)
+        wakeup.clear()
+        assert not wakeup.wait(0)
+
+    monkeypatch.setattr(os, "write", write_and_be_overtaken)
+    wakeup.set()

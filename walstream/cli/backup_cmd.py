@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import math
 import sys
 from dataclasses import asdict
@@ -13,12 +14,12 @@ from catalog.backups import is_backup_id
 from catalog.errors import UsageError, WalstreamError
 from catalog.lookup import WORDS
 from catalog.statuses import DONE, FIND_RELATION, SUSPECT, WAITING_FOR_WALS, bad_pages
+from catalog.units import duration, size
 from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
 from walstream.cli.side_by_side import run_side_by_side
 from walstream.cli.signals import raising
 from walstream.cli.teller import Teller
-from walstream.cli.units import duration, size
 from walstream.ops import wiring
 from walstream.ops.backup import BackupOutcome, BackupRequest, take_backup
 from walstream.ops.items import to_start
@@ -26,12 +27,14 @@ from walstream.settings.server import ServerSettings
 
 EXAMPLE = "walstream backup main --immediate-checkpoint --name before-upgrade"
 
+log = logging.getLogger("walstream.backup")
+
 _OTHER_NAME = "choose another name"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("servers", metavar="S", nargs="+", help="servers of the configuration, or 'all'")
-    parser.add_argument("--name", help="a name for the backup, beside its id")
+    parser.add_argument("--name", help="a name for the backup, beside its id, that no other has")
     parser.add_argument(
         "--incremental", metavar="ID",
         help="only what has changed since this backup: an id, a name, latest or latest-full (17 and later)",
@@ -51,8 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", "-j", metavar="N", type=int, help="back up at most so many servers at a time (default: all)"
     )
-    # How a backup of several servers calls this program for one of them.
+    # How a backup of several servers calls this program for one of them, and run for one that is scheduled.
     parser.add_argument("--as-part", metavar="REQUEST", help=argparse.SUPPRESS)
+    parser.add_argument("--supervised", action="store_true", help=argparse.SUPPRESS)
 
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
@@ -60,6 +64,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         return _run_as_part(context, arguments.servers[0], arguments.as_part)
     request = _request(arguments)
     names = context.server_names(arguments.servers)
+    if arguments.supervised:
+        context.start_logging(names[0])
     if len(names) == 1:
         return _run_alone(context, names[0], request)
     return _run_several(context, arguments, names, request)
@@ -171,10 +177,12 @@ def _show(context: Context, name: str, outcome: BackupOutcome, request: BackupRe
     record, output = outcome.record, context.output
     state = SUSPECT if record.checksum_errors else DONE if outcome.restorable else WAITING_FOR_WALS
     ratio = record.raw_size / outcome.stored_bytes if outcome.stored_bytes else 1.0
-    output.line(
-        f"{name} {record.id}: {state}, {size(record.raw_size)} read, {size(outcome.stored_bytes)} stored "
+    text = (
+        f"{record.id}: {state}, {size(record.raw_size)} read, {size(outcome.stored_bytes)} stored "
         f"({ratio:.1f}:1) in {duration(outcome.seconds)}, WAL from {record.begin.lsn} to {record.end.lsn}"
     )
+    output.line(f"{name} {text}")
+    log.info("backup %s", text, extra={"backup": record.id, "timeline": record.end.timeline})
     output.put(
         name,
         {

@@ -8,7 +8,8 @@ from catalog.lsn import LSN
 from catalog.marks import VerifiedMark
 from catalog.record import Archive, BackupRecord
 from catalog.statuses import bad_pages
-from walstream.cli.units import duration, local_time, size
+from catalog.units import duration, size
+from walstream.cli.units import local_time
 from walstream.ops.details import Details, compression_ratio
 from walstream.ops.listing import segment_names
 

@@ -8,11 +8,11 @@ import os
 from catalog import durable
 from catalog.errors import UsageError
 from catalog.local_storage import failed
+from catalog.units import size
 from walstream.cli.bench_text import facts, label, lines_of_latencies, lines_of_rates, plot
 from walstream.cli.context import Context
 from walstream.cli.output import Output
 from walstream.cli.signals import raising
-from walstream.cli.units import size
 from walstream.ops.bench import BenchRequest, bench
 from walstream.ops.bench_measures import COMMIT, Findings
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from walstream.cli.svg import Bar, Panel, bar_chart
-from walstream.cli.units import size
+from catalog.units import size
 from walstream.ops.bench_measures import (
     AGE,
     COMMIT,
@@ -16,6 +15,7 @@ from walstream.ops.bench_measures import (
     Latency,
     Rate,
 )
+from walstream.ops.svg import Bar, Panel, bar_chart
 
 _LABELS = {
     NOWHERE: "streamed to nowhere",
@@ -81,7 +81,7 @@ def plot(server: str, findings: Findings) -> str:
     ]
     panels = [
         Panel("WAL per second (longer is better)", rates),
-        Panel("Time (shorter is better)", latencies, colour="#b5651d"),
+        Panel("Time (shorter is better)", latencies, colour="orange"),
     ]
     return bar_chart(f"walstream bench {server}", panels, findings.limit)
 

@@ -1,109 +1,100 @@
 """Completion scripts for bash, zsh and fish, made from what the commands accept. Pure.
 
-They complete commands, options, words that are one of a few, and servers' names, for which they call
-``walstream list-servers --minimal``; where nothing is known, files.
+They complete commands, options, words that are one of a few, servers' names and backups' ids, for which they call
+``walstream list-servers --minimal`` and ``list-backups --minimal`` with the configuration that was typed; where
+nothing is known, files.
 """
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-_SERVERS = "walstream list-servers --minimal 2>/dev/null"
-# Global options that take a value, so that the word behind them is not the command's.
-_TAKE_VALUES = "-c|--config|-f|--format|--log-level"
+from walstream.cli.completion_words import BACKUP, FILE, SERVER, Option, Place, Words, everywhere, with_values
 
-
-@dataclass(frozen=True, slots=True)
-class Option:
-    """One option: its spellings, what it is for, whether a value follows, and which ones if they are few."""
-
-    spellings: tuple[str, ...]
-    help: str
-    takes_value: bool
-    choices: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Words:
-    """What may follow a command: its options, and whether it wants servers, or one of ``choices``."""
-
-    name: str
-    aliases: tuple[str, ...]
-    summary: str
-    options: tuple[Option, ...]
-    wants_server: bool
-    choices: tuple[str, ...]
-
-
-def words_of(name: str, aliases: Sequence[str], summary: str, parser: argparse.ArgumentParser) -> Words:
-    """What a command's parser accepts."""
-    options: list[Option] = []
-    choices: tuple[str, ...] = ()
-    server = False
-    for action in parser._actions:
-        given = tuple(map(str, action.choices or ()))
-        if action.option_strings:
-            text = " ".join((action.help or "").split())
-            options.append(Option(tuple(action.option_strings), text, action.nargs != 0, given))
-        elif given:
-            choices = given
-        else:
-            server = server or action.dest in ("server", "servers")
-    return Words(name, tuple(aliases), summary, tuple(options), server, choices)
+_BACKUP_WORDS = "latest oldest latest-full last-failed"
 
 
 def bash(commands: Sequence[Words]) -> str:
     """For ``~/.bashrc``: ``eval "$(walstream completion bash)"``."""
-    everywhere = set(commands[0].options).intersection(*(each.options for each in commands))
-    cases, values = (
-        [],
-        [_bash_value("*", each) for each in commands[0].options if each in everywhere and each.takes_value],
+    names = " ".join(name for each in commands for name in each.names)
+    cases = [
+        f'        {"|".join(each.names)}) options="{_spellings(each)}" places="{_bash_places(each)}" ;;'
+        for each in commands
+    ]
+    values = [_bash_value(word, option) for word, option in with_values(commands)]
+    skipped = "|".join(
+        f"{word}:{each}" for word, option in with_values(commands) for each in option.spellings
     )
-    for each in commands:
-        spellings = " ".join(word for option in each.options for word in option.spellings)
-        wanted = "servers" if each.wants_server else " ".join(each.choices)
-        cases.append(
-            f'        {"|".join((each.name, *each.aliases))}) options="{spellings}" wanted="{wanted}" ;;'
-        )
-        own = [option for option in each.options if option.takes_value and option not in everywhere]
-        values += [_bash_value(name, option) for name in (each.name, *each.aliases) for option in own]
-    names = " ".join(name for each in commands for name in (each.name, *each.aliases))
-    return "\n".join(
-        [
-            "_walstream() {",
-            '    local word="${COMP_WORDS[COMP_CWORD]}" command="" config="" options="" wanted="" i',
-            "    COMPREPLY=()",
-            "    for ((i = 1; i < COMP_CWORD; i++)); do",
-            '        case "${COMP_WORDS[i]}" in',
-            '            -c|--config) config="${COMP_WORDS[i + 1]}"; ((i++)) ;;',
-            f"            {_TAKE_VALUES}) ((i++)) ;;",
-            "            -*) ;;",
-            '            *) [[ -n $command ]] || command="${COMP_WORDS[i]}" ;;',
-            "        esac",
-            "    done",
-            '    case "$command:${COMP_WORDS[COMP_CWORD - 1]}" in',
-            *values,
-            "    esac",
-            '    case "$command" in',
-            f'        "") COMPREPLY=($(compgen -W "{names}" -- "$word")); return ;;',
-            *cases,
-            "    esac",
-            "    if [[ $word == -* ]]; then",
-            '        COMPREPLY=($(compgen -W "$options" -- "$word"))',
-            "    elif [[ $wanted == servers ]]; then",
-            f'        wanted="$(${{config:+env WALSTREAM_CONFIG_FILE="$config"}} {_SERVERS}) all"',
-            '        COMPREPLY=($(compgen -W "$wanted" -- "$word"))',
-            "    else",
-            '        COMPREPLY=($(compgen -W "$wanted" -- "$word"))',
-            "    fi",
-            "}",
-            "complete -o default -F _walstream walstream",
-            "",
-        ]
+    return _BASH.format(
+        names=names,
+        globals=" ".join(word for each in everywhere(commands) for word in each.spellings),
+        cases="\n".join(cases),
+        values="\n".join(values),
+        skipped=skipped,
+        backups=_BACKUP_WORDS,
     )
+
+
+_BASH = r"""_walstream_ask() {{
+    walstream "${{config[@]}}" "$@" --minimal 2>/dev/null
+}}
+_walstream() {{
+    local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD - 1]}}"
+    local command="" server="" options="" places="" place=0 i
+    local -a config=()
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case "$command:${{COMP_WORDS[i]}}" in
+            *:-c|*:--config)
+                ((i++)); [[ ${{COMP_WORDS[i]}} == = ]] && ((i++))
+                config=(-c "${{COMP_WORDS[i]/#\~/$HOME}}") ;;
+            {skipped}) ((i++)); [[ ${{COMP_WORDS[i]}} == = ]] && ((i++)) ;;
+            *:-*) ;;
+            :*) command="${{COMP_WORDS[i]}}" ;;
+            *) ((place++ == 0)) && server="${{COMP_WORDS[i]}}" ;;
+        esac
+    done
+    if [[ $word == = ]]; then
+        word=""
+    elif [[ $before == = ]]; then
+        before="${{COMP_WORDS[COMP_CWORD - 2]}}"
+    fi
+    case "$command:$before" in
+{values}
+    esac
+    case "$command" in
+        "")
+            if [[ $word == -* ]]; then
+                options="{globals}"
+            else
+                options="{names}"
+            fi
+            COMPREPLY=($(compgen -W "$options" -- "$word"))
+            return ;;
+{cases}
+    esac
+    if [[ $word == -* ]]; then
+        COMPREPLY=($(compgen -W "$options" -- "$word"))
+        return
+    fi
+    local -a kinds
+    read -ra kinds <<< "$places"
+    local kind="${{kinds[place]}}"
+    if ((place >= ${{#kinds[@]}} && ${{#kinds[@]}})) && [[ ${{kinds[-1]}} == *+ ]]; then
+        kind="${{kinds[-1]}}"
+    fi
+    case "$kind" in
+        server) places="$(_walstream_ask list-servers)" ;;
+        server+) places="$(_walstream_ask list-servers) all" ;;
+        backup|backup+) places="$(_walstream_ask list-backups "$server") {backups}" ;;
+        =*) places="${{kind//=/ }}" ;;
+        *) return ;;
+    esac
+    COMPREPLY=($(compgen -W "$places" -- "$word"))
+}}
+complete -o default -F _walstream walstream
+"""
 
 
 def zsh(commands: Sequence[Words]) -> str:
@@ -111,62 +102,139 @@ def zsh(commands: Sequence[Words]) -> str:
     names = [
         f"        {_quoted(name + ':' + each.summary.replace(':', ' '))}"
         for each in commands
-        for name in (each.name, *each.aliases)
+        for name in each.names
     ]
     cases = [
-        f"        {'|'.join((each.name, *each.aliases))}) _arguments {' '.join(_zsh_specs(each))} ;;"
-        for each in commands
+        f"        {'|'.join(each.names)}) _arguments {' '.join(_zsh_specs(each))} ;;" for each in commands
     ]
-    return "\n".join(
-        [
-            "#compdef walstream",
-            "_walstream_servers() {",
-            "    local -a servers",
-            f'    servers=(${{(f)"$({_SERVERS})"}} all)',
-            "    _describe server servers",
-            "}",
-            "_walstream() {",
-            "    local -a commands",
-            "    commands=(",
-            *names,
-            "    )",
-            "    if ((CURRENT == 2)); then",
-            "        _describe command commands",
-            "        return",
-            "    fi",
-            "    shift words",
-            "    ((CURRENT--))",
-            '    case "$words[1]" in',
-            *cases,
-            "    esac",
-            "}",
-            "if [[ $zsh_eval_context[-1] == loadautofunc ]]; then",
-            '    _walstream "$@"',
-            "else",
-            "    compdef _walstream walstream",
-            "fi",
-            "",
-        ]
+    common = " ".join(spec for each in everywhere(commands) for spec in _zsh_option(each))
+    return _ZSH.format(
+        names="\n".join(names), cases="\n".join(cases), everywhere=common, backups=_BACKUP_WORDS
     )
+
+
+_ZSH = r"""#compdef walstream
+_walstream_ask() {{
+    local i
+    local -a config
+    for ((i = 1; i < ${{#_walstream_words}}; i++)); do
+        [[ $_walstream_words[i] == (-c|--config) ]] && config=(-c "${{(Q)_walstream_words[i + 1]/#\~/$HOME}}")
+    done
+    walstream $config "$@" 2>/dev/null
+}}
+_walstream_servers() {{
+    local -a servers
+    servers=(${{(f)"$(_walstream_ask list-servers --minimal)"}} $1)
+    _describe server servers
+}}
+_walstream_backups() {{
+    local -a backups
+    backups=(${{(f)"$(_walstream_ask list-backups "${{(Q)line[1]}}" --minimal)"}} {backups})
+    _describe -V backup backups
+}}
+_walstream_commands() {{
+    local -a commands
+    commands=(
+{names}
+    )
+    _describe command commands
+}}
+_walstream() {{
+    local curcontext="$curcontext" state
+    local -a line _walstream_words
+    typeset -A opt_args
+    _walstream_words=($words)
+    _arguments -C {everywhere} '1:command:_walstream_commands' '*::argument:->argument' && return
+    [[ $state == argument ]] || return
+    case "$words[1]" in
+{cases}
+    esac
+}}
+if [[ $zsh_eval_context[-1] == loadautofunc ]]; then
+    _walstream "$@"
+else
+    compdef _walstream walstream
+fi
+"""
 
 
 def fish(commands: Sequence[Words]) -> str:
     """For ``~/.config/fish/completions/walstream.fish``."""
-    lines = ["complete -c walstream -n __fish_use_subcommand -f"]
+    skipped = " ".join(
+        f"'{word}:{each}'" for word, option in with_values(commands) for each in option.spellings
+    )
+    first = "complete -c walstream -n __walstream_no_command"
+    lines = [_FISH.format(skipped=skipped)]
+    lines += [f"{first} {_fish_option(each)}" for each in everywhere(commands)]
     for each in commands:
-        for name in (each.name, *each.aliases):
-            lines.append(
-                f"complete -c walstream -n __fish_use_subcommand -f -a {name} -d {_fish_quoted(each.summary)}"
-            )
-        here = (
-            f"complete -c walstream -n '__fish_seen_subcommand_from {' '.join((each.name, *each.aliases))}'"
-        )
-        if each.wants_server:
-            lines.append(f"{here} -f -a '({_SERVERS}; echo all)'")
-        elif each.choices:
-            lines.append(f"{here} -f -a '{' '.join(each.choices)}'")
-        lines += [f"{here} {_fish_option(option)}" for option in each.options]
+        lines += [f"{first} -f -a {name} -d {_fish_quoted(each.summary)}" for name in each.names]
+        here = ",".join(each.names)
+        for number, place in enumerate(each.places):
+            wanted = _fish_wanted(place)
+            at = f"{number}{'+' if place.repeats else ''}"
+            if wanted:
+                lines.append(f"complete -c walstream -n '__walstream_at {here} {at}' -f -k -a '{wanted}'")
+        lines += [
+            f"complete -c walstream -n '__walstream_at {here} 0+' {_fish_option(option)}"
+            for option in each.options
+        ]
     return "\n".join([*lines, ""])
+
+
+_FISH = """function __walstream_words
+    set -l command ''
+    set -l skip 0
+    for word in (commandline -opc)[2..]
+        if test $skip = 1
+            set skip 0
+            continue
+        end
+        switch "$command:$word"
+            case {skipped}
+                set skip 1
+            case '*:-*'
+            case '*'
+                test -z "$command"; and set command $word
+                printf '%s\\n' $word
+        end
+    end
+end
+function __walstream_no_command
+    test (count (__walstream_words)) -eq 0
+end
+function __walstream_at
+    set -l words (__walstream_words)
+    test (count $words) -gt 0; and contains -- $words[1] (string split , -- $argv[1]); or return 1
+    set -l place (math (count $words) - 1)
+    if string match -q '*+' -- $argv[2]
+        test $place -ge (string trim -r -c + -- $argv[2])
+    else
+        test $place -eq $argv[2]
+    end
+end
+function __walstream_ask
+    set -l words (commandline -opc)
+    set -l config
+    for i in (seq (count $words))
+        if contains -- $words[$i] -c --config
+            set config -c (string replace -r '^~' $HOME -- $words[(math $i + 1)])
+        end
+    end
+    walstream $config $argv 2>/dev/null
+end
+complete -c walstream -n __walstream_no_command -f"""
+
+
+def _spellings(words: Words) -> str:
+    return " ".join(word for option in words.options for word in option.spellings)
+
+
+def _bash_places(words: Words) -> str:
+    """``server backup+ =bash=zsh``: a kind or choices for each place, with a plus where it repeats."""
+    return " ".join(
+        "".join(f"={choice}" for choice in each.choices) or f"{each.kind}{'+' if each.repeats else ''}"
+        for each in words.places
+    )
 
 
 def _bash_value(command: str, option: Option) -> str:
@@ -177,17 +245,35 @@ def _bash_value(command: str, option: Option) -> str:
 
 
 def _zsh_specs(words: Words) -> list[str]:
-    specs = []
-    for option in words.options:
-        value = f":value:({' '.join(option.choices)})" if option.choices else ":value:_files"
-        text = re.sub(r"([\[\]:\\])", r"\\\1", option.help)
-        specs += [
-            _quoted(f"{spelling}[{text}]{value if option.takes_value else ''}")
-            for spelling in option.spellings
-        ]
-    if words.wants_server:
-        return [*specs, _quoted("*:server:_walstream_servers")]
-    return [*specs, _quoted(f"*:word:({' '.join(words.choices)})" if words.choices else "*:file:_files")]
+    specs = [spec for option in words.options for spec in _zsh_option(option)]
+    for number, place in enumerate(words.places, 1):
+        action = f"({' '.join(place.choices)})" if place.choices else _ZSH_ACTIONS[place.kind]
+        if place.repeats and place.kind == SERVER:
+            action += " all"
+        specs.append(_quoted(f"{'*' if place.repeats else number}:{place.kind}:{action}"))
+    return specs
+
+
+_ZSH_ACTIONS = {SERVER: "_walstream_servers", BACKUP: "_walstream_backups", FILE: "_files"}
+
+
+def _zsh_option(option: Option) -> list[str]:
+    value = f":value:({' '.join(option.choices)})" if option.choices else ":value:_files"
+    text = re.sub(r"([\[\]:\\])", r"\\\1", option.help)
+    return [
+        _quoted(f"{spelling}[{text}]{value if option.takes_value else ''}") for spelling in option.spellings
+    ]
+
+
+def _fish_wanted(place: Place) -> str:
+    if place.choices:
+        return " ".join(place.choices)
+    if place.kind == SERVER:
+        return f"(__walstream_ask list-servers --minimal{'; echo all' if place.repeats else ''})"
+    if place.kind == BACKUP:
+        ids = "(__walstream_ask list-backups (__walstream_words)[2] --minimal)"
+        return f"{ids} {_BACKUP_WORDS}"
+    return ""
 
 
 def _fish_option(option: Option) -> str:

@@ -1,4 +1,4 @@
-"""``walstream completion``: a script by which a shell completes commands, options and servers."""
+"""``walstream completion``: a script by which a shell completes commands, options, servers and backups."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import argparse
 from importlib import import_module
 
 from walstream.cli.commands import COMMANDS
-from walstream.cli.completion import SHELLS, words_of
+from walstream.cli.completion import SHELLS
+from walstream.cli.completion_words import words_of
 from walstream.cli.context import Context
 
 EXAMPLE = "walstream completion bash > ~/.local/share/bash-completion/completions/walstream"

@@ -6,21 +6,28 @@ import argparse
 
 from catalog.errors import UsageError
 from walstream.cli.context import Context
-from walstream.ops.switch_model import Switched, switch_model
+from walstream.ops.switch_model import Switched, switch_model, wait_until_it_holds
 
 EXAMPLE = "walstream config-switch main main:standby"
+
+WAIT_TIMEOUT = 30.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Put a model in force: the options in its section (model = true, cluster = …) hold in place of the "
         "server's own, until another one is chosen or --reset. It is remembered, and the running receiver goes on "
-        "with it at once. Meant for failover: nothing switches by itself."
+        "with it at once; the command ends when that streams again, with exit code 1 if it does not in time. Meant "
+        "for failover: nothing switches by itself."
     )
     parser.add_argument("server", metavar="SERVER", help="the server's name")
     parser.add_argument(
         "model", metavar="MODEL", nargs="?", help="the name of a model of the server's cluster"
     )
+    parser.add_argument(
+        "--wait-timeout", metavar="SECONDS", type=_seconds, default=WAIT_TIMEOUT,
+        help=f"wait no longer for the receiver; 0 does not wait at all (default: {WAIT_TIMEOUT:g})",
+    )  # fmt: skip
     parser.add_argument("--reset", action="store_true", help="no model: only the server's own section holds")
 
 
@@ -38,13 +45,44 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         context.output.line(f"{done.server}: process {told.receiver}, which receives, was told")
     elif told.supervisor is not None:
         context.output.line(f"{done.server}: process {told.supervisor}, walstream run, was told")
-    facts = {
+    facts: dict[str, object] = {
         "active_model": done.model,
         "former_model": done.former,
         "process": None if told.is_backup else told.receiver,
+        "streaming": None,
     }
     context.output.put(done.server, facts)
+    if done.is_awaited and arguments.wait_timeout:
+        _wait(context, done, facts, arguments.wait_timeout)
     return 0
+
+
+def _wait(context: Context, done: Switched, facts: dict[str, object], patience: float) -> None:
+    # Only here, because it loads what a connection needs.
+    from walstream.ops.wiring import receives_alike
+
+    runs = done.wanted and done.told.receiver is not None
+    if runs and done.before and done.after and receives_alike(done.before, done.after):
+        return  # that one goes on as it is
+    context.output.put(done.server, facts | {"streaming": False})
+    state = wait_until_it_holds(done, patience)
+    if state is None:
+        context.output.line(f"{done.server}: no receiver runs now")
+        return
+    host = f" from {state.host}" if state.host else ""
+    context.output.line(
+        f"{done.server}: process {state.pid} streams{host}, timeline {state.timeline}, from {state.written} on"
+    )
+    context.output.put(
+        done.server, facts | {"streaming": True, "host": state.host, "timeline": state.timeline}
+    )
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < 1e9:
+        raise ValueError
+    return seconds
 
 
 def _what(done: Switched) -> str:

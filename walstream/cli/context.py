@@ -117,13 +117,16 @@ class Context:
         vars(self)["configuration"] = fresh = load(self.config_file)
         return fresh
 
-    def start_logging(self, server: str | None = None) -> None:
+    def start_logging(self, server: str | None = None, *, errors: bool = True) -> None:
         """Send log messages where the configuration says; for commands that run for long.
 
-        ``server`` is the one that the process works for, if there is only one.
+        ``server`` is the one that the process works for, if there is only one. ``errors``: what the command itself
+        fails with is to be in that log.
         """
         # Most commands log nothing, and logging is slow to import.
-        from walstream.cli.logs import set_up
+        from walstream.cli.logs import error_log, set_up
 
         settings = self.configuration.globals
         set_up(self.log_level, settings.log_file, settings.log_format, server)
+        to_file, as_json = settings.log_file is not None, settings.log_format == "json"
+        self.output.log_errors(error_log, too=errors and to_file, only=errors and as_json and not to_file)

@@ -10,6 +10,7 @@ import sys
 from catalog.errors import ConfigurationError, WalstreamError, one_line
 from walstream.cli.context import Context
 from walstream.ops.rounds import receiver_starter, run_rounds
+from walstream.ops.rounds_due import PROBLEMS
 
 EXAMPLE = "walstream cron"
 
@@ -32,9 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     configuration = context.configuration
-    # Problems are this command's result; to a terminal or a mail they are not logged as well.
-    logging.getLogger("walstream").addHandler(logging.NullHandler())
-    logging.getLogger("walstream").propagate = False
+    if arguments.supervised or configuration.globals.log_file is not None:
+        context.start_logging(errors=False)
+    else:
+        # Problems are this command's result; to a terminal or a mail they are not logged as well.
+        logging.getLogger("walstream").handlers[:] = [logging.NullHandler()]
     if not arguments.supervised:
         for error in configuration.errors:
             context.output.error(ConfigurationError(one_line(error)))
@@ -43,6 +46,9 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     problems, ended = run_rounds(active, None if arguments.supervised else starter)
     for name, problem in problems:
         context.output.error(WalstreamError(f"{name}: {problem}"))
+    for settings in active:
+        found = [problem for name, problem in problems if name == settings.name]
+        context.output.put(settings.name, {PROBLEMS: found})
     if not ended:
         # A thread that hangs in the operating system would keep the process from ending.
         context.output.close()

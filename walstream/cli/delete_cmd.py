@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
+from catalog.units import counted, size
 from walstream.cli.context import Context
-from walstream.cli.units import size
 from walstream.ops.expire import carry_out, plan_removal
 from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.stored import backup_lock
@@ -34,7 +34,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         for each, reason in plan.going.items():
             output.line(f"goes         {each}: {reason}")
         if arguments.dry_run:
-            output.line(f"WAL goes     {len(plan.wal)} segments")
+            output.line(f"WAL goes     {counted(len(plan.wal), 'segment')}")
             output.put(settings.name, facts)
             return 0
         removed = carry_out(plan, repository, hooks=hooks_of(settings))
@@ -43,7 +43,8 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         facts | {"removed_wal_files": removed.wal_files, "removed_wal_bytes": removed.wal_bytes},
     )
     output.line(
-        f"removed      {len(removed.backups)} backups, {removed.wal_files} WAL files ({size(removed.wal_bytes)})"
+        f"removed      {counted(len(removed.backups), 'backup')}, {counted(removed.wal_files, 'WAL file')} "
+        f"({size(removed.wal_bytes)})"
     )
     if plan.before and not plan.after:
         output.warning(

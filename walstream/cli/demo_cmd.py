@@ -12,15 +12,16 @@ from datetime import datetime
 
 from catalog.errors import WalstreamError
 from catalog.lsn import LSN
+from catalog.units import duration, size
 from walstream import __version__
 from walstream.cli.context import Context
 from walstream.cli.progress import Progress
 from walstream.cli.signals import raising
-from walstream.cli.units import duration, size
 from walstream.ops import demo_steps as story
 from walstream.ops import unprivileged
-from walstream.ops.demo import RESTORED_PORT, demo
+from walstream.ops.demo import demo
 from walstream.ops.demo_place import SERVER, Places, place
+from walstream.ops.demo_servers import RESTORED_PORT
 from walstream.ops.installation import find_binaries
 from walstream.ops.payments import TABLE, Digest
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from catalog.coverage import names
 from catalog.errors import UsageError, WalstreamError
 from catalog.reach import Window
+from catalog.units import counted, size
 from walstream.cli.context import Context
-from walstream.cli.units import local_time, size
+from walstream.cli.units import local_time
 from walstream.ops.expire import Plan, carry_out, plan_expiry
 from walstream.ops.local import hooks_of, rules_of, stored_repository
 from walstream.ops.stored import backup_lock
@@ -66,7 +67,8 @@ def _expire(context: Context, settings: ServerSettings, *, dry_run: bool) -> Non
         _facts(plan) | {"removed_wal_files": removed.wal_files, "removed_wal_bytes": removed.wal_bytes},
     )
     context.output.line(
-        f"removed      {len(removed.backups)} backups, {removed.wal_files} WAL files ({size(removed.wal_bytes)})"
+        f"removed      {counted(len(removed.backups), 'backup')}, {counted(removed.wal_files, 'WAL file')} "
+        f"({size(removed.wal_bytes)})"
     )
 
 
@@ -84,7 +86,7 @@ def _show(context: Context, settings: ServerSettings, plan: Plan) -> None:
         what = "goes" if each.id in plan.going else "stays"
         line(f"{what:<12} {each.id} {verdict.shown}: {verdict.reason}")
     if plan.wal.runs or plan.wal.partials:
-        line(f"WAL goes     {len(plan.wal)} segments: {names(plan.wal.runs, plan.size)}")
+        line(f"WAL goes     {counted(len(plan.wal), 'segment')}: {names(plan.wal.runs, plan.size)}")
     else:
         line("WAL goes     none")
     line(f"recoverable  {_text(plan.before)}")

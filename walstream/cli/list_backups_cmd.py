@@ -11,9 +11,10 @@ from catalog.record import FULL
 from catalog.retention import OBSOLETE, POTENTIALLY_OBSOLETE, Verdict
 from catalog.statuses import DONE, bad_pages
 from catalog.survey import Surveyed
+from catalog.units import size
 from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
-from walstream.cli.units import local_time, size
+from walstream.cli.units import local_time
 from walstream.ops.listing import Listing, Room, list_backups
 from walstream.ops.retain import judge_all
 from walstream.ops.stored import repository_at

@@ -33,9 +33,9 @@ LOOK = 0.5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Serves /metrics, the figures of all servers for Prometheus, and /healthz, which is ok while every active "
-        "server's receiver runs and streams. Whoever can reach the address can read them. What is stored is looked "
-        "at when somebody asks, servers are checked once a minute. A signal ends it. 'walstream run' runs it by "
-        "itself where metrics_listen is set."
+        "server's receiver runs and streams, or was stopped on purpose. Whoever can reach the address can read "
+        "them. What is stored is looked at when somebody asks, servers are checked once a minute. A signal ends "
+        "it. 'walstream run' runs it by itself where metrics_listen is set."
     )
     parser.add_argument("--listen", metavar="HOST:PORT", help="where, in place of metrics_listen")
     parser.add_argument(

@@ -37,6 +37,8 @@ class CommandModule(Protocol):
 def run(word: str | None, rest: Sequence[str]) -> int:
     """Run the command called ``word`` with all other arguments; the exit code."""
     output = Output(sys.stdout, sys.stderr, as_json=_asks_for_json(rest))
+    if output.as_json and "--supervised" in rest:
+        output.leave_to_parent()
     try:
         code = _guarded(word, rest, output)
         output.close()
@@ -90,7 +92,14 @@ def _run(word: str | None, rest: Sequence[str], output: Output) -> int:
     module: CommandModule = import_module(command.module)
     arguments = command_parser(command, module).parse_args(rest)
     output.configure(as_json=arguments.format == "json", quiet=arguments.quiet)
-    return module.run(Context(arguments, output), arguments)
+    context = Context(arguments, output)
+    if "logging" not in sys.modules:  # nothing of what the command needs can log
+        return module.run(context, arguments)
+    # Slow to import, and most commands that answer at once have no need of it.
+    from walstream.cli.logs import said_through
+
+    with said_through(lambda: context.output):
+        return module.run(context, arguments)
 
 
 def _without_command(rest: Sequence[str], output: Output) -> int:

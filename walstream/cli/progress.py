@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TextIO
 
-from walstream.cli.units import duration, size
+from catalog.units import duration, size
 
 INTERVAL = 0.2
 SOONEST_RATE = 0.1  # seconds; before that it says nothing

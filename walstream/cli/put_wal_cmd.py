@@ -7,8 +7,9 @@ import os
 import sys
 
 from catalog.errors import UsageError
-from catalog.local_storage import LocalReader, failed
+from catalog.local_storage import LocalReader
 from catalog.sink import Reader
+from walstream.archiver import open_file
 from walstream.cli.context import Context
 from walstream.ops.deliver import deliver
 from walstream.ops.local import stored_repository
@@ -34,7 +35,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
         )
     name = os.path.basename(arguments.wal)
     repository = stored_repository(settings)
-    content = _standard_input() if arguments.stdin else _file(arguments.wal)
+    content = _standard_input() if arguments.stdin else open_file(arguments.wal)
     try:
         new = deliver(settings, repository, name, content)
     finally:
@@ -42,13 +43,6 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     context.output.put(settings.name, {"wal": name, "stored": new})
     context.output.note(f"{name} {'was taken in' if new else 'is held already'}")
     return 0
-
-
-def _file(path: str) -> Reader:
-    try:
-        return LocalReader(os.open(path, os.O_RDONLY), path)
-    except OSError as error:
-        raise failed("read", path, error) from error
 
 
 def _standard_input() -> Reader:

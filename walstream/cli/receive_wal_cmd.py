@@ -108,8 +108,13 @@ def _say_how_far(home: str) -> None:
     state = read_receiver_state(home)
     if state is not None and state.pid == os.getpid() and state.timeline:
         log.info(
-            "receiving has ended: all WAL up to %s on timeline %d is flushed", state.flushed, state.timeline
+            "receiving has ended: all WAL up to %s on timeline %d is flushed",
+            state.flushed,
+            state.timeline,
+            extra={"position": state.flushed, "timeline": state.timeline},
         )
+    else:
+        log.info("receiving has ended, before any WAL came")
 
 
 def _stop(context: Context, settings: ServerSettings) -> int:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from catalog.lsn import LSN
+from catalog.units import size
 from walstream.cli.status_entries import moment
-from walstream.cli.units import size
 from walstream.ops.replication import BACKUP, STANDBY, UNKNOWN, is_ours, kind_of_client
 from walstream.replication import Client
 from walstream.settings.server import ServerSettings
@@ -60,7 +60,7 @@ def lines_of(client: Client, settings: ServerSettings, current: LSN) -> list[str
     shown = [f"{name_of(client, settings)}{mark}", *(f"{label:<16}: {value}" for label, value in lines)]
     for _, label, position in _positions(client):
         if position is not None:
-            shown.append(f"{label:<10} : {position} (diff: {size(max(0, current - position))})")
+            shown.append(f"{label:<16}: {position} (diff: {size(max(0, current - position))})")
     return shown
 
 

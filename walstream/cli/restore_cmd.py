@@ -10,20 +10,21 @@ from catalog import layout
 from catalog.errors import UsageError
 from catalog.target import IMMEDIATE, NAME, POSITION, TIME, XID, RecoveryTarget
 from walstream.cli.context import Context
-from walstream.cli.light import add_identity_arguments, chosen_identities
+from walstream.cli.light import add_identity_arguments
 from walstream.cli.restore_text import plan_facts, report_facts, show_plan, show_report
 from walstream.cli.signals import raising
+from walstream.cli.stored import readable_repository
 from walstream.ops.hooks import RECOVERY
+from walstream.ops.offline import MOST_JOBS
 from walstream.ops.restore import RestoreRequest, plan_restore, restore_planned
 from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
-from walstream.ops.stored import repository_at
 from walstream.settings import options
 
 _MARKED = (
     "what was laid down carries a mark, and PostgreSQL does not start on it: repeat the restore, or remove it"
 )
 EXAMPLE = "walstream restore main auto /var/lib/postgresql/restored --target-time '2026-01-31 12:00:00+01:00'"
-JOBS, MOST_JOBS = 1, 64
+JOBS = 1
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,10 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, arguments: argparse.Namespace) -> int:
     places = context.places(arguments.server)
-    repository = repository_at(places.repository, places.name)
-    identities = chosen_identities(arguments.identity_file, arguments.identity_command, places)
-    if identities is not None:
-        repository = repository.with_identities(identities)
+    repository = readable_repository(places, arguments)
     elsewhere = _elsewhere(context, arguments)
     if arguments.if_empty and is_there_already(arguments.destination, elsewhere):
         context.output.line(f"{arguments.destination} holds a cluster already: nothing was done")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
 from backup.copied_wal import WalCopy
 from backup.restore import RestoreReport
-from catalog.pitr import RecoveryPlan
+from catalog.recovery import RecoveryPlan
 from catalog.search import Reached
 from catalog.target import RecoveryTarget
+from catalog.units import counted, duration, size
 from walstream.cli.output import Output
-from walstream.cli.units import duration, size
 from walstream.ops.restore import PlannedRestore
 
 
@@ -34,7 +36,7 @@ def show_plan(output: Output, planned: PlannedRestore) -> None:
     line(f"WAL needed   {wal}")
     copied = planned.options.wal
     if copied is not None:
-        line(f"WAL copied   {copied.segments} segments ({size(copied.nbytes)})")
+        line(f"WAL copied   {counted(copied.segments, 'segment')} ({size(copied.nbytes)})")
     if planned.remote is not None:
         line(f"machine      {planned.remote.command}")
     for path, (needed, free) in planned.room.items():
@@ -118,8 +120,7 @@ def show_report(output: Output, planned: PlannedRestore, report: RestoreReport) 
     for warning in report.warnings:
         if warning not in planned.plan.warnings:
             output.warning(warning)
-    output.line(
-        f"start it {'there ' if planned.remote else ''}with: pg_ctl -D {planned.options.destination} start"
-    )
+    there, directory = "there " if planned.remote else "", shlex.quote(planned.options.destination)
+    output.line(f"start it {there}with: pg_ctl -D {directory} start")
     if planned.plan.target.kind != "latest" and planned.plan.target.action in (None, "pause"):
         output.line("it pauses at the target, readable; to make it writable: SELECT pg_wal_replay_resume();")

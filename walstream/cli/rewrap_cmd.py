@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from catalog.errors import IdentityError, UsageError
+from catalog.units import counted, size
 from walstream.cli.context import Context
 from walstream.cli.light import add_identity_arguments, chosen_identities
 from walstream.cli.signals import raising
-from walstream.cli.units import size
 from walstream.ops.local import stored_repository
 from walstream.ops.rewrap import Rewrapped, rewrap
 
@@ -46,12 +46,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     with raising():
         done = rewrap(repository, settings.name, recipients)
     output.put(settings.name, _facts(done, recipients))
-    output.line(f"{done.files} files ({size(done.nbytes)}) can be read by {len(recipients)} recipients now")
+    files, readers = counted(done.files, "file"), counted(len(recipients), "recipient")
+    output.line(f"{files} ({size(done.nbytes)}) can be read by {readers} now")
     for key, error in done.refused:
         output.warning(f"{key} stays as it was: {error}", error.hint)
     if done.refused:
         raise IdentityError(
-            f"{len(done.refused)} files stay as they were",
+            f"as they were before: {counted(len(done.refused), 'file')}",
             "repeat it with an identity file that holds all old and new identities",
         )
     return 0

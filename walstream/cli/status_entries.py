@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from catalog.lsn import SegmentSize
-from catalog.record import INCREMENTAL
+from catalog.units import size
 from catalog.walname import Segment
-from walstream.cli.units import local_time, size
+from walstream.cli.units import local_time
 from walstream.ops.status_facts import ServerStatus
 
 TYPE_CHECKING = False
@@ -103,16 +103,23 @@ def catalog_entries(status: ServerStatus) -> list[Entry]:
     """What Barman says of the catalog."""
     entries = [
         Entry("passive_node", "Passive node", "False"),
-        Entry("retention_policies", "Retention policies", "not enforced"),
+        Entry("retention_policies", "Retention policies", _policy_text(status)),
     ]
     if status.stored is None:
         return entries
     backups = status.stored.backups
-    full = sum(each.type != INCREMENTAL for each in backups)
+    wanted = status.settings.minimum_redundancy if status.settings is not None else 0
+    there = status.stored.counting
+    state = "satisfied" if there >= wanted else "FAILED"
     return [
         *entries,
         Entry("backups_number", "No. of available backups", str(len(backups))),
         Entry("first_backup", "First available backup", backups[0].id if backups else "None"),
         Entry("last_backup", "Last available backup", backups[-1].id if backups else "None"),
-        Entry("minimum_redundancy", "Minimum redundancy requirements", f"satisfied ({full}/0)"),
+        Entry("minimum_redundancy", "Minimum redundancy requirements", f"{state} ({there}/{wanted})"),
     ]
+
+
+def _policy_text(status: ServerStatus) -> str:
+    policy = status.settings.retention_policy if status.settings is not None else None
+    return "not enforced" if policy is None else f"enforced (retention: {policy.text})"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from catalog.lsn import LSN
 from catalog.state import ReceiverState
 from catalog.supervisor_state import SupervisorState
+from catalog.units import duration, size
 from walstream.cli.status_entries import NOT_KNOWN, Entry, moment, timestamp
-from walstream.cli.units import duration, size
 from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts, lag_of
 from walstream.ops.status_facts import ServerStatus
 from walstream.ops.supervision import how_it_ended

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from catalog.units import size
 from walstream.cli.status_entries import NOT_KNOWN, Entry, moment, timestamp
-from walstream.cli.units import size
 from walstream.ops.status_facts import ServerStatus
 
 TYPE_CHECKING = False

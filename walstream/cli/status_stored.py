@@ -7,6 +7,7 @@ from catalog.gaps import Gap
 from catalog.lsn import LSN, SegmentSize
 from catalog.reach import Window
 from catalog.state import ReceiverState
+from catalog.units import counted
 from catalog.walname import Segment
 from walstream.cli.status_entries import Entry, timestamp
 from walstream.cli.units import local_time
@@ -80,7 +81,7 @@ def _gaps(server: str, stored: StoredStatus) -> Entry:
         f"{count} open" if count else "",
         f"{len(stored.gaps) - count} closed" if len(stored.gaps) > count else "",
     ]
-    words.append(f"{sum(map(len, stored.missing))} segments missing" if stored.missing else "")
+    words.append(f"{counted(sum(map(len, stored.missing)), 'segment')} missing" if stored.missing else "")
     message = ", ".join(word for word in words if word) or "none"
     missing = [
         [Segment(run.timeline, number).name(stored.size) for number in (run.first, run.last)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -15,10 +16,11 @@ from catalog.record import BackupRecord
 from catalog.repository import Repository
 from catalog.statuses import STARTED, bad_pages
 from catalog.survey import Survey, survey
+from catalog.units import counted, duration, size
 from walstream.cli.context import Context
-from walstream.cli.light import add_identity_arguments, chosen_identities
-from walstream.cli.units import duration, local_time, size
-from walstream.ops.stored import repository_at
+from walstream.cli.light import add_identity_arguments
+from walstream.cli.stored import add_full_argument, readable_repository
+from walstream.cli.units import local_time
 
 EXAMPLE = "walstream verify-backup main --all"
 
@@ -29,11 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "backups", metavar="ID", nargs="*", help="ids, names, latest, oldest or latest-full"
     )  # fmt: skip
     parser.add_argument("--all", action="store_true", help="every finished backup of the server")
-    parser.add_argument(
-        "--full", action="store_true",
-        help="read everything again: without it what nobody has written since the last verification is skipped, "
-        "and a disk that lost bytes by itself goes unnoticed",
-    )  # fmt: skip
+    add_full_argument(parser)
     add_identity_arguments(parser)
 
 
@@ -42,12 +40,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if bool(arguments.backups) == arguments.all:
         raise UsageError("which backup is to be verified?", "give ids, or --all and no id")
     places, output = context.places(arguments.server), context.output
-    repository = repository_at(places.repository, places.name)
-    identities = chosen_identities(
-        arguments.identity_file, arguments.identity_command, places, context.ask_secret
-    )
-    if identities is not None:
-        repository = repository.with_identities(identities)
+    repository = readable_repository(places, arguments, context.ask_secret)
     found = survey(repository)
     if arguments.all:
         return _verify_all(context, places.name, repository, found, arguments.full)
@@ -55,7 +48,7 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     if len(records) == 1:
         report = _verify(context, repository, records[0], found, arguments.full)
         output.put(places.name, _facts(report) | _chain_facts(found.holdings, records[0]))
-        _show(context, places.name, records[0], report, found.holdings)
+        _show(context, places.name, records[0], report, found.holdings, [])
         return 0
     return _verify_each(context, places.name, repository, found, records, arguments.full)
 
@@ -81,11 +74,13 @@ def _verify_each(
 ) -> int:
     code = 0
     facts = []
+    done: list[str] = []
     for record in records:
         try:
             report = _verify(context, repository, record, found, full)
             facts.append(_facts(report) | _chain_facts(found.holdings, record))
-            _show(context, server, record, report, found.holdings)
+            done.append(record.id)
+            _show(context, server, record, report, found.holdings, done)
         except Absent as error:
             context.output.note(error.message)
         except WalstreamError as error:
@@ -130,9 +125,14 @@ def _known(repository: Repository, record: BackupRecord) -> VerifiedMark | None:
 
 
 def _show(
-    context: Context, server: str, record: BackupRecord, report: VerifyReport, holdings: Holdings
+    context: Context,
+    server: str,
+    record: BackupRecord,
+    report: VerifyReport,
+    holdings: Holdings,
+    done: Collection[str],
 ) -> None:
-    """Show the result; ``Corrupt`` when there are problems."""
+    """Show the result; ``Corrupt`` when there are problems. ``done`` are those that were read in this run."""
     output = context.output
     if record.checksum_errors:
         output.warning(
@@ -143,10 +143,12 @@ def _show(
         output.line(f"{output.paint('FAILED', 'red')} {problem.what}: {problem.message}")
     if report.problems:
         raise _failure(server, report)
-    output.line(f"{server} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}")
     parents = [each.id for each in holdings.lineage(record).parents]
-    if parents:
-        output.line(f"it is laid over {', '.join(parents)}: they were not read, verify each by itself")
+    over = f", laid over {', '.join(parents)}" if parents else ""
+    output.line(f"{server} {record.id}: {output.paint('OK', 'green')}, {_checked(report)}{over}")
+    unread = [each for each in parents if each not in done]
+    if unread:
+        output.line(f"not read was what it is laid over: walstream verify-backup {server} {' '.join(unread)}")
 
 
 def _failure(server: str, report: VerifyReport) -> Corrupt:
@@ -162,8 +164,12 @@ def _checked(report: VerifyReport) -> str:
     unchanged = "" if report.files_from is None else f"unchanged since {local_time(report.files_from)}"
     if unchanged and not report.read_wal:
         return unchanged
-    files = f"files {unchanged}" if unchanged else f"{report.files} files in {report.archives} stored files"
-    wal = f"{report.segments} segments of WAL" if report.read_wal else "WAL unchanged"
+    files = (
+        f"files {unchanged}"
+        if unchanged
+        else f"{counted(report.files, 'file')} in {counted(report.archives, 'stored file')}"
+    )
+    wal = f"{counted(report.segments, 'segment')} of WAL" if report.read_wal else "WAL unchanged"
     return f"{files}, {wal}, {size(report.nbytes)} in {duration(report.seconds)}"
 
 

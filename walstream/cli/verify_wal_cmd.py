@@ -10,12 +10,13 @@ from catalog.errors import Corrupt, Interrupted
 from catalog.gaps import Gap
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
+from catalog.units import counted, duration, size
 from catalog.walname import Segment
 from walstream.cli.context import Context
-from walstream.cli.light import add_identity_arguments, chosen_identities
+from walstream.cli.light import add_identity_arguments
 from walstream.cli.signals import raising
-from walstream.cli.units import duration, local_time, size
-from walstream.ops.stored import repository_at
+from walstream.cli.stored import add_full_argument, readable_repository
+from walstream.cli.units import local_time
 from walstream.ops.verify_wal import Verified, bounds_of, verify_archive
 
 EXAMPLE = "walstream verify-wal main"
@@ -30,11 +31,7 @@ _HINT = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("server", metavar="SERVER", help="a name, or the path of a repository")
-    parser.add_argument(
-        "--full", action="store_true",
-        help="read everything again: without it what nobody has written since the last verification is skipped, "
-        "and a disk that lost bytes by itself goes unnoticed",
-    )  # fmt: skip
+    add_full_argument(parser)
     parser.add_argument(
         "--from", dest="begin", metavar="PLACE", help="begin with this segment, or a backup's first one"
     )
@@ -47,12 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, arguments: argparse.Namespace) -> int:
     """Verify, show everything that is wrong, and fail if there is anything."""
     places, output = context.places(arguments.server), context.output
-    repository = repository_at(places.repository, places.name)
-    identities = chosen_identities(
-        arguments.identity_file, arguments.identity_command, places, context.ask_secret
-    )
-    if identities is not None:
-        repository = repository.with_identities(identities)
+    repository = readable_repository(places, arguments, context.ask_secret)
     bounds = bounds_of(repository, arguments.begin, arguments.end)
     try:
         with raising(), output.progress(f"verifying the WAL of {places.name}") as progress:
@@ -108,7 +100,8 @@ def _gap_text(gap: Gap, wal_size: SegmentSize) -> str:
 def _checked(found: Verified) -> str:
     report = found.report
     unchanged = f", {report.skipped} unchanged since they were verified" if report.skipped else ""
-    return f"{report.segments} segments read{unchanged}, {size(report.nbytes)} in {duration(report.seconds)}"
+    read = f"{counted(report.segments, 'segment')} read{unchanged}"
+    return f"{read}, {size(report.nbytes)} in {duration(report.seconds)}"
 
 
 def _facts(found: Verified) -> dict[str, object]:

@@ -9,40 +9,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from backup.incoming import Progress
 from backup.take import TakeOptions, take
 from catalog import layout
 from catalog.codec import Codec
-from catalog.errors import BackupFailed, HookFailed, Interrupted, StorageError, WalstreamError
+from catalog.errors import BackupFailed, HookFailed, Interrupted, StorageError, UsageError, WalstreamError
 from catalog.frames import Workers
-from catalog.lock import is_held
 from catalog.marks import FailedMark, StartedMark
 from catalog.record import BackupRecord, Point, backup_id
 from catalog.repository import Repository
-from catalog.state import receiver_lock_path
 from catalog.statuses import DONE, WAITING_FOR_WALS
-from catalog.walname import Segment
 from walstream.connection import Connection
 from walstream.facts import server_facts
-from walstream.ops.backup_wal import GRACE, POLL, BackupWal
+from walstream.ops.backup_reception import wal_coming
+from walstream.ops.backup_wal import BackupWal
 from walstream.ops.hooks import BACKUP
 from walstream.ops.parent import find_parent
-from walstream.ops.place import CODEC_THREADS, Place, connected_repository, running_receiver
-from walstream.ops.reception import Reception
+from walstream.ops.place import CODEC_THREADS, Place, connected_repository
 from walstream.ops.requirements import lack_of_summaries, lack_of_tablespace_content
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
-from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
 from walstream.server import ClusterFacts, cluster_facts
-
-# So long, in seconds, a segment may take from archive_command into the repository: there is a round each minute.
-DELIVERY = 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +101,8 @@ def take_backup(
 ) -> BackupOutcome:
     """Take a backup, wait for its WAL, and say how it went.
 
-    Raises when there is no backup; a backup whose WAL did not come within ``wait_timeout`` exists, and is
-    returned as not restorable yet.
+    Raises when there is no backup, ``UsageError`` when another has its name; a backup whose WAL did not come within
+    ``wait_timeout`` exists, and is returned as not restorable yet.
     """
     place = options.place
     with Connection.open(
@@ -127,6 +120,7 @@ def take_backup(
     )
     with backup_lock(repository, place.name):
         sweep(repository)
+        _require_free(options.name, repository)
         parent = _parent(options, repository, facts)
         for left in range(options.retries, -1, -1):
             attempt = _Attempt(options, repository, facts, parent, on_progress)
@@ -140,6 +134,15 @@ def take_backup(
                 on_retry(error, options.retry_pause)
                 time.sleep(options.retry_pause)
     raise AssertionError("unreachable")
+
+
+def _require_free(name: str | None, repository: Repository) -> None:
+    other = repository.backups.called(name) if name is not None else None
+    if other is not None:
+        raise UsageError(
+            f"backup {other} is called {name!r} already, and commands would not know which one is meant",
+            f"choose another name, or remove that one first: walstream delete SERVER {other}",
+        )
 
 
 def _parent(options: BackupOptions, repository: Repository, facts: ClusterFacts) -> BackupRecord | None:
@@ -179,7 +182,6 @@ class _Attempt:
         self._wal = BackupWal(repository, self._home, options.place.codec)
         self._started = datetime.now(UTC)
         self._id = _free_id(repository)
-        self._give_up: float | None = None
         self.exists = False
 
     def run(self) -> BackupOutcome:
@@ -200,7 +202,7 @@ class _Attempt:
         shelf = self._repository.backups
         shelf.mark_started(self._id, self._mark(None))
         try:
-            with self._wal_being_received() as receiving, Workers(CODEC_THREADS) as workers:
+            with self._wal_comes() as receiving, Workers(CODEC_THREADS) as workers:
                 record = take(self._take_options(), self._repository, workers, self._begin, self._on_progress)
                 deadline = self._deadline()
                 if self._options.wait:
@@ -253,43 +255,13 @@ class _Attempt:
     def _begin(self, begin: Point) -> None:
         """Note where the backup begins; stop it when its first WAL can no longer be had."""
         self._repository.backups.mark_started(self._id, self._mark(begin))
-        size = self._repository.identity.wal_segment_size
-        first = Segment.at(begin.timeline, begin.lsn, size)
-        give_up = time.monotonic() + GRACE
-        while not (self._options.delivered or self._wal.is_coming(first)):
-            if time.monotonic() < give_up:
-                time.sleep(POLL)  # a receiver that has just started has not said yet where it is
-                continue
-            raise BackupFailed(
-                f"the backup begins at {begin.lsn}, in segment {first.name(size)}, which is not in the repository "
-                "and is not received any more",
-                "wait for the next checkpoint on the server and take the backup again",
-            )
+        if not self._options.delivered:
+            self._wal.require_coming(begin)
 
-    @contextmanager
-    def _wal_being_received(self) -> Iterator[Callable[[], bool]]:
-        """Somebody receives WAL meanwhile: the receiver that runs already, or one of our own.
-
-        Yields a function that tells whether that is still so, and raises what ended our own.
-        """
-        lock = receiver_lock_path(self._home)
-        if is_held(lock) or not self._options.may_receive:
-            yield lambda: is_held(lock) or self._may_be_delivered()
-            return
-        with Reception(self._own_receiver) as reception:
-            yield reception.is_running
-
-    @contextmanager
-    def _own_receiver(self) -> Iterator[Receiver]:
-        options = replace(self._options.receiving, end_position=None, reconnect=True, temporary_slot=True)
-        with running_receiver(self._options.place, options) as (receiver, _):
-            yield receiver
-
-    def _may_be_delivered(self) -> bool:
-        """Whether it is worth while to wait for what archive_command brings, and the next round files."""
-        if self._give_up is None:
-            self._give_up = time.monotonic() + DELIVERY
-        return self._options.delivered and time.monotonic() < self._give_up
+    def _wal_comes(self) -> AbstractContextManager[Callable[[], bool]]:
+        options = self._options
+        may_receive, delivered = options.may_receive, options.delivered
+        return wal_coming(options.place, options.receiving, may_receive=may_receive, delivered=delivered)
 
     def _deadline(self) -> float | None:
         limit = self._options.wait_timeout

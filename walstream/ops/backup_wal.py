@@ -18,14 +18,14 @@ from catalog.frames import Workers, encoder
 from catalog.gaps import read_gaps
 from catalog.local_storage import failed
 from catalog.lsn import LSN
-from catalog.record import BackupRecord
+from catalog.record import BackupRecord, Point
 from catalog.repository import Repository, span_holdings
 from catalog.sink import Sink
 from catalog.state import live_receiver_state
 from catalog.walname import Segment
 
-POLL = 0.1
-GRACE = 2.0
+_POLL = 0.1
+_GRACE = 2.0
 _PIECE = 1 << 20
 
 
@@ -57,6 +57,20 @@ class BackupWal:
             and self._size.number_at(state.flushed) <= segment.number
         )
 
+    def require_coming(self, begin: Point) -> None:
+        """``BackupFailed`` when the first WAL of a backup that begins there can no longer be had."""
+        first = Segment.at(begin.timeline, begin.lsn, self._size)
+        give_up = time.monotonic() + _GRACE
+        while not self.is_coming(first):
+            if time.monotonic() < give_up:
+                time.sleep(_POLL)  # a receiver that has just started has not said yet where it is
+                continue
+            raise BackupFailed(
+                f"the backup begins at {begin.lsn}, in segment {first.name(self._size)}, which is not in the "
+                "repository and is not received any more",
+                "wait for the next checkpoint on the server and take the backup again",
+            )
+
     def is_restorable(self, record: BackupRecord) -> bool:
         """Whether all of the backup's WAL is stored."""
         return restorable(record, span_holdings(self._repository, (record,)))
@@ -70,7 +84,7 @@ class BackupWal:
         """
         if not self._wait(record, self._end_is_synced, receiving, deadline):
             return
-        if not self._wait(record, self.is_restorable, receiving, time.monotonic() + GRACE):
+        if not self._wait(record, self.is_restorable, receiving, time.monotonic() + _GRACE):
             self._store_beginning(record, workers)
 
     def wait_until_restorable(
@@ -92,7 +106,7 @@ class BackupWal:
             if not receiving():
                 return condition(record)
             self._refuse_lost(record)
-            time.sleep(POLL)
+            time.sleep(_POLL)
         return True
 
     def _refuse_lost(self, record: BackupRecord) -> None:

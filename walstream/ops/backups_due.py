@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 from collections.abc import Collection, Mapping
 
 from catalog.errors import WalstreamError
 from walstream.ops.children import Child, backup_words
+from walstream.ops.server_log import server_log
 from walstream.ops.supervision import how_it_ended
 from walstream.ops.timetable import Timetable
 from walstream.settings.server import ServerSettings
-
-log = logging.getLogger("walstream.run")
 
 # Between two starts, in seconds: a backup begins with a checkpoint, and servers may share disks.
 STAGGER = 60.0
@@ -21,7 +19,8 @@ STAGGER = 60.0
 class BackupsDue:
     """``look_after`` every few seconds; ``children`` are the backups that run."""
 
-    def __init__(self) -> None:
+    def __init__(self, log_level: str | None = None) -> None:
+        self._log_level = log_level
         self._tables: dict[str, Timetable] = {}
         self._running: dict[str, Child] = {}
         self._trouble: dict[str, str] = {}
@@ -75,25 +74,27 @@ class BackupsDue:
     def _start(self, name: str, table: Timetable, config: str, now: float) -> None:
         try:
             table.note_start(now)
-            self._running[name] = Child(backup_words(config, name))
+            self._running[name] = Child(backup_words(config, self._log_level, name))
         except (WalstreamError, OSError) as error:
             self._say(name, f"the scheduled backup cannot be started: {error}")
         else:
-            logging.getLogger(f"walstream.{name}").info("the scheduled backup begins")
+            server_log(name).info("the scheduled backup begins")
 
     def _note_end(self, name: str, child: Child, code: int) -> None:
         del self._running[name]
-        error = child.error()
+        error, warnings = child.error(), child.warnings()
         child.close()
-        server_log = logging.getLogger(f"walstream.{name}")
-        if code == 0:
-            server_log.info("the scheduled backup is done")
-        else:
-            server_log.error(
-                "the scheduled backup has failed: %s%s", how_it_ended(code), f": {error}" if error else ""
+        for warning in warnings:
+            server_log(name).warning("the scheduled backup: %s", warning)
+        if code and not (
+            warnings and code == 1 and not error
+        ):  # else it was taken, and said what is wrong with it
+            how = how_it_ended(code)
+            server_log(name).error(
+                "the scheduled backup has failed: %s%s", how, f": {error}" if error else ""
             )
 
     def _say(self, name: str, trouble: str) -> None:
         if self._trouble.get(name) != trouble:
-            logging.getLogger(f"walstream.{name}").error("%s", trouble)
+            server_log(name).error("%s", trouble)
         self._trouble[name] = trouble

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from catalog import durable
 from catalog.age.keys import Identity
 from catalog.codec import NAMES, Codec
 from catalog.errors import Interrupted, ServerRefused, StorageError, WalstreamError
@@ -27,6 +25,7 @@ from walstream.gap import oldest_available
 from walstream.ops.bench_latency import commit_latencies, fsync_latency, make_wal
 from walstream.ops.bench_measures import AGE, DISK, FSYNC, NATIVE, NOWHERE, Findings, Latency, Rate
 from walstream.ops.bench_native import rate_of_pg_receivewal
+from walstream.ops.bench_place import bench_directory
 from walstream.ops.bench_streams import (
     APPLICATION_NAME,
     Source,
@@ -71,9 +70,7 @@ def bench(
         on_measure("load")
         make_wal(settings.conninfo, LOAD)
     source = find_source(settings.wal_streaming_conninfo, round(settings.check_timeout) or 1)
-    with tempfile.TemporaryDirectory(
-        prefix=os.path.basename(durable.temporary_name("bench")) + "-", dir=place
-    ) as directory:
+    with bench_directory(place) as directory:
         work = _Bench(settings, request, source, directory, on_measure)
         work.measure()
     return work.findings()

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from catalog.record import BackupRecord
-from walstream.ops.items import Item, failure, fine, in_units
+from catalog.units import size
+from walstream.ops.items import Item, failure, fine
 from walstream.settings.server import ServerSettings
 
 BACKUP_AGE = "backup maximum age"
@@ -62,7 +63,7 @@ def _backup_age(settings: ServerSettings, backup: BackupRecord | None, limit: fl
 def _backup_size(backup: BackupRecord | None, limit: int, server: str) -> Item:
     if backup is None:
         return failure(BACKUP_SIZE, "there is no backup", f"take one: walstream backup {server}")
-    hint = f"the newest has {in_units(backup.cluster_size)}, at least {in_units(limit)} are wanted"
+    hint = f"the newest has {size(backup.cluster_size)}, at least {size(limit)} are wanted"
     if backup.cluster_size < limit:
         return failure(BACKUP_SIZE, hint, "see whether data is gone from the server, or lower the limit")
     return fine(BACKUP_SIZE, hint)

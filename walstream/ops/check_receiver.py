@@ -7,7 +7,8 @@ import os
 
 from catalog.lsn import LSN
 from catalog.state import ReceiverState
-from walstream.ops.items import Item, at_local_time, failure, fine, in_units, to_go_on, to_start, warned
+from catalog.units import counted, size
+from walstream.ops.items import Item, at_local_time, failure, fine, to_go_on, to_start, warned
 from walstream.ops.receiver_facts import ReceiverFacts, lag_of
 from walstream.settings.server import ServerSettings
 from walstream.standing import STREAMING
@@ -97,7 +98,7 @@ def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> It
     trouble = found.live.archive_trouble if found.live is not None else None
     if not spool.segments and trouble is None:
         return fine(SPOOL)
-    hint = f"{spool.segments} segments wait to be archived ({in_units(spool.nbytes)})"
+    hint = f"waiting to be archived: {counted(spool.segments, 'segment')} ({size(spool.nbytes)})"
     if trouble is not None:
         return failure(
             SPOOL,
@@ -109,7 +110,7 @@ def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> It
     if limit is not None and spool.nbytes > limit:
         return failure(
             SPOOL,
-            f"{hint}, more than spool_limit ({in_units(limit)})",
+            f"{hint}, more than spool_limit ({size(limit)})",
             "archiving does not keep up: choose a faster compression or disk, or raise spool_limit",
         )
     waited = now - spool.since if spool.since is not None else 0.0
@@ -134,7 +135,7 @@ def lag_items(
     if server is None:
         return []
     lag = lag_of(state, server, now)
-    hint = f"{in_units(lag.nbytes)}, {lag.seconds:.1f} s behind the server"
+    hint = f"{size(lag.nbytes)}, {lag.seconds:.1f} s behind the server"
     if lag.seconds > NOTABLE_LAG and state.phase != STREAMING:
         return [warned(LAG, hint, f"it has no stream: see the item {RUNNING!r}")]
     if lag.seconds > NOTABLE_LAG:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from catalog.units import size
 from walstream.ops import requirements
-from walstream.ops.items import Item, at_local_time, failure, fine, in_units, to_start, warned
+from walstream.ops.items import Item, at_local_time, failure, fine, to_start, warned
 from walstream.ops.other_hosts import HostSlot
 from walstream.ops.survey import Survey
 from walstream.server import ClusterFacts
@@ -169,8 +170,8 @@ def _slot_limit(facts: ClusterFacts) -> Item:
 def _kept(slot: SlotFacts) -> str:
     if slot.restart is None:
         return "keeps no WAL"
-    kept = f"keeps {in_units(slot.retained or 0)} of WAL from {slot.restart} on"
-    return kept if slot.safe is None else f"{kept} and may lose it after {in_units(max(slot.safe, 0))} more"
+    kept = f"keeps {size(slot.retained or 0)} of WAL from {slot.restart} on"
+    return kept if slot.safe is None else f"{kept} and may lose it after {size(max(slot.safe, 0))} more"
 
 
 def _drop(settings: ServerSettings) -> str:

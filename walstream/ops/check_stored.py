@@ -21,6 +21,7 @@ from catalog.retention import satisfies
 from catalog.state import live_receiver_state, read_receiver_state, receiver_lock_path
 from catalog.statuses import FAILED, FIND_RELATION, bad_pages
 from catalog.survey import Survey, survey
+from catalog.units import size
 from walstream.ops import wiring
 from walstream.ops.archive import incoming_of
 from walstream.ops.check_limits import BACKUP_AGE, Newest, limit_items, newest_of
@@ -34,7 +35,7 @@ from walstream.ops.check_wal import (
     gaps_item,
 )
 from walstream.ops.held_wal import HeldWal, held_wal
-from walstream.ops.items import Item, failure, fine, in_units, judged
+from walstream.ops.items import Item, failure, fine, judged
 from walstream.ops.left_branches import left_branches
 from walstream.ops.local import rules_of
 from walstream.ops.receiver_facts import receiver_facts
@@ -247,7 +248,7 @@ def _disk_items(settings: ServerSettings, repository: Repository | None) -> list
 def disk_item(label: str, status: os.statvfs_result, segment: int, remedy: str) -> Item:
     """A hundredth of a file system, and room for a few WAL segments of so many bytes, must be free."""
     left, total = status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
-    text = f"{in_units(left)} of {in_units(total)} free"
+    text = f"{size(left)} of {size(total)} free"
     if left < max(total // 100, LEAST_SEGMENTS * segment):
         return failure(label, text, remedy)
     return fine(label, text)

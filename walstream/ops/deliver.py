@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from catalog.codec import ENCRYPTED
 from catalog.comparison import SAME, same_bytes
+from catalog.decoding import ENCRYPTED
 from catalog.errors import Absent, Conflict, StorageError
 from catalog.fingerprint import compare
 from catalog.repository import Repository

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from datetime import datetime
 
@@ -23,10 +23,10 @@ from catalog.state import ReceiverState, live_receiver_state
 from catalog.target import RecoveryTarget
 from catalog.walname import SEGMENT, kind_of, timeline_in
 from walstream.commands import text
-from walstream.connection import Connection
 from walstream.ops import payments, unprivileged, wiring
 from walstream.ops.backup import BackupRequest, take_backup
-from walstream.ops.demo_place import SERVER, Places, require_reach, root_of_ours
+from walstream.ops.demo_place import SERVER, Places, require_reach
+from walstream.ops.demo_servers import Servers, sql
 from walstream.ops.demo_steps import (
     BackedUp,
     Compared,
@@ -38,11 +38,10 @@ from walstream.ops.demo_steps import (
     Step,
     Worked,
 )
-from walstream.ops.installation import find_binaries, tail, version_text
+from walstream.ops.installation import find_binaries, version_text
 from walstream.ops.payments import Activity, Digest, Payer
 from walstream.ops.reception import Reception
 from walstream.ops.restore import RestoreRequest, plan_restore
-from walstream.ops.throwaway import ThrowawayServer
 from walstream.receiver import Receiver
 from walstream.receiving import ReceiveOptions
 from walstream.settings.load import load
@@ -50,10 +49,8 @@ from walstream.settings.server import ServerSettings
 from walstream.settings.write import add_server
 
 SLOT = "walstream"
-ORIGIN_PORT, RESTORED_PORT = 5432, 5433
 FIRST_WORK, MORE_WORK = 2.5, 1.5
 PATIENCE = 60.0
-LONGEST_SOCKET_DIRECTORY = 80
 
 
 def demo(
@@ -107,11 +104,11 @@ class _Story:
         stack: ExitStack,
         on_progress: Callable[[str, int, int | None], None],
     ) -> None:
-        self._places = places = Places.within(directory)
+        self._places = Places.within(directory)
         self._stack = stack
         self._on_progress = on_progress
-        self._origin = _server(binaries, places.origin, places.sockets, ORIGIN_PORT)
-        self._restored = _server(binaries, places.restored, places.sockets, RESTORED_PORT)
+        self._servers = stack.enter_context(closing(Servers(binaries, self._places)))
+        self._origin, self._restored = self._servers.origin, self._servers.restored
 
     def acts(self) -> dict[str, Callable[[], Step]]:
         return {
@@ -127,15 +124,7 @@ class _Story:
         }
 
     def start(self) -> Step:
-        sockets = self._origin.socket_directory
-        if sockets is not None:
-            os.mkdir(sockets, 0o700)
-            unprivileged.way().give(sockets)
-        self._origin.init()
-        self._stack.callback(self._origin.close)
-        settings = {"listen_addresses": ""} | ({"unix_socket_directories": sockets} if sockets else {})
-        self._origin.configure(settings)
-        self._origin.start()
+        self._servers.start_origin()
         return Started(version=version_text(self._origin.bin_dir), directory=self._origin.directory)
 
     def receive(self) -> Step:
@@ -152,13 +141,13 @@ class _Story:
         self._settings = load(config).server(SERVER)
         options = wiring.receive_options(self._settings)
         self._reception = self._stack.enter_context(Reception(lambda: self._receiver(options)))
-        with _sql(self._origin) as connection:
+        with sql(self._origin) as connection:
             position = payments.position(connection)
         self._wait(lambda: self._state().flushed >= position)
         return Receiving(config=config, repository=self._settings.repository, slot=SLOT, position=position)
 
     def work(self) -> Step:
-        with _sql(self._origin) as connection:
+        with sql(self._origin) as connection:
             payments.create(connection)
         self._payer = self._stack.enter_context(Payer(self._origin.conninfo()))
         self._seen = self._payer.activity()
@@ -187,7 +176,7 @@ class _Story:
         return step
 
     def lose(self) -> Step:
-        with _sql(self._origin) as connection:
+        with sql(self._origin) as connection:
             self._before = payments.digest(connection)
             seconds = text(connection.row("SELECT extract(epoch FROM clock_timestamp())")[0], "time")
             moment = datetime.fromtimestamp(float(seconds)).astimezone()
@@ -221,12 +210,8 @@ class _Story:
         return Restored(directory=destination, restored_bytes=report.nbytes)
 
     def recover(self) -> Step:
-        self._stack.callback(self._restored.close)
-        self._restored.configure({"port": str(RESTORED_PORT)})
-        self._restored.start()
-        if self._restored.wait_for_recovery(PATIENCE) != "ended":
-            raise ServerError("the restored cluster was not promoted at its target")
-        with _sql(self._restored) as connection:
+        self._servers.start_restored(PATIENCE)
+        with sql(self._restored) as connection:
             name = text(connection.row("SELECT pg_walfile_name(pg_current_wal_insert_lsn())")[0], "name")
         return Recovered(
             wal_bytes=self._dropped.position - self._begin,
@@ -235,7 +220,7 @@ class _Story:
         )
 
     def compare(self) -> Step:
-        with _sql(self._restored) as connection:
+        with sql(self._restored) as connection:
             after = payments.digest(connection)
         require_same(self._before, after)
         return Compared(before=self._before, after=after)
@@ -243,13 +228,11 @@ class _Story:
     def stop(self) -> None:
         """End everything in order, so that what is left on disk can be started again."""
         self._reception.stop()
-        for server in (self._restored, self._origin):
-            server.stop()
+        self._servers.stop()
 
     def explained(self, error: WalstreamError) -> WalstreamError:
         """An error with the end of the log of the server that it is likely to be about."""
-        servers = (self._restored, self._origin)
-        log = next((tail(text) for server in servers if (text := server.log_text())), "")
+        log = self._servers.last_words()
         if not log or log in str(error) or isinstance(error, DestinationRefused | Corrupt):
             return error
         return ServerError(f"{error}\nthe end of the server's log:\n{log}", error.hint)
@@ -286,22 +269,3 @@ class _Story:
             if time.monotonic() > limit:
                 raise ServerError(f"the receiver did not get the server's WAL within {PATIENCE:.0f} s")
             time.sleep(0.02)
-
-
-def _server(binaries: str, directory: str, sockets: str, port: int) -> ThrowawayServer:
-    return ThrowawayServer(
-        binaries,
-        directory,
-        port=port,
-        socket_directory=sockets if len(os.fsencode(sockets)) <= LONGEST_SOCKET_DIRECTORY else None,
-        # the restore_command is to find this walstream, from wherever it was started
-        environment={"PYTHONPATH": os.pathsep.join([root_of_ours(), *_python_path()])},
-    )
-
-
-def _python_path() -> list[str]:
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-
-
-def _sql(server: ThrowawayServer) -> Connection:
-    return Connection.open(server.conninfo(), application_name="walstream_demo", replication=False)

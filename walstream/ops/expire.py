@@ -2,18 +2,21 @@
 
 A plan is made and carried out under the backup lock. Backups go first, each by its record, an incremental one
 before those that it rests on; then the WAL that nothing needs any more, oldest first. What is interrupted is
-ended by the next sweep, or is found to be unneeded again. Offline.
+ended by the next sweep, or is found to be unneeded again: a mark says that there is such WAL. Offline.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from catalog import layout
-from catalog.errors import UsageError
+from catalog.errors import StorageError, UsageError
 from catalog.expiry import Staying, Unneeded, unneeded
+from catalog.in_use import being_removed, in_use, is_read
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
 from catalog.marks import RemovedMark
@@ -64,17 +67,22 @@ def plan_expiry(repository: Repository, home: str, rules: Rules) -> Plan:
     verdicts = judge_all(found, repository, home, rules)
     going = {each: verdict.reason for each, verdict in verdicts.verdicts.items() if verdict.goes}
     plan = _plan(repository, found, verdicts, going)
-    spared = _leading_to_the_end(plan)
+    # An incremental backup behind a gap can be the only one behind it, and its full one be obsolete.
+    spared = dict.fromkeys(
+        _leading_to_the_end(plan), "only it, or what rests on it, leads to the newest WAL"
+    ) | {each: "it is being restored" for each in going if is_read(repository, each)}
     if not spared:
         return plan
-    # An incremental backup behind a gap can be the only one behind it, and its full one be obsolete.
-    verdict = Verdict(POTENTIALLY_OBSOLETE, "only it, or what rests on it, leads to the newest WAL")
-    verdicts = replace(verdicts, verdicts={**verdicts.verdicts, **dict.fromkeys(spared, verdict)})
+    words = {each: Verdict(POTENTIALLY_OBSOLETE, reason) for each, reason in spared.items()}
+    verdicts = replace(verdicts, verdicts={**verdicts.verdicts, **words})
     return _plan(repository, found, verdicts, {each: going[each] for each in going if each not in spared})
 
 
 def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> Plan:
-    """What goes with one backup, those that rest on it included; ``UsageError`` when it is to stay."""
+    """What goes with one backup, those that rest on it included; ``UsageError`` when it is to stay.
+
+    ``Busy`` when it is being restored.
+    """
     found = survey(repository)
     verdicts = judge_all(found, repository, home, rules)
     wanted = found.find(word)
@@ -83,6 +91,9 @@ def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> 
         if each.record.parent in going:
             going[each.record.id] = f"it rests on {each.record.parent}"
     _refuse(going, repository, verdicts, rules)
+    for backup_id in going:
+        if is_read(repository, backup_id):
+            raise in_use(backup_id)
     return _plan(repository, found, verdicts, going)
 
 
@@ -92,7 +103,28 @@ def carry_out(
     on_backup: Callable[[str, str], None] = lambda backup, reason: None,
     hooks: Hooks = NO_HOOKS,
 ) -> Removed:
-    """Remove what the plan says, between the operator's scripts; under the backup lock since before it was made."""
+    """Remove what the plan says, between the operator's scripts; under the backup lock since before it was made.
+
+    ``Busy`` when a restore of one of the backups has begun meanwhile.
+    """
+    with being_removed(repository, plan.going):
+        with suppress(StorageError):  # a full disk needs the removal most
+            repository.storage.put(layout.REMOVING, b"")
+        _remove_backups(plan, repository, on_backup, hooks)
+    files, nbytes = _remove_wal(plan, repository, hooks) if len(plan.wal) else (0, 0)
+    repository.storage.delete(layout.REMOVING)
+    return Removed(tuple(plan.going), files, nbytes)
+
+
+def is_unfinished(repository: Repository) -> bool:
+    """Whether a removal was interrupted, or runs: then WAL may be there that no backup needs."""
+    directory, _, name = layout.REMOVING.rpartition("/")
+    return name in repository.storage.names(directory)
+
+
+def _remove_backups(
+    plan: Plan, repository: Repository, on_backup: Callable[[str, str], None], hooks: Hooks
+) -> None:
     statuses = {each.id: each.status.word for each in plan.survey.backups}
     for each, reason in plan.going.items():
         directory = repository.storage.path(layout.backup_directory(each))
@@ -100,20 +132,16 @@ def carry_out(
         with hooks.around(DELETE, facts):
             repository.backups.remove(each, RemovedMark(at=datetime.now(UTC), reason=reason))
         on_backup(each, reason)
-    if not len(plan.wal):
-        return Removed(tuple(plan.going), 0, 0)
+
+
+def _remove_wal(plan: Plan, repository: Repository, hooks: Hooks) -> tuple[int, int]:
+    files = nbytes = 0
     runs = [plan.names_of(run) for run in plan.wal.runs]
     with hooks.around(WAL_DELETE, {"segments": len(plan.wal), "runs": runs}) as later:
-        files, nbytes = _remove_wal(plan, repository)
+        for directory in sorted(_directories(plan.wal, plan.size), key=lambda name: name[8:]):
+            removed = repository.wal.remove(directory, lambda name: _goes(name, plan.wal, plan.size))
+            files, nbytes = files + removed[0], nbytes + removed[1]
         later |= {"files": files, "size": nbytes}
-    return Removed(tuple(plan.going), files, nbytes)
-
-
-def _remove_wal(plan: Plan, repository: Repository) -> tuple[int, int]:
-    files = nbytes = 0
-    for directory in sorted(_directories(plan.wal, plan.size), key=lambda name: name[8:]):
-        removed = repository.wal.remove(directory, lambda name: _goes(name, plan.wal, plan.size))
-        files, nbytes = files + removed[0], nbytes + removed[1]
     return files, nbytes
 
 
@@ -176,7 +204,7 @@ def _refuse(going: Mapping[str, str], repository: Repository, verdicts: Judged, 
         if mark is not None:
             raise UsageError(
                 f"backup {each} is kept ({mark.target})",
-                f"release it first: walstream keep SERVER {each} --release",
+                f"release it first: walstream keep {os.path.basename(repository.root)} {each} --release",
             )
     leaving = [each for each in verdicts.candidates if each.record.id in going]
     there = satisfies(verdicts.candidates, verdicts.current)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog import layout
-from catalog.codec import split_suffix
+from catalog.decoding import split_suffix
 from catalog.gaps import open_gaps, read_gaps
 from catalog.local_storage import failed
 from catalog.lsn import LSN

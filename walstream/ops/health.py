@@ -23,6 +23,7 @@ class Publisher:
         self._home = home
         self._last: tuple[object, ...] = ()
         self._at = 0.0
+        self._failing = False
 
     def publish(self, watched: Watched, now: float) -> None:
         """Publish what is known; ``now`` by the monotonic clock, by which ``watched`` has its times."""
@@ -34,7 +35,11 @@ class Publisher:
         try:
             write_supervisor_state(self._home, state_of(watched, os.getpid(), now, time.time()))
         except OSError as error:
-            log.warning("the state of %s cannot be published: %s", self._home, error)
+            if not self._failing:
+                log.warning("the state of %s cannot be published: %s", self._home, error)
+            self._failing = True
+        else:
+            self._failing = False
         self._last, self._at = facts, now
 
 

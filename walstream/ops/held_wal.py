@@ -12,6 +12,7 @@ from catalog.coverage import Holdings, carries, holds_wal_of, missing, newest
 from catalog.gaps import Gap, as_inventory, open_gaps, read_gaps
 from catalog.inventory import Inventory, Run
 from catalog.repository import Repository, readable_holdings
+from catalog.state import read_receiver_state
 from catalog.timeline import Path
 from catalog.walname import kind_of
 
@@ -21,7 +22,7 @@ class HeldWal:
     """``stored`` is what the repository alone has, ``all`` with the spool; ``gaps`` are recorded and not filled.
 
     ``problems`` say which documents could not be read, and so do not count; ``alone`` are the ids of backups that
-    are kept with their own WAL.
+    are kept with their own WAL; ``received`` is the timeline that was received last, if that is known.
     """
 
     stored: Holdings
@@ -29,6 +30,7 @@ class HeldWal:
     gaps: tuple[Gap, ...]
     problems: tuple[str, ...] = ()
     alone: frozenset[str] = frozenset()
+    received: int | None = None
 
     def open_gaps(self, path: Path | None = None) -> tuple[Gap, ...]:
         """The gaps behind which no restorable backup begins yet, on the server's path if that is known."""
@@ -60,17 +62,22 @@ class HeldWal:
         return tuple(sorted(holes))
 
     def newest_path(self, timeline: int | None = None) -> Path:
-        """The path to a timeline, or else to the newest of which there is WAL or a backup."""
+        """The path to a timeline, the server's if that is known, or else to the one that was received last.
+
+        Where that is not known either, to the newest by number of which there is WAL or a backup. It can be one
+        that was left, as after a return to the old primary.
+        """
         paths = self.all.paths()
-        if timeline in paths:
-            return paths[timeline]
+        for known in (timeline, self.received):
+            if known in paths:
+                return paths[known]
         with_backup = {record.end.timeline for record in self.all.records}
-        known = (
+        held = (
             path
             for number, path in paths.items()
             if number in with_backup or holds_wal_of(number, self.all.inventory)
         )
-        return next(known, paths[1])
+        return next(held, paths[1])
 
 
 def held_wal(repository: Repository, home: str) -> HeldWal:
@@ -82,7 +89,9 @@ def held_wal(repository: Repository, home: str) -> HeldWal:
     everything = replace(stored, inventory=spooled | stored.inventory)
     gaps = tuple(gap for gap in read_gaps(home, size) if not _is_filled(gap, everything.inventory))
     alone = frozenset(each.id for each in stored.records if repository.backups.stands_alone(each.id))
-    return HeldWal(stored, everything, gaps, tuple(problems), alone)
+    state = read_receiver_state(home)
+    received = state.timeline if state is not None else None
+    return HeldWal(stored, everything, gaps, tuple(problems), alone, received)
 
 
 def _is_filled(gap: Gap, inventory: Inventory) -> bool:

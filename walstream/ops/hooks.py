@@ -7,17 +7,16 @@ that takes longer than its time is killed with all that it started.
 from __future__ import annotations
 
 import json
-import logging
 import os
-import signal
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from catalog.errors import HookFailed
 from catalog.incoming import Put
 from catalog.sink import Reader
+from walstream.ops.script import run_script
+from walstream.ops.server_log import server_log
 
 BACKUP = "backup"
 ARCHIVE = "archive"
@@ -26,8 +25,6 @@ WAL_DELETE = "wal_delete"
 RECOVERY = "recovery"
 KINDS = (BACKUP, ARCHIVE, DELETE, WAL_DELETE, RECOVERY)
 PRE, POST = "pre", "post"
-
-_MOST = 2000
 
 Facts = Mapping[str, object]
 
@@ -46,32 +43,37 @@ class Hooks:
         return f"{PRE}_{kind}" in self.scripts or f"{POST}_{kind}" in self.scripts
 
     @contextmanager
-    def around(self, kind: str, facts: Facts) -> Iterator[dict[str, object]]:
+    def around(
+        self, kind: str, facts: Facts, is_over: Callable[[], bool] = lambda: False
+    ) -> Iterator[dict[str, object]]:
         """Run the block between the two scripts of a kind; ``HookFailed`` when the first one fails.
 
         What the block puts into the dictionary is told to the second script, as is the error that ends it.
+        Neither is waited for when ``is_over``: it is killed, and ``HookFailed`` raised, whichever it is.
         """
-        self.before(kind, facts)
+        self.before(kind, facts, is_over)
         later: dict[str, object] = dict(facts)
         try:
             yield later
         except BaseException as error:
-            self.after(kind, later | {"error": str(error) or type(error).__name__})
+            self.after(kind, later | {"error": str(error) or type(error).__name__}, is_over)
             raise
-        self.after(kind, later)
+        self.after(kind, later, is_over)
 
-    def before(self, kind: str, facts: Facts) -> None:
+    def before(self, kind: str, facts: Facts, is_over: Callable[[], bool] = lambda: False) -> None:
         """Run the script before the work; ``HookFailed`` unless it exits with 0."""
-        self._run(PRE, kind, facts)
+        self._run(PRE, kind, facts, is_over)
 
-    def after(self, kind: str, facts: Facts) -> None:
-        """Run the script behind the work; its failure is logged."""
+    def after(self, kind: str, facts: Facts, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Run the script behind the work; its failure is logged, unless it was not waited for: that is raised."""
         try:
-            self._run(POST, kind, facts)
+            self._run(POST, kind, facts, is_over)
         except HookFailed as failure:
-            logging.getLogger(f"walstream.{self.server}").error("%s", failure)
+            if is_over():
+                raise
+            server_log(self.server).error("%s", failure)
 
-    def _run(self, phase: str, kind: str, facts: Facts) -> None:
+    def _run(self, phase: str, kind: str, facts: Facts, is_over: Callable[[], bool]) -> None:
         command = self.scripts.get(f"{phase}_{kind}")
         if command is None:
             return
@@ -83,31 +85,31 @@ class Hooks:
             **facts,
         }
         try:
-            script = subprocess.Popen(
-                ["/bin/sh", "-c", command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, **variables(told)},
-                start_new_session=True,
+            outcome = run_script(
+                command,
+                {**os.environ, **variables(told)},
+                json.dumps(told, default=str).encode(),
+                self.timeout,
+                is_over,
             )
         except (OSError, ValueError) as error:
             raise self._failure(phase, kind, f"cannot be started: {error}") from error
-        try:
-            said, _ = script.communicate(json.dumps(told, default=str).encode(), self.timeout)
-        except subprocess.TimeoutExpired:
-            _kill_group(script)
-            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s") from None
-        except BaseException:
-            _kill_group(script)
-            raise
-        text = said.decode("utf-8", "replace").strip()[:_MOST]
-        log = logging.getLogger(f"walstream.{self.server}")
-        for line in text.splitlines():
-            log.info("%s_%s_script: %s", phase, kind, line)
-        if script.returncode:
-            last = text.splitlines()[-1] if text else "it said nothing"
-            raise self._failure(phase, kind, f"ended with exit code {script.returncode}: {last}")
+        lines = outcome.said.splitlines()
+        self._log_said(f"{phase}_{kind}_script", lines, outcome.left_out)
+        if outcome.code is None and is_over():
+            raise self._failure(phase, kind, "was ended, because whoever waited for it is to end")
+        if outcome.code is None:
+            raise self._failure(phase, kind, f"has not ended within {self.timeout:.0f} s")
+        if outcome.code:
+            last = lines[-1] if lines else "it said nothing"
+            raise self._failure(phase, kind, f"ended with exit code {outcome.code}: {last}")
+
+    def _log_said(self, script: str, lines: Sequence[str], left_out: int) -> None:
+        log = server_log(self.server)
+        if left_out:
+            log.info("%s: the first %d bytes of what it said are left out", script, left_out)
+        for line in lines:
+            log.info("%s: %s", script, line)
 
     def _failure(self, phase: str, kind: str, what: str) -> HookFailed:
         then = "nothing was done" if phase == PRE else "the work itself is done"
@@ -128,26 +130,17 @@ def _text(value: object) -> str:
     return json.dumps(value) if isinstance(value, (dict, list, tuple, bool)) else str(value).replace("\0", "")
 
 
-def _kill_group(script: subprocess.Popen[bytes]) -> None:
-    """End a script, and all that it has started in its session."""
-    try:
-        os.killpg(script.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
-    script.wait()
-    for pipe in (script.stdin, script.stdout):
-        if pipe is not None:
-            with suppress(OSError):
-                pipe.close()
+def hooked(put: Put, hooks: Hooks, is_over: Callable[[], bool] = lambda: False) -> Put:
+    """``put`` between the scripts for archiving; as it is when there are none.
 
-
-def hooked(put: Put, hooks: Hooks) -> Put:
-    """``put`` between the scripts for archiving; as it is when there are none."""
+    A script that has not ended when ``is_over`` is killed. ``HookFailed`` says so, and what was to be stored is to
+    be put once more, even when it was the one behind: both scripts are called again then.
+    """
     if not hooks.has(ARCHIVE):
         return put
 
     def put_between(name: str, open_raw: Callable[[], Reader], path: str) -> bool:
-        with hooks.around(ARCHIVE, {"segment": name, "file": path}) as later:
+        with hooks.around(ARCHIVE, {"segment": name, "file": path}, is_over) as later:
             later["stored"] = put(name, open_raw, path)
         return bool(later["stored"])
 

@@ -71,11 +71,6 @@ def judged(label: str, lack: Lack | None, hint: str = "") -> Item:
     return fine(label, hint) if lack is None else failure(label, lack.message, lack.remedy)
 
 
-def in_units(nbytes: int) -> str:
-    """A number of bytes for a hint: ``12.3 GiB``, ``0.5 MiB``."""
-    return f"{nbytes / (1 << 30):.1f} GiB" if nbytes >= 1 << 30 else f"{nbytes / (1 << 20):.1f} MiB"
-
-
 def at_local_time(moment: float) -> str:
     """Unix time for a hint, in local time with its offset: ``2026-01-31 12:00:00+01:00``."""
     return datetime.fromtimestamp(moment).astimezone().isoformat(" ", "seconds")

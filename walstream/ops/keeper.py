@@ -11,10 +11,13 @@ import socket
 from catalog.errors import WalstreamError
 from catalog.state import is_stopped, receiver_holder
 from catalog.supervisor_state import read_supervisor_state, remove_supervisor_state
+from catalog.units import duration
 from walstream.ops.children import Child, receiver_words
 from walstream.ops.health import Publisher
+from walstream.ops.server_log import server_log
 from walstream.ops.supervision import (
     LOOK,
+    SETTLED,
     Step,
     Watched,
     how_it_ended,
@@ -23,6 +26,7 @@ from walstream.ops.supervision import (
     note_start,
     time_to_wait,
 )
+from walstream.outage import Outage
 from walstream.settings.server import ServerSettings
 
 
@@ -37,10 +41,11 @@ class Keeper:
         self.is_stopped = False
         self._settings = settings
         self._log_level = log_level
-        self._log = logging.getLogger(f"walstream.{settings.name}")
+        self._log = server_log(settings.name)
         self._watched = Watched()
         self._publisher = Publisher(settings.home)
         self._trouble = ""
+        self._outage = Outage()
         # What a supervisor that was killed has left running.
         former = read_supervisor_state(settings.home)
         self._orphan = former.child if former is not None else None
@@ -59,6 +64,7 @@ class Keeper:
         try:
             self._note_end(now)
             self._step(config, now)
+            self._note_success(now)
             if self.is_done:
                 remove_supervisor_state(self._settings.home)
             else:
@@ -75,6 +81,7 @@ class Keeper:
         """Let new settings hold, also for the receiver that runs."""
         moved = self._settings.repository != settings.repository
         self._settings = settings
+        self._outage = Outage()
         self._watched.wanted = True
         self._watched.next_try = now
         if self.child is None:
@@ -96,7 +103,8 @@ class Keeper:
         if step is Step.START:
             self.child = Child(receiver_words(config, self._log_level, self._settings.name))
             note_start(self._watched, self.child.pid, now)
-            self._log.info("receiver started: process %d", self.child.pid)
+            level = logging.DEBUG if self._outage.is_on else logging.INFO
+            self._log.log(level, "receiver started: process %d", self.child.pid)
         elif step is Step.TELL:
             self._tell(now)
         elif step is Step.KILL and self.child is not None:
@@ -138,12 +146,20 @@ class Keeper:
         ordered = self._watched.told is not None or (code == 0 and is_stopped(self._settings.home))
         note_end(self._watched, code, error, now, random.random())
         if ordered:
-            self._log.info("receiver ended: %s", how_it_ended(code))
-        else:
-            pause = max(0.0, self._watched.next_try - now)
-            self._log.error(
-                "receiver ended: %s%s; the next one starts in %.1f s",
-                how_it_ended(code),
-                f": {error}" if error else ", without a reason" if code >= 0 else "",
-                pause,
-            )
+            level = logging.INFO if code else logging.DEBUG  # in order, it has said so itself
+            self._log.log(level, "receiver ended: %s", how_it_ended(code))
+            return
+        reason = f": {error}" if error else ", without a reason" if code >= 0 else ""
+        how = f"{how_it_ended(code)}{reason}"
+        level = logging.ERROR if self._outage.failed(how, now) else logging.DEBUG
+        pause = max(0.0, self._watched.next_try - now)
+        self._log.log(level, "receiver ended: %s; the next one starts in %.1f s", how, pause)
+
+    def _note_success(self, now: float) -> None:
+        started = self._watched.started
+        if self.child is None or not self._outage.is_on or now < started + SETTLED:
+            return
+        after = self._outage.works(started)
+        self._outage.works(now)
+        if after is not None:
+            self._log.info("the receiver runs again: process %d, after %s", self.child.pid, duration(after))

@@ -8,7 +8,6 @@ segments, and a backup that runs is not swept.
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 
@@ -17,16 +16,17 @@ from catalog.errors import Busy, WalstreamError, one_line
 from catalog.repository import Repository
 from catalog.state import receiver_holder
 from catalog.survey import survey
+from catalog.units import size
 from catalog.usage import wal_usage
 from walstream.ops.archive import archive_waiting, is_waiting
-from walstream.ops.expire import carry_out, plan_expiry
+from walstream.ops.bench_place import clear_left
+from walstream.ops.expire import carry_out, is_unfinished, plan_expiry
 from walstream.ops.local import hooks_of, rules_of, stored_repository
-from walstream.ops.retain import judge_all
+from walstream.ops.retain import Rules, judge_all
+from walstream.ops.server_log import server_log
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
 from walstream.settings.server import ServerSettings
-
-log = logging.getLogger("walstream.maintain")
 
 
 def maintain(settings: ServerSettings, until: float) -> list[str]:
@@ -54,6 +54,7 @@ def _archive(settings: ServerSettings, repository: Repository, until: float) -> 
 
 
 def _sweep(settings: ServerSettings, repository: Repository, until: float) -> None:
+    clear_left(settings.home)
     shelf = repository.backups
     if any({layout.STARTED, layout.REMOVED} & shelf.sizes(each).keys() for each in shelf.ids()):
         with backup_lock(repository, settings.name):
@@ -61,22 +62,30 @@ def _sweep(settings: ServerSettings, repository: Repository, until: float) -> No
 
 
 def _expire(settings: ServerSettings, repository: Repository, until: float) -> None:
-    """Apply the policy when a backup is to go; a glance at the backups' own WAL tells that."""
+    """Apply the policy when a backup is to go; a glance at the backups' own WAL tells that.
+
+    And end a removal that was interrupted, with the WAL that it left.
+    """
     rules = rules_of(settings)
-    if rules.policy is None or time.monotonic() > until:
-        return
-    verdicts = judge_all(survey(repository), repository, settings.home, rules).verdicts
-    if not any(verdict.goes for verdict in verdicts.values()):
+    if time.monotonic() > until or not (is_unfinished(repository) or _is_due(settings, repository, rules)):
         return
     with backup_lock(repository, settings.name):
         removed = carry_out(
             plan_expiry(repository, settings.home, rules),
             repository,
-            lambda backup, reason: log.info("backup %s goes: %s", backup, reason),
+            lambda backup, reason: server_log(settings.name).info("backup %s goes: %s", backup, reason),
             hooks_of(settings),
         )
     if removed.wal_files:
-        log.info("%d WAL files went (%d bytes)", removed.wal_files, removed.wal_bytes)
+        freed = size(removed.wal_bytes)
+        server_log(settings.name).info("%d WAL files went (%s)", removed.wal_files, freed)
+
+
+def _is_due(settings: ServerSettings, repository: Repository, rules: Rules) -> bool:
+    if rules.policy is None:
+        return False
+    verdicts = judge_all(survey(repository), repository, settings.home, rules).verdicts
+    return any(verdict.goes for verdict in verdicts.values())
 
 
 def _measure(settings: ServerSettings, repository: Repository, until: float) -> None:

@@ -6,7 +6,6 @@ other from being answered. It is said once, and again when it says something els
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from typing import TypeVar
@@ -16,6 +15,7 @@ from walstream.ops.check import Report, check
 from walstream.ops.figures import Checked, Position, ServerFigures, stored_figures
 from walstream.ops.receiver_facts import receiver_facts
 from walstream.ops.repeated import Answer, Repeated
+from walstream.ops.server_log import server_log
 from walstream.settings.server import Configuration, ServerSettings
 
 T = TypeVar("T")
@@ -62,7 +62,7 @@ class _Server:
             f"repository of {name}", lambda: stored_figures(settings, time.time()), LEAST_PAUSE
         )
         self._check = Repeated(f"check of {name}", lambda: check(settings), BETWEEN_CHECKS)
-        self._log = logging.getLogger(f"walstream.{name}")
+        self._log = server_log(name)
         self._said: dict[str, str] = {}
         self._position: Position | None = None
 

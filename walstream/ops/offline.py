@@ -11,16 +11,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from backup.fetch import WalSource
+from backup.neutralise import AUTO_CONF
 from backup.restore import RestoreReport
 from catalog.coverage import restorable
+from catalog.errors import UsageError
 from catalog.identity import Identities
 from catalog.record import BackupRecord
 from catalog.repository import Repository, span_holdings
 from catalog.sink import Reader
 from catalog.target import RecoveryTarget
 from walstream.ops import restore as planning
-from walstream.ops.restore import PlannedRestore, RestoreRequest
+from walstream.ops.restore import PREFETCH_SEGMENTS, PlannedRestore, RestoreRequest
 from walstream.ops.stored import repository_at
+
+MOST_JOBS = 64
+MOST_PREFETCHED = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,10 @@ def plan_restore(
     home: str | None = None,
     identity_file: str | None = None,
     scan: bool = True,
+    partial_wal: bool = True,
+    prefetch_segments: int = PREFETCH_SEGMENTS,
+    jobs: int = 1,
+    conf_file: str = AUTO_CONF,
 ) -> PlannedRestore:
     """Decide how to restore, and refuse what cannot be done; nothing is written.
 
@@ -85,9 +94,15 @@ def plan_restore(
     reached. ``target`` None means all WAL there is. ``tablespaces`` maps names to new locations; without
     ``get_wal`` the WAL is copied too, and the cluster recovers without the repository; ``owner`` is whom the
     files are to belong to, as root; ``identity_file`` opens an encrypted backup, now and while the server
-    recovers. Without ``scan`` no WAL is read to find the target. ``TargetUnreachable`` and
-    ``DestinationRefused`` say why not.
+    recovers. Without ``scan`` no WAL is read to find the target, without ``partial_wal`` the segment is not used
+    that is not complete yet. While it recovers, the cluster has ``prefetch_segments`` decoded ahead (0: none);
+    ``jobs`` threads decompress the backup; ``conf_file`` of the data directory gets the recovery settings.
+    ``TargetUnreachable`` and ``DestinationRefused`` say why not.
     """
+    if not 0 <= prefetch_segments <= MOST_PREFETCHED:
+        raise UsageError(f"prefetch_segments cannot be {prefetch_segments}", f"from 0 to {MOST_PREFETCHED}")
+    if not 1 <= jobs <= MOST_JOBS:
+        raise UsageError(f"jobs cannot be {jobs}", f"from 1 to {MOST_JOBS}")
     request = RestoreRequest(
         backup=backup,
         destination=destination,
@@ -97,6 +112,10 @@ def plan_restore(
         standby_mode=standby_mode,
         get_wal=get_wal,
         scan=scan,
+        partial_wal=partial_wal,
+        prefetch_segments=prefetch_segments,
+        jobs=jobs,
+        conf_file=conf_file,
     )
     opened = open_repository(repository, identity_file)
     return planning.plan_restore(opened, os.path.abspath(home or repository), request)

@@ -25,19 +25,26 @@ def metrics_page(observer: Observer) -> Page:
 
 
 def health_page(observer: Observer) -> Page:
-    """``ok``, or what is wrong with which server, a line each."""
-    found = troubles(observer.figures(), time.time())
-    if not found:
-        return Page(b"ok\n")
-    return Page("".join(f"{line}\n" for line in found).encode(), HTTPStatus.SERVICE_UNAVAILABLE)
+    """``ok``, with a line for each receiver that was stopped; or what is wrong with which server, a line each."""
+    servers = observer.figures()
+    found = troubles(servers, time.time())
+    if found:
+        return Page(_lines(found), HTTPStatus.SERVICE_UNAVAILABLE)
+    stopped = [f"{each.name}: its receiver was stopped on purpose" for each in servers if _is_stopped(each)]
+    return Page(_lines(["ok", *stopped]))
 
 
 def troubles(servers: Sequence[ServerFigures], now: float) -> list[str]:
-    """Why WAL is not received: of each active server whose receiver neither streams, nor did a moment ago."""
+    """Why WAL is not received: of each active server whose receiver neither streams, nor did a moment ago.
+
+    One that an operator has stopped is no trouble: it would hide that of the others for as long as it lasts.
+    """
     found = []
     for server in servers:
         if server.settings is None:
             found.append(f"{server.name}: its section of the configuration is wrong: see walstream check")
+        elif _is_stopped(server):
+            continue
         elif server.receiver is not None:
             item = running_item(server.settings, server.receiver, now)
             if not item.ok:
@@ -45,3 +52,11 @@ def troubles(servers: Sequence[ServerFigures], now: float) -> list[str]:
         elif RECEIVER in server.readable:
             found.append(f"{server.name}: what its receiver publishes cannot be read: see walstream check")
     return found
+
+
+def _is_stopped(server: ServerFigures) -> bool:
+    return server.receiver is not None and server.receiver.stopped and not server.receiver.running
+
+
+def _lines(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -143,7 +143,10 @@ def receiver_into(
             repository,
             filing,
             IntakeOptions(
-                place.home, place.unsynced_limit, place.spool_limit, lambda put: hooked(put, place.hooks)
+                place.home,
+                place.unsynced_limit,
+                place.spool_limit,
+                lambda put, is_over: hooked(put, place.hooks, is_over),
             ),
         )
         try:

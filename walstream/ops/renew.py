@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from catalog import layout
 from catalog.errors import Busy
-from catalog.lock import holder, is_held
+from catalog.lock import is_held_by
 from catalog.state import receiver_holder, receiver_lock_path
 from catalog.supervisor_state import read_supervisor_state, supervisor_holder, supervisor_lock_path
 from walstream.ops.stop import is_visible
@@ -60,7 +60,7 @@ def _signed(home: str) -> tuple[str, int] | None:
 
 def _is_backup(pid: int, repository: str) -> bool:
     lock = os.path.join(repository, layout.LOCKS, layout.BACKUP_LOCK)
-    return is_held(lock) and (holder(lock) or {}).get("pid") == pid
+    return is_held_by(lock, pid)
 
 
 def _told(found: tuple[str, int] | None, lock: str, signum: int, what: str) -> int | None:

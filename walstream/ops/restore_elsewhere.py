@@ -9,11 +9,11 @@ from backup import remote_place
 from backup.destination import holds_cluster
 from backup.recovery_conf import no_restore_command, remote_restore_command
 from backup.remote import RemoteOptions
-from backup.restore import Restore, RestoreOptions
+from backup.restore_options import RestoreOptions
 from backup.ssh import Remote, split_command
 from catalog.errors import UsageError
-from catalog.pitr import RecoveryPlan
 from catalog.record import INCREMENTAL
+from catalog.recovery import RecoveryPlan
 from catalog.repository import Repository
 
 
@@ -62,7 +62,7 @@ def remote_options(
             "set restore_ssh_command for the server, or copy the WAL with --no-get-wal",
         )
     else:
-        call = Restore(found, repository, options, lambda nbytes: None).call()
+        call = options.restore_call(found, repository)
         command = remote_restore_command(call, split_command(elsewhere.way_back))
     needed = elsewhere.staging_path if found.backup.type == INCREMENTAL else None
     return RemoteOptions(elsewhere.command, command, owner, elsewhere.staging or needed)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from catalog import durable, fingerprint, layout
 from catalog.age.header import Header, read_header
 from catalog.age.keys import Recipient, wrap
-from catalog.codec import ENCRYPTED, split_suffix
+from catalog.decoding import ENCRYPTED, split_suffix
 from catalog.errors import Absent, Corrupt, IdentityError, WalstreamError
 from catalog.local_storage import failed
 from catalog.repository import Repository

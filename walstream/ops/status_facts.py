@@ -6,13 +6,13 @@ import os
 from dataclasses import dataclass
 from datetime import datetime
 
-from catalog.coverage import restorable
+from catalog.coverage import carries, restorable
 from catalog.errors import Absent, WalstreamError
 from catalog.gaps import Gap
 from catalog.inventory import Run
 from catalog.lsn import SegmentSize
 from catalog.reach import Branch, Window, windows
-from catalog.record import BackupRecord
+from catalog.record import INCREMENTAL, BackupRecord
 from catalog.repository import Repository
 from walstream.ops.held_wal import HeldWal, held_wal
 from walstream.ops.last_time import last_time
@@ -40,6 +40,8 @@ class LastSegment:
 class StoredStatus:
     """What is stored: ``backups`` are those that can be restored, ``missing`` holes that nobody recorded.
 
+    ``counting``: how many of the backups count for ``minimum_redundancy``.
+
     ``windows`` are along ``timeline``, the server's or else the newest, ``branches`` what was left on the way.
     ``last_time`` is when the last transaction in the newest window ended, None when none did near its end.
     ``problems`` say what does not count because it cannot be read.
@@ -47,6 +49,7 @@ class StoredStatus:
 
     size: SegmentSize
     backups: tuple[BackupRecord, ...]
+    counting: int
     last: LastSegment | None
     gaps: tuple[Gap, ...]
     open_gaps: tuple[Gap, ...]
@@ -105,11 +108,13 @@ def stored_status(repository: Repository, home: str, timeline: int | None = None
     held = held_wal(repository, home)
     path = held.newest_path(timeline)
     found = with_partial_ends(repository, home, held, path, windows(path, held.all))
+    backups = tuple(
+        each for each in held.all.records if restorable(each, held.stored) and not each.checksum_errors
+    )
     return StoredStatus(
         size=held.all.size,
-        backups=tuple(
-            each for each in held.all.records if restorable(each, held.stored) and not each.checksum_errors
-        ),
+        backups=backups,
+        counting=sum(each.type != INCREMENTAL and carries(path, each) for each in backups),
         last=_last_segment(repository, held, timeline or path.timeline),
         gaps=held.gaps,
         open_gaps=held.open_gaps(path),

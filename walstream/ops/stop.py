@@ -9,7 +9,7 @@ import time
 
 from catalog import layout
 from catalog.errors import Busy, RepositoryError
-from catalog.lock import holder, is_held
+from catalog.lock import is_held_by
 from catalog.state import mark_stopped, receiver_holder, receiver_lock_path
 
 # An orderly end syncs, archives what is waiting for at most a minute, and takes leave of the server.
@@ -53,7 +53,7 @@ def stop_receiver(name: str, repository: str, home: str, patience: float = PATIE
 
 
 def _refuse_backup(pid: int, name: str, lock: str) -> None:
-    if is_held(lock) and (holder(lock) or {}).get("pid") == pid:
+    if is_held_by(lock, pid):
         raise Busy(
             f"a backup of {name!r} (process {pid}) receives the WAL that it needs by itself",
             "that ends with the backup, and no receiver is started after it",

@@ -75,7 +75,7 @@ class Succession:
                 receiver.run()
             renewed = setup is not self._setup and not self._stopping
             if renewed:
-                intake.archiver.close(patience=0)  # the next one archives the rest, and is wanted at once
+                intake.close(patience=0)  # the next one archives the rest, and is wanted at once
         return renewed
 
     def _read(self) -> None:

@@ -11,26 +11,25 @@ from __future__ import annotations
 import logging
 import os
 import select
-import signal
 import time
 from collections.abc import Callable, Sequence
 
 from catalog.errors import ConfigurationError, WalstreamError, one_line
+from walstream import __version__
 from walstream.ops.backups_due import BackupsDue
-from walstream.ops.children import Child, round_words
+from walstream.ops.children import Child
 from walstream.ops.companion import Companion
 from walstream.ops.keeper import Keeper
 from walstream.ops.notify import Notifier
 from walstream.ops.rounds import script_time
+from walstream.ops.rounds_due import RoundsDue
+from walstream.ops.server_log import server_log
 from walstream.ops.supervision import LOOK, PATIENCE
 from walstream.settings.server import Configuration, joined
 from walstream.wakeup import Wakeup
 
 log = logging.getLogger("walstream.run")
 
-ROUND = 60.0
-FIRST_ROUND = 5.0
-ROUND_LIMIT = 300.0
 AFTERMATH = 10.0
 SOON = 0.05
 
@@ -54,9 +53,8 @@ class Supervisor:
         self._log_level = log_level
         self._keepers: dict[str, Keeper] = {}
         self._metrics = Companion(log_level)
-        self._rounds: dict[Child, float] = {}
-        self._backups = BackupsDue()
-        self._next_round = time.monotonic() + FIRST_ROUND
+        self._rounds = RoundsDue(time.monotonic(), log_level)
+        self._backups = BackupsDue(log_level)
         self._wakeup = Wakeup()
         self._stopping = False
         self._renewing = False
@@ -73,6 +71,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Supervise until ``stop``; returns when every receiver has ended, or cannot even be killed."""
+        log.info("walstream %s runs, by %s", __version__, self._configuration.file)
         self._take_over(self._configuration)
         self._look_after_servers()
         self._notifier.ready()
@@ -91,7 +90,7 @@ class Supervisor:
         now = time.monotonic()
         limit = min(
             [
-                *(LOOK, self._next_round - now, self._metrics.time_to_wait(now)),
+                *(LOOK, self._rounds.time_to_wait(now), self._metrics.time_to_wait(now)),
                 *(keeper.time_to_wait(now) for keeper in self._keepers.values()),
             ]
         )
@@ -121,20 +120,8 @@ class Supervisor:
         _reap_strangers({child.pid for child in self._children()})
 
     def _look_after_rounds(self) -> None:
-        now = time.monotonic()
-        limit = ROUND_LIMIT + max(map(script_time, self._configuration.servers.values()), default=0.0)
-        for child, began in list(self._rounds.items()):
-            if child.poll() is not None:
-                child.close()
-                del self._rounds[child]
-            elif now > began + limit:
-                child.signal(signal.SIGKILL)
-        if now >= self._next_round:
-            self._next_round = now + ROUND
-            try:
-                self._rounds[Child(round_words(self._configuration.file))] = now
-            except OSError as error:
-                log.error("no maintenance round: %s", error)
+        scripts = max(map(script_time, self._configuration.servers.values()), default=0.0)
+        self._rounds.look_after(self._configuration.file, scripts, time.monotonic())
 
     def _look_after_backups(self) -> None:
         self._backups.look_after(self._configuration.file, time.time(), time.monotonic())
@@ -180,21 +167,18 @@ class Supervisor:
 
     def _say_broken(self, name: str, errors: Sequence[ConfigurationError]) -> None:
         """What is wrong with a section, a line for each error, and what becomes of its server."""
-        server_log = logging.getLogger(f"walstream.{name}")
         for error in errors:
-            server_log.error("%s", one_line(error))
+            server_log(name).error("%s", one_line(error))
         if name in self._keepers:
-            server_log.error("its former settings stay in force until that is corrected")
+            server_log(name).error("its former settings stay in force until that is corrected")
         else:
-            server_log.error("nothing is received from it until that is corrected")
+            server_log(name).error("nothing is received from it until that is corrected")
 
     def _end(self) -> None:
         self._notifier.stopping()
         self._notifier.status("the receivers are ending")
         log.info("all receivers are asked to end")
-        self._next_round = float("inf")
-        for child in self._rounds:
-            child.signal(signal.SIGTERM)
+        self._rounds.end()
         self._backups.end()
         for keeper in self._keepers.values():
             keeper.dismiss()
@@ -225,7 +209,11 @@ class Supervisor:
 
     def _children(self) -> list[Child]:
         children = [self._metrics.child, *(each.child for each in self._keepers.values())]
-        return [*self._rounds, *self._backups.children, *(each for each in children if each is not None)]
+        return [
+            *self._rounds.children,
+            *self._backups.children,
+            *(each for each in children if each is not None),
+        ]
 
 
 def _reap_strangers(ours: set[int]) -> None:

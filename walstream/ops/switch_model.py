@@ -3,26 +3,48 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 
 from catalog import layout
 from catalog.active_model import clear_active_model, read_active_model, write_active_model
-from catalog.errors import ConfigurationError, RepositoryError
+from catalog.errors import Busy, ConfigurationError, RepositoryError
+from catalog.state import ReceiverState, is_stopped, live_receiver_state, receiver_holder
 from walstream.ops.renew import Told, renew_receiver
 from walstream.settings.load import load
 from walstream.settings.models import cluster_of, model_for
 from walstream.settings.options import REPOSITORY
-from walstream.settings.server import Configuration, joined
+from walstream.settings.server import Configuration, ServerSettings, joined
+from walstream.standing import STREAMING
+
+POLL = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Switched:
-    """``model`` is in force now, ``former`` was before; None for none."""
+    """``model`` is in force now, ``former`` was before; None for none.
+
+    ``at`` (Unix time) whoever receives was ``told``, in ``home``; ``wanted``: it is to receive from now on.
+    ``before`` and ``after`` are the server's settings, None for those that are wrong.
+    """
 
     server: str
     model: str | None
     former: str | None
     told: Told
+    home: str
+    at: float
+    wanted: bool
+    before: ServerSettings | None
+    after: ServerSettings | None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody was told who makes the new settings hold at once."""
+        told = self.told
+        if told.is_backup or (self.wanted and is_stopped(self.home)):
+            return False
+        return told.receiver is not None or told.supervisor is not None
 
 
 def switch_model(config: str | None, server: str, model: str | None) -> Switched:
@@ -55,7 +77,42 @@ def switch_model(config: str | None, server: str, model: str | None) -> Switched
         clear_active_model(home)
     wanted = settings is None or (settings.active and settings.streaming_archiver)
     repository = os.path.join(current.lookups[server].get(REPOSITORY) or root, server)
-    return Switched(server, model, former, renew_receiver(server, repository, home, wanted=wanted))
+    at = time.time()
+    told = renew_receiver(server, repository, home, wanted=wanted)
+    return Switched(server, model, former, told, home, at, wanted, current.servers.get(server), settings)
+
+
+def wait_until_it_holds(done: Switched, patience: float) -> ReceiverState | None:
+    """Wait until the receiver streams with the new settings, or has ended if none is wanted; how it is then.
+
+    ``Busy`` when that takes longer than ``patience``, in seconds, and says what the receiver waits for.
+    """
+    give_up = time.monotonic() + patience
+    while True:
+        holder, state = receiver_holder(done.home), live_receiver_state(done.home)
+        if not done.wanted and holder is None:
+            return None
+        renewed = state if state is not None and state.started >= done.at else None
+        if done.wanted and renewed is not None and renewed.phase == STREAMING:
+            return renewed
+        if time.monotonic() > give_up:
+            raise Busy(
+                f"the settings hold, but after {patience:g} s {_why_not(done, holder is not None, state, renewed)}",
+                f"see: walstream status {done.server}",
+            )
+        time.sleep(POLL)
+
+
+def _why_not(done: Switched, runs: bool, state: ReceiverState | None, renewed: ReceiverState | None) -> str:
+    if not done.wanted:
+        return "the receiver has not ended yet"
+    if not runs:
+        return "no receiver runs"
+    if renewed is not None and renewed.trouble:
+        return f"the receiver does not stream: {renewed.trouble}"
+    if renewed is None and state is not None and state.phase == STREAMING:
+        return "the receiver still streams with the former settings"
+    return "the receiver does not stream yet"
 
 
 def _require_fitting(current: Configuration, server: str, name: str) -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "ready_repository",
     "receive_options",
     "receiver_lock",
+    "receives_alike",
     "running_receiver",
     "stored_repository",
 ]
@@ -104,6 +105,11 @@ def receive_options(settings: ServerSettings) -> ReceiveOptions:
         status_interval=settings.status_interval,
         report_applied=settings.report_applied,
     )
+
+
+def receives_alike(one: ServerSettings, other: ServerSettings) -> bool:
+    """Whether for a receiver two settings are the same."""
+    return (place_of(one), receive_options(one)) == (place_of(other), receive_options(other))
 
 
 def backup_options(settings: ServerSettings, request: BackupRequest) -> BackupOptions:

@@ -83,6 +83,9 @@ class FakeChild:
     def error(self):
         return "no room"
 
+    def warnings(self):
+        return []
+
     def signal(self, signum):
         self.signals.append(signum)
 
@@ -123,9 +126,9 @@ def test_backups_start_one_after_the_other_and_none_twice(servers, started, capl
     assert started == []
     due.look_after("file", NOW + HOUR, 10)
     due.look_after("file", NOW + HOUR + 5, 15)
-    assert [each.words[-1] for each in started] == ["one"]
+    assert [each.words[-2] for each in started] == ["one"]
     due.look_after("file", NOW + HOUR + STAGGER, 10 + STAGGER)
-    assert [each.words[-2:] for each in started] == [["backup", "one"], ["backup", "two"]]
+    assert [each.words[-2:] for each in started] == [["one", "--supervised"], ["two", "--supervised"]]
     due.look_after("file", NOW + 3 * HOUR, 3 * HOUR)
     assert len(started) == len(due.children) == 2
     started[0].code, started[1].code = 0, 1
@@ -141,7 +144,7 @@ def test_a_broken_section_keeps_its_schedule_so_that_the_failure_is_said(servers
     due.renew({}, broken={"two"})
     due.look_after("file", NOW + HOUR, 10)
     due.look_after("file", NOW + HOUR + STAGGER, 10 + STAGGER)
-    assert [each.words[-1] for each in started] == ["two"]
+    assert [each.words[-2] for each in started] == ["two"]
 
 
 def test_new_settings_leave_a_backup_that_runs_alone_and_the_end_asks_it_to_undo_itself(servers, started):

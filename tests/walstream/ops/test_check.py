@@ -305,7 +305,7 @@ def test_a_repository_that_is_not_there(server, protected, items):
 def test_segments_that_nobody_archives(server, protected, items):
     settings = protected(server)
     Path(settings.home, "streaming", "000000010000000000000001").touch()
-    assert "1 segments wait" in items()["streaming_wals_directory"]["hint"]
+    assert "waiting to be archived: 1 segment" in items()["streaming_wals_directory"]["hint"]
 
 
 def test_refused_files(server, protected, items):

@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 from support.configurations import MAIN, loaded
-from support.published import EMPTY, NOW, published, running
+from support.published import EMPTY, NOW, published, running, supervisor
 
 from catalog.local_storage import failed
 from catalog.lsn import LSN
-from catalog.supervisor_state import SupervisorState
 from walstream.ops.check_receiver import lag_items, running_item, spool_item
 from walstream.ops.receiver_facts import ReceiverFacts, SpoolFacts, lag_of
 
@@ -44,17 +43,7 @@ def test_one_that_was_stopped_or_cannot_be_started_says_so(settings):
     found = running_item(settings, stopped, NOW)
     assert "was stopped by 'walstream receive-wal --stop'" in found.hint
     assert found.remedy == "start it again: walstream receive-wal main"
-    known = SupervisorState(
-        pid=12,
-        at=NOW,
-        child=None,
-        started=None,
-        restarts=3,
-        next_try=NOW + 8,
-        last_exit=1,
-        last_error="no route",
-    )
-    failing = replace(running(), running=False, supervisor=known)
+    failing = replace(running(), running=False, supervisor=supervisor())
     found = running_item(settings, failing, NOW)
     assert "starts the next one by itself" in found.remedy
     assert (

@@ -1,6 +1,5 @@
-from types import MappingProxyType
-
 import pytest
+from support import published
 from support.configurations import MAIN, loaded
 from support.published import NOW, slot
 
@@ -8,7 +7,6 @@ from catalog.errors import ConnectionFailed
 from walstream.ops.check_slots import left_behind_items, slot_items
 from walstream.ops.other_hosts import HostSlot
 from walstream.ops.survey import Survey
-from walstream.server import ClusterFacts
 
 GIB = 1 << 30
 
@@ -19,19 +17,7 @@ def cluster(limit="10240", **more):
         "wal_segment_size": "16777216",
         "max_replication_slots": "10",
     }
-    settings |= more
-    return ClusterFacts(
-        version=180000,
-        in_recovery=False,
-        role="postgres",
-        may_replicate=True,
-        may_switch_wal=True,
-        clock_offset=0.0,
-        slots=1,
-        wal_senders=1,
-        settings=MappingProxyType(settings),
-        tablespaces=(),
-    )
+    return published.cluster(**settings | more)
 
 
 @pytest.fixture

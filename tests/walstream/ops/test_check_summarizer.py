@@ -1,27 +1,12 @@
-from dataclasses import replace
-from types import MappingProxyType
-
 import pytest
+from support.published import cluster
 from support.values import record
 
 from walstream.ops.check_server import summarizer_items
-from walstream.server import ClusterFacts
 
 FULL = record()
 CHANGED = record(4, 5, type="incremental", parent=FULL.id)
-ON = ClusterFacts(
-    version=180000,
-    in_recovery=False,
-    role="postgres",
-    may_replicate=True,
-    may_switch_wal=True,
-    clock_offset=0.0,
-    slots=1,
-    wal_senders=1,
-    settings=MappingProxyType({"summarize_wal": "on"}),
-    tablespaces=(),
-)
-OFF = replace(ON, settings=MappingProxyType({"summarize_wal": "off"}))
+ON, OFF = cluster(summarize_wal="on"), cluster(summarize_wal="off")
 
 
 @pytest.mark.parametrize("newest", [None, FULL])

@@ -9,13 +9,14 @@ import pytest
 from support.faults import Disk, PowerLoss, fail
 from support.repositories import SIZE, new_repository, store_backup, store_wal
 
-from catalog.errors import Busy, UsageError
+from catalog.errors import Absent, Busy, UsageError
+from catalog.in_use import being_read, being_removed
 from catalog.marks import FailedMark, KeepMark
 from catalog.retention import RetentionPolicy
 from catalog.statuses import DONE
 from catalog.survey import survey
 from catalog.walname import Segment
-from walstream.ops.expire import carry_out, plan_expiry, plan_removal
+from walstream.ops.expire import carry_out, is_unfinished, plan_expiry, plan_removal
 from walstream.ops.retain import Rules
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
@@ -163,6 +164,32 @@ def test_a_kept_backup_is_not_deleted_even_when_its_record_cannot_be_read(reposi
     assert list(plan_removal(repository, repository.root, Rules(), first).going) == [first]
 
 
+def test_what_is_being_restored_stays_and_is_said_to(repository):
+    first, second, third = ids(repository)
+    obsolete = plan_expiry(repository, repository.root, TWO)
+    with being_read(repository, [first]):
+        plan = plan_expiry(repository, repository.root, TWO)
+        assert not plan.going and plan.judged.verdicts[first].reason == "it is being restored"
+        carry_out(plan, repository)
+        assert names(repository)[0] == segment(3)
+        with pytest.raises(Busy, match=f"{first} is being restored"):
+            plan_removal(repository, repository.root, Rules(), first)
+        with pytest.raises(Busy, match=f"{first} is being restored"):
+            carry_out(obsolete, repository)  # it was planned before the restore began
+        assert ids(repository) == [first, second, third]
+    assert expire(repository).backups == (first,)
+
+
+def test_what_is_being_removed_cannot_be_restored(repository):
+    first, *_ = ids(repository)
+    with being_removed(repository, [first]):
+        with pytest.raises(Busy, match="is being removed"), being_read(repository, [first]):
+            raise AssertionError("it was read")
+    expire(repository)
+    with pytest.raises(Absent, match="was removed"), being_read(repository, [first]):
+        raise AssertionError("it was read")
+
+
 @pytest.mark.parametrize("damage", ["{", None])
 def test_while_nobody_knows_what_a_backup_needs_no_wal_goes(repository, damage):
     first, *_ = ids(repository)
@@ -197,4 +224,4 @@ def test_what_is_interrupted_is_ended_by_the_next_sweep_and_expiry(repository, m
     expire(repository)
     assert ids(repository) == [second, third]
     assert names(repository)[0] == segment(7)
-    assert not list(Path(repository.root).rglob("removed.json"))
+    assert not list(Path(repository.root).rglob("removed.json")) and not is_unfinished(repository)

@@ -2,12 +2,14 @@
 
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from catalog.errors import HookFailed, Interrupted
 from walstream.ops.hooks import ARCHIVE, BACKUP, DELETE, Hooks, hooked
+from walstream.ops.script import MOST, run_script
 
 
 def hooks(timeout=30.0, **scripts):
@@ -41,7 +43,7 @@ def test_a_script_is_told_by_environment_and_standard_input(tmp_path):
 def test_one_that_fails_before_stops_the_work_and_says_what_it_said(caplog):
     ours = hooks(pre_delete="echo checking; echo no room >&2; exit 3")
     with pytest.raises(
-        HookFailed, match="pre_delete_script of 'main' ended with exit code 3: no room"
+        HookFailed, match="pre_delete_script of 'main' ended with exit code 3: checking; no room"
     ) as caught:
         with ours.around(DELETE, {}):
             raise AssertionError("the work was done")
@@ -74,6 +76,28 @@ def test_one_that_takes_too_long_is_killed_with_all_that_it_started(tmp_path):
     while is_running(pid):
         assert time.monotonic() < give_up
         time.sleep(0.01)
+
+
+def test_of_one_that_says_a_lot_the_end_is_kept_and_that_there_was_more_is_said(caplog):
+    caplog.set_level("INFO")
+    ours = hooks(pre_backup="head -c 3000000 /dev/zero | tr '\\0' x; echo; echo disk full; exit 1")
+    tracemalloc.start()
+    with pytest.raises(HookFailed, match="exit code 1: disk full"):
+        ours.before(BACKUP, {})
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    assert (
+        f"the first {3_000_000 + len('_disk full_') - MOST} bytes of what it said are left out" in caplog.text
+    )
+    assert "pre_backup_script: disk full" in caplog.text
+
+
+def test_one_is_told_more_than_fits_into_a_pipe_whether_it_listens_or_not(tmp_path):
+    told = bytes(range(256)) * 4096
+    assert run_script(f"sleep 0.1; cat > {tmp_path}/in", {}, told, 30.0).code == 0
+    assert (tmp_path / "in").read_bytes() == told
+    assert run_script("exit 3", {}, told, 30.0).code == 3
 
 
 def test_without_scripts_nothing_is_put_around_archiving():

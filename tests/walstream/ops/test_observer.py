@@ -10,7 +10,7 @@ from support.published import NOW, published, running
 from support.repositories import new_repository, store_backup, store_wal
 
 from catalog.lock import Lock
-from catalog.state import receiver_lock_path, write_receiver_state
+from catalog.state import mark_stopped, receiver_lock_path, write_receiver_state
 from walstream.ops import observer as observing
 from walstream.ops.figures import ServerFigures
 from walstream.ops.observer import Observer
@@ -161,6 +161,14 @@ def test_health_has_a_line_for_each_trouble(make):
     assert status == 503
     assert [line.partition(":")[0] for line in text.splitlines()] == ["bad", "one", "two"]
     assert "configuration is wrong" in text and text.count("no receiver runs") == 2
+
+
+def test_a_receiver_that_was_stopped_on_purpose_is_told_and_hides_no_trouble(tmp_path, make):
+    protected(tmp_path, "one")
+    mark_stopped(str(tmp_path / "one"))
+    assert health(make(one="")) == (200, "ok\none: its receiver was stopped on purpose\n")
+    status, text = health(make(one="", two=""))
+    assert status == 503 and text.startswith("two: no receiver runs") and text.count("\n") == 1
 
 
 def test_a_stream_that_was_lost_just_now_is_no_trouble_and_one_that_stays_away_is(tmp_path):

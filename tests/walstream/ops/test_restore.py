@@ -16,11 +16,14 @@ from support.repositories import (
 )
 from support.wal_records import WalWriter
 
-from catalog.errors import TargetUnreachable
+from catalog.errors import Busy, TargetUnreachable, UsageError
 from catalog.marks import StartedMark
 from catalog.target import RecoveryTarget
 from catalog.walname import Segment
-from walstream.ops.restore import RestoreRequest, plan_restore
+from walstream.ops import offline
+from walstream.ops.expire import plan_removal
+from walstream.ops.restore import RestoreRequest, plan_restore, restore_planned
+from walstream.ops.retain import Rules
 from walstream.ops.sweep import sweep
 from walstream.settings.options import PREFETCH_SEGMENTS
 
@@ -68,6 +71,31 @@ def test_a_partial_segment_that_is_blank_is_not_planned_with(repository, tmp_pat
     with open(path, "wb") as file:
         file.write(segment_bytes(Segment(1, 5)))
     assert planned(repository, tmp_path).until == Segment(1, 5)
+
+
+def test_the_library_has_the_options_of_the_command(repository, tmp_path):
+    where = (repository.root, str(tmp_path / "restored"))
+    chosen = {"prefetch_segments": 3, "jobs": 2, "partial_wal": False, "conf_file": "restored.conf"}
+    options = offline.plan_restore(*where, **chosen).options
+    assert {name: getattr(options, name) for name in chosen} == chosen
+    assert offline.plan_restore(*where).options.prefetch_segments == int(PREFETCH_SEGMENTS.default)
+    for wrong in ({"prefetch_segments": -1}, {"prefetch_segments": 1025}, {"jobs": 0}, {"jobs": 65}):
+        with pytest.raises(UsageError, match="cannot be"):
+            offline.plan_restore(*where, **wrong)
+
+
+def test_while_a_backup_is_restored_nobody_removes_it(repository, tmp_path):
+    request = RestoreRequest("auto", str(tmp_path / "restored"), RecoveryTarget())
+    refusals = []
+
+    def remove(nbytes):
+        with pytest.raises(Busy) as caught:
+            plan_removal(repository, repository.root, Rules(), "latest")
+        refusals.append(str(caught.value))
+
+    restore_planned(plan_restore(repository, repository.root, request), remove)
+    assert refusals and "is being restored" in refusals[0]
+    assert plan_removal(repository, repository.root, Rules(), "latest").going
 
 
 @pytest.fixture

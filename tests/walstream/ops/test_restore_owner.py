@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from walstream.ops.restore import closed_on_the_way
+from walstream.ops.restore_owner import closed_on_the_way
 
 
 @pytest.fixture

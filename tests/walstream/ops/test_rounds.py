@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from support import repositories
 from support.configurations import loaded
+from support.faults import PowerLoss
 from support.published import published
 from support.repositories import SIZE, new_repository, segment_bytes, store_wal
 from support.streams import Given, drain
@@ -21,10 +22,14 @@ from catalog.lock import Lock
 from catalog.marks import StartedMark
 from catalog.state import mark_stopped, receiver_lock_path, write_receiver_state
 from catalog.usage import Usage, wal_usage
+from catalog.wal import WalShelf
 from catalog.walname import Segment
 from walstream.ops import place, rounds
 from walstream.ops.archive import Archived, archive_waiting
+from walstream.ops.bench_place import bench_directory
 from walstream.ops.deliver import deliver
+from walstream.ops.expire import carry_out, plan_removal
+from walstream.ops.local import rules_of
 from walstream.ops.rounds import round_lock_path, run_rounds
 from walstream.ops.stored import archive_lock, backup_lock
 
@@ -97,6 +102,18 @@ def test_segments_that_a_killed_receiver_has_left_are_archived(one):
     assert sorted(repository_of(one).wal.names()) == [os.path.basename(path) for path in paths]
 
 
+def test_what_a_killed_bench_has_left_is_removed_and_what_a_living_one_uses_stays(one):
+    left = Path(one.home, "bench.walstream-tmp.1-abcd-efgh")
+    left.mkdir()
+    (left / "segment").write_bytes(b"x")
+    with bench_directory(one.home) as directory:
+        assert not left.exists()
+        left.mkdir()
+        assert run_rounds([one], None) == ([], True)
+        assert os.path.isdir(directory) and not left.exists()
+    assert not os.path.exists(directory)
+
+
 def test_a_killed_backup_is_swept(one):
     shelf = leave_backup(one)
     assert run_rounds([one], None) == ([], True)
@@ -115,6 +132,23 @@ def test_the_retention_policy_is_applied(tmp_path):
     assert len(repository.backups.ids()) == 2
     assert run_rounds([settings], None) == ([], True)
     assert len(repository.backups.ids()) == 1 and len(list(repository.wal.names())) == 2
+
+
+@pytest.mark.parametrize("policy", ["retention_policy = REDUNDANCY 1\n", ""])
+def test_wal_that_an_interrupted_removal_has_left_goes_with_the_next_round(tmp_path, monkeypatch, policy):
+    text = f"[walstream]\nwalstream_home = {tmp_path}/home\n{policy}"
+    settings = loaded(tmp_path, text + "[one]\nconninfo = host=x\n").server("one")
+    repository = repositories.new_repository(tmp_path / "home" / "one")
+    for day, first in enumerate((3, 7)):
+        repositories.store_backup(repository, after=timedelta(days=day), first=first, last=first)
+    repositories.store_wal(repository, range(1, 9))
+    assert len(list(repository.wal.names())) == 8
+    with monkeypatch.context() as patch, pytest.raises(PowerLoss):
+        patch.setattr(WalShelf, "remove", lambda *of: (_ for _ in ()).throw(PowerLoss))
+        carry_out(plan_removal(repository, settings.home, rules_of(settings), "oldest"), repository)
+    assert len(repository.backups.ids()) == 1 and len(list(repository.wal.names())) == 8
+    assert run_rounds([settings], None) == ([], True)
+    assert len(list(repository.wal.names())) == 2
 
 
 def test_sizes_of_stored_wal_are_remembered_before_a_listing_asks(one):

@@ -1,6 +1,5 @@
 """Five fields of a crontab: what they mean in local time, and what is no schedule."""
 
-import time
 from datetime import datetime
 
 import pytest
@@ -11,12 +10,8 @@ from walstream.settings.schedule import Schedule
 
 
 @pytest.fixture(autouse=True)
-def in_berlin(monkeypatch):
-    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
-    time.tzset()
-    yield
-    monkeypatch.undo()
-    time.tzset()
+def in_berlin(time_zone):
+    time_zone("CET-1CEST,M3.5.0,M10.5.0/3")
 
 
 def local(text):
