@@ -5,6 +5,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := .boot/bin/uv
 ARGS ?=
+# More than there are cores: much of the time a test waits, for servers and for pauses to pass. Whoever is through
+# with its tests takes half of what another one still has, which keeps tests of one file together.
+WORKERS ?= 4
+# What pytest makes of the modules is kept for all workers and the next run, whatever the caller's habits are.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 REQUIRED := 15,16,17,18
 # What receives WAL from a real server.
 RECEIVING := $(addprefix tests/server/,$(addsuffix .py,test_receive test_network test_promotions test_standbys \
@@ -36,16 +42,16 @@ lint: venv  ## ruff and mypy
 
 pytest: venv  ## the tests alone; ARGS="-k segment --pg-versions=17"
 	@echo "==> pytest"
-	@$(BIN)/python -m pytest -n 2 $(REQUIRE) $(ARGS) || { echo "make: tests failed, or servers are missing: see above" >&2; exit 1; }
+	@$(PYTEST) $(REQUIRE) $(ARGS) || { echo "make: tests failed, or servers are missing: see above" >&2; exit 1; }
 	@$(if $(ARGS),,echo "==> pytest: backup and restore on PostgreSQL 16 and 17, too")
-	@$(if $(ARGS),,$(BIN)/python -m pytest -n 2 $(REQUIRE) --pg-versions=16,17 tests/server/test_restore_matrix.py)
+	@$(if $(ARGS),,$(PYTEST) $(REQUIRE) --pg-versions=16,17 tests/server/test_restore_matrix.py)
 
 test-faults: venv test-servers  ## kill processes and cut networks at twenty moments; ARGS="--rounds 200"
-	@$(BIN)/python -m pytest tests/faults -n 2 --rounds 20 $(REQUIRE) $(ARGS)
+	@$(PYTEST) tests/faults --rounds 20 $(REQUIRE) $(ARGS)
 
 test-matrix: venv servers  ## all that receives WAL, on each of PostgreSQL 13 to 18; ARGS="-k network"
 	@echo "==> pytest: receiving from PostgreSQL 13, 14, 15, 16, 17 and 18"
-	@$(BIN)/python -m pytest -n 2 -rs $(REQUIRE) --pg-versions=13,14,15,16,17,18 $(RECEIVING) $(ARGS)
+	@$(PYTEST) -rs $(REQUIRE) --pg-versions=13,14,15,16,17,18 $(RECEIVING) $(ARGS)
 
 bench: venv  ## the benchmarks, against PostgreSQL's own tools
 	@$(BIN)/python -m benchmarks $(ARGS)

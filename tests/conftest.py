@@ -7,7 +7,8 @@
 - ``network``: a proxy in front of a cluster that stalls, cuts and refuses (``support.proxy``).
 - ``rounds`` and ``chance``: for tests of faults (``--rounds``, ``--seed``).
 - ``story`` and ``recovery``: a repository of two timelines, and recoveries from it (``support.recoveries``).
-- ``protect``: puts a cluster under walstream's protection, with commands that run as processes.
+- ``protect``: puts a cluster under walstream's protection, with commands that run as processes
+  (``support.forked``).
 
 A version that is not here is skipped, and named in the report's header; ``--require-servers`` forbids it.
 """
@@ -16,12 +17,21 @@ import contextlib
 import itertools
 import os
 import random
+import shutil
 import time
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from support.clusters import DEFAULT_VERSIONS, Cluster, available, make_standby, missing, short_directory
+from support.clusters import (
+    DEFAULT_VERSIONS,
+    Cluster,
+    available,
+    make_standby,
+    missing,
+    short_directory,
+    short_root,
+)
 from support.commands import Commands
 from support.protection import ROOT, Protection, wait_until
 from support.proxy import Proxy
@@ -32,6 +42,8 @@ from walstream.ops.installation import version_text
 # Machines are shared: how long an example takes says nothing.
 settings.register_profile("walstream", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("walstream")
+
+os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", short_root())  # where tmp_path is
 
 
 def pytest_addoption(parser):
@@ -213,6 +225,7 @@ def recovery(story):
         each.cluster.close()
     for each in made:
         wait_until(each.has_left_nothing)
+        shutil.rmtree(each.data)
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support.clusters import short_root
 from support.modules import ROOT
 
 from catalog.errors import DestinationRefused
@@ -28,7 +29,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become som
 @pytest.fixture
 def temporary():
     """A short $TMPDIR, open to all; at the end nothing may be left in it, and nothing run that knows it."""
-    directory = tempfile.mkdtemp(prefix="wd-", dir="/tmp")
+    directory = tempfile.mkdtemp(prefix="wd-", dir=short_root())
     os.chmod(directory, 0o1777)
     yield directory
     left = os.listdir(directory)

@@ -12,6 +12,7 @@ from support.clusters import pg_tool
 from support.protection import stop, wait_until
 
 BRIEF = ("--seconds", "0.2")
+WHATEVER_VERSION = pytest.mark.postgres(versions=[18])
 
 
 @pytest.fixture
@@ -66,6 +67,7 @@ def test_the_server_writes_nothing_for_it_unless_that_is_asked_for(protection, o
     assert inserted < 8192  # what an idle server notes by itself
 
 
+@WHATEVER_VERSION
 def test_too_little_wal_is_said_and_load_makes_some(cluster_factory, protect):
     cluster = cluster_factory({"wal_keep_size": "1GB"}, segment_megabytes=64)
     protection = protect(cluster)
@@ -90,6 +92,7 @@ def test_pg_receivewal_is_compared_with_where_it_is(protection, pg_version):
     assert received["cpu_seconds"] is None
 
 
+@WHATEVER_VERSION
 def test_a_pg_receivewal_that_fails_is_quoted_and_the_rest_is_measured(protection, tmp_path):
     program = tmp_path / "pg_receivewal"
     program.write_text("#!/bin/sh\necho it is too old >&2\nexit 1\n")
@@ -135,6 +138,7 @@ def test_a_commit_waits_while_bench_streams_whatever_the_server_takes_for_synchr
         commit.join()
 
 
+@WHATEVER_VERSION
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_bench_that_is_stopped_leaves_nothing(protection, origin, signum):
     process = protection.start("bench", "main", "--seconds", "60")
@@ -145,6 +149,7 @@ def test_a_bench_that_is_stopped_leaves_nothing(protection, origin, signum):
     wait_until(lambda: bench_connections(origin) == [])
 
 
+@WHATEVER_VERSION
 def test_what_a_killed_bench_has_left_goes_with_the_next_one_and_what_a_living_one_uses_stays(
     protection, origin
 ):
@@ -161,6 +166,7 @@ def test_what_a_killed_bench_has_left_goes_with_the_next_one_and_what_a_living_o
     assert list(protection.home().iterdir()) == []
 
 
+@WHATEVER_VERSION
 def test_a_commit_that_nobody_lets_go_is_taken_back_when_the_bench_is_stopped(protection, origin):
     origin.sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
     origin.sql("SELECT pg_reload_conf()")
@@ -173,6 +179,7 @@ def test_a_commit_that_nobody_lets_go_is_taken_back_when_the_bench_is_stopped(pr
     wait_until(lambda: bench_connections(origin) == [])
 
 
+@WHATEVER_VERSION
 @pytest.mark.parametrize(
     "words",
     [
@@ -186,11 +193,13 @@ def test_what_cannot_be_is_refused_before_anything_is_measured(protection, words
     protection.refusal("bench", "main", *words, code=2)
 
 
+@WHATEVER_VERSION
 def test_a_home_that_is_not_there_is_refused_with_what_to_do(protection):
     os.rmdir(protection.home())
     assert "init" in protection.refusal("bench", "main", *BRIEF)
 
 
+@WHATEVER_VERSION
 def test_another_disk_can_be_measured(protection, tmp_path):
     os.rmdir(protection.home())
     found = protection.facts("bench", "main", *BRIEF, "--directory", str(tmp_path))

@@ -14,6 +14,8 @@ from support.protection import ROOT, verified_by_postgres
 from catalog.age.keys import Identity
 from walstream.ops import unprivileged
 
+pytestmark = pytest.mark.postgres(versions=[18])  # the server's version plays no role
+
 PAGE = Path(ROOT) / "docs" / "format.md"
 SECRET = "the account of Ada Lovelace"
 

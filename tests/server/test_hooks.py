@@ -8,6 +8,8 @@ from support.protection import wait_until
 
 from catalog.errors import HookFailed
 
+pytestmark = pytest.mark.postgres(versions=[18])  # the server's version plays no role
+
 KINDS = ("backup", "archive", "delete", "wal_delete", "recovery")
 
 

@@ -12,7 +12,11 @@ from support.sshd import NO_SSHD, SSHD, Sshd
 from catalog.errors import ServerError
 from walstream.ops import unprivileged
 
-pytestmark = [pytest.mark.skipif(SSHD is None, reason=NO_SSHD), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.skipif(SSHD is None, reason=NO_SSHD),
+    pytest.mark.timeout(600),
+    pytest.mark.postgres(versions=[18]),  # the server's version plays no role
+]
 
 
 @pytest.fixture(scope="module")

@@ -57,14 +57,17 @@ def arguments_of_processes():
 @pytest.mark.postgres(versions=[18])
 def test_a_password_is_never_seen(ours, cluster_directory):
     said = []
+    walstream = [sys.executable, "-P", "-m", "walstream", "-c", ours.config]
 
     def run(*words):
-        command = [sys.executable, "-P", "-m", "walstream", "-c", ours.config, "-d", *words]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(), timeout=120)
+        words = [*walstream, "-d", *words]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment(), timeout=120)
         said.append(done.stdout + done.stderr)
         return done.returncode
 
-    supervisor = ours.start("run", "--log-level", "DEBUG")
+    with open(ours.log, "ab") as log:
+        words = [*walstream, "run", "--log-level", "DEBUG"]
+        supervisor = subprocess.Popen(words, stdout=log, stderr=log, env=environment())
     try:
         wait_until(ours.streams)
         assert run("backup", "main") == 0

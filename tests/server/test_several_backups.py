@@ -13,6 +13,8 @@ from support.protection import Protection, listing, stop, wait_until
 from walstream.cli.output import Output
 from walstream.cli.side_by_side import run_side_by_side
 
+pytestmark = pytest.mark.postgres(versions=[18])  # the server's version plays no role
+
 NAMES = ("one", "two")
 SLOW = ("--bwlimit", "4000")
 

@@ -8,6 +8,7 @@ import signal
 import pytest
 from support.protection import RECEIVER, stop
 
+WHATEVER_VERSION = pytest.mark.postgres(versions=[18])
 SMALL_SLOTS = {"max_slot_wal_keep_size": "1MB", "min_wal_size": "2MB", "max_wal_size": "4MB"}
 
 
@@ -87,6 +88,7 @@ def test_the_lag_of_a_receiver_that_stands_still_grows_and_goes(cluster_factory,
         eventually(lambda: lag(ours) == 0)
 
 
+@WHATEVER_VERSION
 def test_who_supervises_and_who_stopped_a_receiver_is_said(cluster_factory, protect, checked, eventually):
     ours = protect(cluster_factory())
     process = ours.start("run")
@@ -124,6 +126,7 @@ def test_a_server_that_is_down_is_said_and_the_rest_is_shown(cluster_factory, pr
     assert "warning: main: cannot connect" in said.stderr
 
 
+@WHATEVER_VERSION
 def test_a_repository_alone_is_enough(cluster_factory, protect):
     cluster = cluster_factory()
     ours = protect(cluster)
@@ -139,6 +142,7 @@ def test_a_repository_alone_is_enough(cluster_factory, protect):
     assert "pg_version" not in found and "replication_slot" not in found
 
 
+@WHATEVER_VERSION
 def test_nothing_at_all_is_a_failure(cluster_factory, protect):
     cluster = cluster_factory()
     ours = protect(cluster)
@@ -285,6 +289,7 @@ def test_who_may_not_look_is_told_the_grant(cluster_factory, protect):
         assert ours.run("replication-status", "main").stderr == ""
 
 
+@WHATEVER_VERSION
 def test_options_that_make_no_sense_are_refused(cluster_factory, protect):
     ours = protect(cluster_factory())
     said = ours.refusal("replication-status", "main", "--source", "wal-host", code=2)
@@ -338,6 +343,7 @@ def test_remote_apply_that_could_wait_for_us_is_a_failure_until_we_report_it(
         assert checked(ours)["synchronous_commit"]["status"] == "OK"
 
 
+@WHATEVER_VERSION
 def test_more_in_the_spool_than_its_limit_fails_the_check(cluster_factory, protect, checked, eventually):
     cluster = cluster_factory(segment_megabytes=1)
     ours = protect(cluster, spool_limit="1MiB")

@@ -14,6 +14,8 @@ from catalog.lock import is_held
 from catalog.state import read_receiver_state, receiver_holder, receiver_lock_path
 from catalog.supervisor_state import SupervisorState, live_supervisor_state, read_supervisor_state
 
+pytestmark = pytest.mark.postgres(versions=[18])  # the server's version plays no role
+
 TWO = {"main": {}, "two": {}}
 
 

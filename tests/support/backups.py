@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import json
 import os
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
 from support.clusters import Cluster
-from support.protection import Protection, decompressed, listing, wait_until
+from support.protection import Process, Protection, decompressed, listing, wait_until
 
 SLOW = ("--bwlimit", "4000")
 
@@ -46,7 +45,7 @@ def restored(ours: Protection, directory: str, *words: str) -> Cluster:
     return cluster
 
 
-def start_slow_backup(ours: Protection) -> subprocess.Popen[bytes]:
+def start_slow_backup(ours: Protection) -> Process:
     """A backup that has begun to copy, and will take long."""
     process = ours.start("backup", "main", *SLOW)
 

