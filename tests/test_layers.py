@@ -187,7 +187,7 @@ ROWS = {
     "walstream.segment": f"{POSITIONS} {BYTES} catalog.durable catalog.comparison catalog.walpage",
     "walstream.blanks": f"{STORES} {POSITIONS} walstream.segment",
     "walstream.spool": f"{STORES} {POSITIONS} catalog.walpage walstream.blanks walstream.segment",
-    "walstream.archiver": "catalog walstream.segment",
+    "walstream.archiver": "catalog walstream.segment walstream.outage",
     "walstream.delivered": "catalog",
     "walstream.facts": f"{NETWORK} catalog.walpage",
     "walstream.synchronous": f"{NETWORK} walstream.facts walstream.session",

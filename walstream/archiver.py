@@ -16,10 +16,12 @@ import time
 from collections.abc import Callable
 
 from catalog import durable
-from catalog.errors import HookFailed, Malformed, StorageError, StreamRefused, WalstreamError
+from catalog.errors import HookFailed, Malformed, StorageError, StreamRefused, WalstreamError, one_line
 from catalog.local_storage import LocalReader, failed
 from catalog.sink import Reader
+from catalog.units import duration
 from catalog.walname import SEGMENT, kind_of
+from walstream.outage import Outage
 
 log = logging.getLogger("walstream.archiver")
 
@@ -52,6 +54,7 @@ class Archiver:
         self._stored: str | None = None
         self._error: BaseException | None = None
         self._trouble: WalstreamError | None = None
+        self._outage = Outage()
         self._closing = False
         self._changed = threading.Condition()
         self._waiting = set(complete_segments(directory))
@@ -106,7 +109,7 @@ class Archiver:
                     continue
                 self._archive(name)
             except (StorageError, HookFailed) as trouble:
-                self._note_trouble(trouble)
+                self._note_trouble(name, trouble)
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing, pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
@@ -166,22 +169,24 @@ class Archiver:
             )
         return True
 
-    def _note_trouble(self, trouble: WalstreamError) -> None:
+    def _note_trouble(self, name: str, trouble: WalstreamError) -> None:
         with self._changed:
-            first, self._trouble = self._trouble is None, trouble
+            self._trouble = trouble
             self._changed.notify_all()
-        if first:
-            log.error("archiving has to wait: %s; receiving goes on into the spool", trouble)
+        if self._closing:
+            log.warning("%s stays in the spool for the next start: %s", name, one_line(trouble))
+        elif self._outage.failed(trouble.message, time.monotonic()):
+            log.error("%s has to wait in the spool, receiving goes on: %s", name, one_line(trouble))
 
     def _note_success(self, name: str) -> None:
         with self._changed:
-            recovered, self._trouble = self._trouble is not None, None
+            self._trouble = None
             self._waiting.discard(name)
             self._stored = None  # should the segment come again, it is judged again
             self.last_archived, self.last_archived_at = name, time.time()
             self._changed.notify_all()
-        if recovered:
-            log.info("archiving goes on")
+        if (took := self._outage.works(time.monotonic())) is not None:
+            log.info("archiving goes on with %s, after %s", name, duration(took))
         log.debug("archived %s", name)
 
 
