@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from datetime import timedelta
 from pathlib import Path
@@ -129,6 +130,8 @@ def test_a_backup_is_shown_in_barmans_groups(repository, backups, capsys):
     assert "Begin WAL               : 000000010000000000000002" in text
     assert "Next Backup             : 20260201T120000" in text
     assert "Verified                : never" in text
+    number = backups[0].server_version
+    assert re.search(rf"PostgreSQL Version +: {number // 10000}\.\d+ \({number}\)", text)
     assert backups[0].archives[0].sha256 in text
 
 

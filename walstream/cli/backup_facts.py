@@ -70,12 +70,13 @@ def bad_page_facts(record: BackupRecord) -> Facts:
 
 
 def _top_lines(record: BackupRecord, server: str, status: str) -> Lines:
+    version = record.server_version
     lines = [("Backup Name", record.name)] if record.name is not None else []
     lines += [
         ("Server Name", server),
         ("System Id", str(record.system_identifier)),
         ("Status", status),
-        ("PostgreSQL Version", str(record.server_version)),
+        ("PostgreSQL Version", f"{version // 10000}.{version % 10000} ({version})"),
         ("PGDATA directory", record.data_directory or "not known"),
         ("Estimated Cluster Size", size(record.cluster_size)),
         ("Label", record.label),
