@@ -175,9 +175,9 @@ def test_a_receiver_that_was_stopped_is_started_again_only_by_an_explicit_order(
         assert not receiver(ours)
         ours.run("cron")
         os.kill(receiver(ours, "two"), signal.SIGKILL)  # whoever brings this one back has looked at both
-        wait_until(lambda: ours.streams("two"))
+        wait_until(lambda: receiver(ours, "two") and ours.streams("two"))
+        wait_until(lambda: says(ours, "main: receiving was stopped"))
         assert not receiver(ours)
-        assert says(ours, "main: receiving was stopped")
         assert "no receiver" in ours.run("receive-wal", "main", "--stop").stdout
         with ours.receiving():
             pass
