@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FILE_MODE = 0o640
 DIRECTORY_MODE = 0o750
 _MARK = ".walstream-tmp."
-_WRITE_BACK = 16 << 20
+_WRITE_BACK = 128 << 20  # asking costs: each time the system looks through its lists of pages
 
 
 def temporary_name(path: str) -> str:

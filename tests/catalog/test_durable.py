@@ -41,6 +41,7 @@ def test_content_is_synced_before_the_name_and_the_directory_after(tmp_path, syn
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system cannot be asked to write back")
 def test_a_large_file_goes_to_the_disk_on_the_way(tmp_path, monkeypatch, synced):
     asked = []
+    monkeypatch.setattr(durable, "_WRITE_BACK", 16 << 20)
     monkeypatch.setattr(
         os, "posix_fadvise", lambda fd, start, length, advice: asked.append((start, length, list(synced)))
     )
