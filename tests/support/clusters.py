@@ -271,5 +271,5 @@ def short_root() -> str:
     Making the thousand files of a cluster takes most disks a second, and what others write there is synced too.
     """
     memory = "/dev/shm"
-    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 4 << 30
+    roomy = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 8 << 30
     return memory if roomy else "/tmp"
