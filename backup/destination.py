@@ -110,7 +110,7 @@ class Claim:
             for path in self._directories:
                 self._take(path, made)
         except BaseException:
-            for mark in made:
+            for mark in reversed(made):  # a tablespace's counts only beside that of the data directory
                 durable.remove_if_present(mark)
             raise
 
@@ -136,6 +136,7 @@ class Claim:
             raise failed("write", path, error) from error
         if os.fstat(fd).st_nlink == 0:
             raise _in_use(path, "another restore")
+        _require_unfinished(path, self._root)  # again: what was looked at before may have come to its end
 
     def _unlock(self) -> None:
         for fd in self._locks:

@@ -135,30 +135,48 @@ class Tree:
 def sync_tree(path: str) -> None:
     """Make a directory and all below it durable, without following symbolic links.
 
-    Many files at a time: a file system commits together what is waited for together.
+    Many files at a time: a file system commits together what is waited for together. The calling thread does its
+    share: while it only waited for others, no signal would end that before all is synced.
     """
-    left = _with_all_below(os.fsencode(path))
-    lock = threading.Lock()
-
-    def sync_what_is_left() -> None:
-        while True:
-            with lock:
-                found = next(left, None)
-            if found is None:
-                return
-            _sync(*found)
-
+    left = _Left(os.fsencode(path))
     try:
-        with ThreadPoolExecutor(_SYNCED_AT_ONCE) as threads:
+        with ThreadPoolExecutor(_SYNCED_AT_ONCE - 1) as threads:
             try:
-                for thread in [threads.submit(sync_what_is_left) for _ in range(_SYNCED_AT_ONCE)]:
-                    thread.result()
+                others = [threads.submit(left.sync) for _ in range(_SYNCED_AT_ONCE - 1)]
+                left.sync()
+                for each in others:
+                    each.result()
             except BaseException:
-                with lock:
-                    left.close()
+                left.forget()
                 raise
     except OSError as error:
         raise StorageError(f"could not sync {path!r}: {error}") from error
+
+
+class _Left:
+    """What is still to be synced below a directory; for any number of threads."""
+
+    def __init__(self, path: bytes) -> None:
+        self._found = _with_all_below(path)
+        self._lock = threading.Lock()
+
+    def sync(self) -> None:
+        """Sync until nothing is left; behind a failure nothing is."""
+        while (each := self._next()) is not None:
+            try:
+                _sync(*each)
+            except BaseException:
+                self.forget()
+                raise
+
+    def forget(self) -> None:
+        """Have all threads end with the file at hand."""
+        with self._lock:
+            self._found.close()
+
+    def _next(self) -> tuple[bytes, int] | None:
+        with self._lock:
+            return next(self._found, None)
 
 
 def _with_all_below(path: bytes) -> Generator[tuple[bytes, int]]:

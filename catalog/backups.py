@@ -187,14 +187,16 @@ class BackupShelf:
         self._storage.put(layout.backup_key(backup_id, layout.FAILED), mark.to_json())
         self._storage.delete(layout.backup_key(backup_id, layout.STARTED))
 
-    def remove(self, backup_id: str, mark: RemovedMark) -> None:
+    def remove(self, backup_id: str, mark: RemovedMark, on_gone: Callable[[], None] = lambda: None) -> None:
         """Remove a backup, its record first; one that is interrupted leaves the mark to the last.
 
-        A full disk has no room for the mark, and needs the removal most: then it goes without.
+        A full disk has no room for the mark, and needs the removal most: then it goes without. ``on_gone`` is
+        called between the record and all else.
         """
         with suppress(StorageError):
             self._storage.put(layout.backup_key(backup_id, layout.REMOVED), mark.to_json())
         self._storage.delete(layout.backup_key(backup_id, layout.RECORD))
+        on_gone()
         self._storage.delete_tree(layout.backup_directory(backup_id), keep=layout.REMOVED)
         self._storage.delete_tree(layout.backup_directory(backup_id))
 

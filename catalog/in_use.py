@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from catalog import layout
@@ -35,13 +35,16 @@ def being_read(repository: Repository, ids: Iterable[str]) -> Iterator[None]:
 
 
 @contextmanager
-def being_removed(repository: Repository, ids: Iterable[str]) -> Iterator[None]:
-    """Let nobody begin to read backups; ``Busy`` when one is being read."""
+def being_removed(repository: Repository, backup_id: str) -> Iterator[Callable[[], None]]:
+    """Let nobody begin to read a backup; ``Busy`` when it is being read.
+
+    Yields what lets go of it, to be called when its record is gone: on NFS a file that is open, though removed, is
+    in the way of removing its directory.
+    """
     with ExitStack() as locks:
-        for each in ids:
-            if not _lock(repository, each, os.O_RDWR, fcntl.LOCK_EX, locks):
-                raise in_use(each)
-        yield
+        if not _lock(repository, backup_id, os.O_RDWR, fcntl.LOCK_EX, locks):
+            raise in_use(backup_id)
+        yield locks.close
 
 
 def is_read(repository: Repository, backup_id: str) -> bool:

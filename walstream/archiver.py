@@ -55,7 +55,7 @@ class Archiver:
         self._error: BaseException | None = None
         self._trouble: WalstreamError | None = None
         self._outage = Outage()
-        self._closing = False
+        self._ending = self._closing = False
         self._changed = threading.Condition()
         self._waiting = set(complete_segments(directory))
         self._thread = threading.Thread(target=self._loop, name="walstream-archive", daemon=True)
@@ -89,6 +89,7 @@ class Archiver:
     def close(self, patience: float = 60.0) -> None:
         """Archive what is waiting, for at most ``patience`` seconds, then end; the rest stays. May be repeated."""
         with self._changed:
+            self._ending = True
             self._changed.wait_for(
                 lambda: self._closing or self._idle() or self._trouble is not None, patience
             )
@@ -173,7 +174,7 @@ class Archiver:
         with self._changed:
             self._trouble = trouble
             self._changed.notify_all()
-        if self._closing:
+        if self._ending:  # and is not tried again
             log.warning("%s stays in the spool for the next start: %s", name, one_line(trouble))
         elif self._outage.failed(trouble.message, time.monotonic()):
             log.error("%s has to wait in the spool, receiving goes on: %s", name, one_line(trouble))

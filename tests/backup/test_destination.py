@@ -136,6 +136,37 @@ def test_what_may_belong_to_a_whole_cluster_is_not_emptied_though_it_is_marked(t
     assert sorted(os.listdir(space)) == [MARK, "precious"]
 
 
+def test_a_restore_that_has_ended_while_the_next_one_looked_is_not_emptied(dest, monkeypatch):
+    claimed(dest)
+    lock = fcntl.flock
+
+    def ended_meanwhile(fd, kind):
+        os.makedirs(f"{dest}/global", exist_ok=True)
+        open(f"{dest}/global/pg_control", "w", encoding="utf-8").close()
+        lock(fd, kind)
+
+    monkeypatch.setattr(fcntl, "flock", ended_meanwhile)
+    with pytest.raises(DestinationRefused, match="only after all was in its place"):
+        claimed(dest)
+    assert os.path.exists(f"{dest}/global/pg_control")
+
+
+def test_of_the_marks_that_are_taken_back_the_data_directory_s_is_the_last(tmp_path, dest, monkeypatch):
+    space = str(tmp_path / "space")
+    fail(monkeypatch, "chown", errno.EPERM, when=lambda path, *owner: path == space)
+    removed = []
+    unlink = os.unlink
+
+    def noted(path, **named):
+        removed.append(path)
+        unlink(path, **named)
+
+    monkeypatch.setattr(os, "unlink", noted)
+    with pytest.raises(StorageError):
+        claimed(dest, space, owner=(os.getuid(), os.getgid()))
+    assert [path for path in removed if path.endswith(MARK)] == [f"{space}/{MARK}", f"{dest}/{MARK}"]
+
+
 def test_where_a_server_runs_nothing_is_emptied(tmp_path, dest):
     claimed(dest)
     lock_file = tmp_path / "dest" / "postmaster.pid"

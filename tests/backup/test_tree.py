@@ -1,5 +1,7 @@
 import errno
 import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,7 +9,8 @@ import pytest
 from support.faults import fail
 
 from backup.tree import Tree, sync_tree
-from catalog.errors import Corrupt, StorageError
+from catalog.errors import Corrupt, Interrupted, StorageError
+from walstream.cli.signals import raising
 
 
 @pytest.fixture
@@ -122,6 +125,23 @@ def test_behind_a_failing_sync_the_rest_is_not_waited_for(
     with pytest.raises(StorageError, match="could not sync"):
         sync_tree(tree.root)
     assert len(tried) <= 16
+
+
+def test_a_signal_ends_it_before_all_is_synced(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1000):
+        os.close(tree.create(str(number), 0o600))
+    synced: list[int] = []
+
+    def slow(fd: int) -> None:
+        synced.append(fd)
+        if len(synced) == 20:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    with pytest.raises(Interrupted), raising():
+        sync_tree(tree.root)
+    assert len(synced) < 500
 
 
 def test_a_failing_sync_is_a_storage_error(tree: Tree, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,23 @@ def test_trouble_is_shown_while_it_lasts_and_closing_does_not_wait_for_its_end(t
     assert os.listdir(tmp_path) == NAMES[:1]
 
 
+def test_what_fails_while_it_ends_is_said_to_wait_for_the_next_start(tmp_path, archiving, caplog):
+    fill(tmp_path, NAMES[:1])
+    begun, go_on = threading.Event(), threading.Event()
+
+    def put(wal_name, open_raw, path):
+        begun.set()
+        go_on.wait(30)
+        raise StorageError("the script was ended")
+
+    archiver = archiving(put)
+    begun.wait(30)
+    threading.Timer(0.2, go_on.set).start()
+    archiver.close()
+    assert f"{NAMES[0]} stays in the spool for the next start" in caplog.text
+    assert "receiving goes on" not in caplog.text
+
+
 def test_bytes_that_contradict_what_is_stored_end_it_and_stay(tmp_path, archiving, shelving):
     shelving.errors = [Conflict("other bytes")]
     fill(tmp_path, NAMES[:2])

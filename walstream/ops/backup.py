@@ -120,7 +120,7 @@ def take_backup(
     )
     with backup_lock(repository, place.name):
         sweep(repository)
-        _require_free(options.name, repository)
+        _require_free(options.name, repository, place.name)
         parent = _parent(options, repository, facts)
         for left in range(options.retries, -1, -1):
             attempt = _Attempt(options, repository, facts, parent, on_progress)
@@ -136,12 +136,12 @@ def take_backup(
     raise AssertionError("unreachable")
 
 
-def _require_free(name: str | None, repository: Repository) -> None:
+def _require_free(name: str | None, repository: Repository, server: str) -> None:
     other = repository.backups.called(name) if name is not None else None
     if other is not None:
         raise UsageError(
             f"backup {other} is called {name!r} already, and commands would not know which one is meant",
-            f"choose another name, or remove that one first: walstream delete SERVER {other}",
+            f"choose another name, or remove that one first: walstream delete {server} {other}",
         )
 
 

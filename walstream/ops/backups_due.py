@@ -47,6 +47,7 @@ class BackupsDue:
     def look_after(self, config: str, now: float, clock: float) -> None:
         """Note which backups have ended, and start one that is due; ``now`` is Unix time, ``clock`` steady."""
         for name, child in list(self._running.items()):
+            child.hear()
             if (code := child.poll()) is not None:
                 self._note_end(name, child, code)
         if clock < self._next_start:

@@ -91,9 +91,7 @@ def plan_removal(repository: Repository, home: str, rules: Rules, word: str) -> 
         if each.record.parent in going:
             going[each.record.id] = f"it rests on {each.record.parent}"
     _refuse(going, repository, verdicts, rules)
-    for backup_id in going:
-        if is_read(repository, backup_id):
-            raise in_use(backup_id)
+    _refuse_read(going, repository)
     return _plan(repository, found, verdicts, going)
 
 
@@ -105,12 +103,10 @@ def carry_out(
 ) -> Removed:
     """Remove what the plan says, between the operator's scripts; under the backup lock since before it was made.
 
-    ``Busy`` when a restore of one of the backups has begun meanwhile.
+    ``Busy`` when a restore of one of the backups has begun meanwhile: what is left is for the next plan.
     """
-    with being_removed(repository, plan.going):
-        with suppress(StorageError):  # a full disk needs the removal most
-            repository.storage.put(layout.REMOVING, b"")
-        _remove_backups(plan, repository, on_backup, hooks)
+    _refuse_read(plan.going, repository)
+    _remove_backups(plan, repository, on_backup, hooks)
     files, nbytes = _remove_wal(plan, repository, hooks) if len(plan.wal) else (0, 0)
     repository.storage.delete(layout.REMOVING)
     return Removed(tuple(plan.going), files, nbytes)
@@ -122,6 +118,19 @@ def is_unfinished(repository: Repository) -> bool:
     return name in repository.storage.names(directory)
 
 
+def _note_begin(repository: Repository) -> None:
+    """Only when something goes: what a script has forbidden is not to be done by the next round."""
+    if not is_unfinished(repository):
+        with suppress(StorageError):  # a full disk needs the removal most
+            repository.storage.put(layout.REMOVING, b"")
+
+
+def _refuse_read(going: Collection[str], repository: Repository) -> None:
+    for each in going:
+        if is_read(repository, each):
+            raise in_use(each)
+
+
 def _remove_backups(
     plan: Plan, repository: Repository, on_backup: Callable[[str, str], None], hooks: Hooks
 ) -> None:
@@ -129,8 +138,9 @@ def _remove_backups(
     for each, reason in plan.going.items():
         directory = repository.storage.path(layout.backup_directory(each))
         facts = {"backup_id": each, "backup_dir": directory, "status": statuses[each], "reason": reason}
-        with hooks.around(DELETE, facts):
-            repository.backups.remove(each, RemovedMark(at=datetime.now(UTC), reason=reason))
+        with being_removed(repository, each) as let_go, hooks.around(DELETE, facts):
+            _note_begin(repository)
+            repository.backups.remove(each, RemovedMark(at=datetime.now(UTC), reason=reason), let_go)
         on_backup(each, reason)
 
 
@@ -138,6 +148,7 @@ def _remove_wal(plan: Plan, repository: Repository, hooks: Hooks) -> tuple[int, 
     files = nbytes = 0
     runs = [plan.names_of(run) for run in plan.wal.runs]
     with hooks.around(WAL_DELETE, {"segments": len(plan.wal), "runs": runs}) as later:
+        _note_begin(repository)
         for directory in sorted(_directories(plan.wal, plan.size), key=lambda name: name[8:]):
             removed = repository.wal.remove(directory, lambda name: _goes(name, plan.wal, plan.size))
             files, nbytes = files + removed[0], nbytes + removed[1]

@@ -78,6 +78,8 @@ class Hooks:
         command = self.scripts.get(f"{phase}_{kind}")
         if command is None:
             return
+        if is_over():
+            raise self._failure(phase, kind, "was not called, because whoever would wait for it is to end")
         told = {
             "server": self.server,
             "hook": kind,

@@ -10,6 +10,7 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
 from catalog import durable
 
@@ -61,5 +62,6 @@ class LastSaid:
                 os.fchmod(file.fileno(), durable.FILE_MODE)
                 json.dump(known, file)
             os.rename(temporary, self._path)
-        except OSError:
-            durable.remove_if_present(temporary)  # then all of it is said once more
+        except OSError:  # then all of it is said once more
+            with suppress(OSError):
+                durable.remove_if_present(temporary)

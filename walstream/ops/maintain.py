@@ -55,8 +55,8 @@ def _archive(settings: ServerSettings, repository: Repository, until: float) -> 
 
 def _sweep(settings: ServerSettings, repository: Repository, until: float) -> None:
     clear_left(settings.home)
-    shelf = repository.backups
-    if any({layout.STARTED, layout.REMOVED} & shelf.sizes(each).keys() for each in shelf.ids()):
+    found = [repository.backups.sizes(each).keys() for each in repository.backups.ids()]
+    if any(not names or {layout.STARTED, layout.REMOVED} & names for names in found):
         with backup_lock(repository, settings.name):
             sweep(repository)
 

@@ -14,7 +14,9 @@ def sweep(repository: Repository) -> None:
     """Turn what killed backups left into failed ones: their data goes, a mark stays. Under the backup lock."""
     for each in repository.backups.ids():
         try:
-            if repository.backups.removed(each) is not None:
+            # A bare directory is the last of a removal, or the first of a backup: in it was never anything to keep.
+            is_bare = next(repository.storage.names(layout.backup_directory(each)), None) is None
+            if is_bare or repository.backups.removed(each) is not None:
                 repository.backups.finish_removal(each)
                 continue
             started = repository.backups.started(each)

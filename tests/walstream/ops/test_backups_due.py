@@ -77,6 +77,9 @@ class FakeChild:
     code: int | None = None
     signals: list = field(default_factory=list)
 
+    def hear(self):
+        pass
+
     def poll(self):
         return self.code
 

@@ -2,6 +2,8 @@
 
 import errno
 import os
+import resource
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from support.faults import Disk, PowerLoss, fail
 from support.repositories import SIZE, new_repository, store_backup, store_wal
 
-from catalog.errors import Absent, Busy, UsageError
+from catalog.errors import Absent, Busy, HookFailed, UsageError
 from catalog.in_use import being_read, being_removed
 from catalog.marks import FailedMark, KeepMark
 from catalog.retention import RetentionPolicy
@@ -17,6 +19,7 @@ from catalog.statuses import DONE
 from catalog.survey import survey
 from catalog.walname import Segment
 from walstream.ops.expire import carry_out, is_unfinished, plan_expiry, plan_removal
+from walstream.ops.hooks import Hooks
 from walstream.ops.retain import Rules
 from walstream.ops.stored import backup_lock
 from walstream.ops.sweep import sweep
@@ -182,12 +185,61 @@ def test_what_is_being_restored_stays_and_is_said_to(repository):
 
 def test_what_is_being_removed_cannot_be_restored(repository):
     first, *_ = ids(repository)
-    with being_removed(repository, [first]):
+    with being_removed(repository, first):
         with pytest.raises(Busy, match="is being removed"), being_read(repository, [first]):
             raise AssertionError("it was read")
     expire(repository)
     with pytest.raises(Absent, match="was removed"), being_read(repository, [first]):
         raise AssertionError("it was read")
+
+
+def open_files():
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            found.add(os.readlink(f"/proc/self/fd/{fd}"))
+    return found
+
+
+def test_nothing_in_a_directory_is_open_any_more_when_it_goes(repository, monkeypatch):
+    """NFS gives a file that is open another name when it is removed, and keeps its directory."""
+
+    def holds_open_file(path, **named):
+        return any(each.startswith(f"{path}/") for each in open_files())
+
+    fail(monkeypatch, "rmdir", errno.ENOTEMPTY, when=holds_open_file)
+    expire(repository)
+    assert len(ids(repository)) == 2
+
+
+def test_many_go_at_once_with_few_open_files(repository):
+    for hours in range(1, 60):
+        store_backup(repository, after=2 * DAY + hours * DAY / 24, first=601, last=602)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 30, hard))
+    try:
+        assert len(expire(repository).backups) == 60
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_what_a_script_forbids_is_not_left_for_the_next_round(repository):
+    first, *_ = ids(repository)
+    plan = plan_removal(repository, repository.root, Rules(), first)
+    with pytest.raises(HookFailed):
+        carry_out(plan, repository, hooks=Hooks("main", {"pre_delete": "exit 1"}))
+    assert first in ids(repository) and not is_unfinished(repository)
+
+
+@pytest.mark.parametrize("begun", [(), ("started.json.walstream-tmp.1-00000000",)])
+def test_a_bare_directory_that_a_crash_has_left_keeps_no_wal(repository, begun):
+    bare = Path(repository.root, "base", "20260301T000000")
+    bare.mkdir()
+    for each in begun:
+        (bare / each).touch()
+    sweep(repository)
+    assert not bare.exists()
+    assert expire(repository).wal_files == 6
 
 
 @pytest.mark.parametrize("damage", ["{", None])
@@ -202,7 +254,7 @@ def test_while_nobody_knows_what_a_backup_needs_no_wal_goes(repository, damage):
     assert names(repository)[0] == segment(1)
 
 
-@pytest.mark.parametrize("calls", range(0, 60, 3))
+@pytest.mark.parametrize("calls", range(60))
 def test_what_is_interrupted_is_ended_by_the_next_sweep_and_expiry(repository, monkeypatch, calls):
     whole = {
         each.id: set(os.listdir(Path(repository.root, "base", each.id)))

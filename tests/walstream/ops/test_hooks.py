@@ -79,6 +79,12 @@ def test_one_that_takes_too_long_is_killed_with_all_that_it_started(tmp_path):
         time.sleep(0.01)
 
 
+def test_none_is_called_that_would_be_killed_at_once(tmp_path):
+    with pytest.raises(HookFailed, match="pre_archive_script of 'main' was not called"):
+        hooks(pre_archive=f"touch {tmp_path}/called").before(ARCHIVE, {}, lambda: True)
+    assert not (tmp_path / "called").exists()
+
+
 def test_of_one_that_says_a_lot_the_end_is_kept_and_that_there_was_more_is_said(caplog):
     caplog.set_level("INFO")
     ours = hooks(pre_backup="head -c 3000000 /dev/zero | tr '\\0' x; echo; echo disk full; exit 1")

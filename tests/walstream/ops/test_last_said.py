@@ -1,4 +1,7 @@
+import errno
+
 import pytest
+from support.faults import fail
 
 from walstream.ops.last_said import AGAIN, LastSaid
 
@@ -58,3 +61,10 @@ def test_where_it_cannot_be_read_everything_is_said(said, tmp_path, content):
 def test_where_it_cannot_be_written_everything_is_said(tmp_path):
     for _ in range(2):
         assert LastSaid(str(tmp_path / "nowhere")).news({"main": ["no disk"]}, NOW)[0]
+
+
+def test_on_a_file_system_that_has_become_read_only_everything_is_said(said, monkeypatch):
+    for call in ("rename", "unlink"):  # which fails there even for a file that does not exist
+        fail(monkeypatch, call, errno.EROFS)
+    for _ in range(2):
+        assert said(main=["no disk"])[0] == [("main", "no disk")]
