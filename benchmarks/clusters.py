@@ -36,6 +36,8 @@ FIRST = 9_000_000  # a number that initdb gives to no file
 PAGE = 8192
 PAGES = 128  # written at once
 TABLE_FILE = 1 << 30
+# What was counted must not change while it is backed up.
+SETTINGS = {"max_wal_size": "1GB", "autovacuum": "off"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,8 @@ def _measure(kind: Kind, place: Path, options: argparse.Namespace) -> Iterator[t
     """Lines of the table; the cluster goes as soon as it is backed up, and all of it at the end."""
     _say(f"{kind.what}: making it")
     data, home, restored = place / "pg", place / "ours", place / "restored"
-    # Pages of noise have no checksums that are right.
-    with ThrowawayServer(find_binaries(options.pg), str(data), {"max_wal_size": "1GB"}) as server:
-        server.init(checksums=False)
+    with ThrowawayServer(find_binaries(options.pg), str(data), SETTINGS) as server:
+        server.init(checksums=False)  # pages of noise have none that are right
         kind.add(data / BELOW)
         nfiles, nbytes = _content(data)
         server.start()

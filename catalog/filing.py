@@ -17,7 +17,7 @@ from catalog.codec import Codec
 from catalog.comparison import LONGER, OTHER, SAME, compare_padded, same_bytes
 from catalog.decoding import ENCRYPTED
 from catalog.errors import Absent, Conflict, Corrupt, Malformed, StorageError
-from catalog.frames import FRAME_SIZE, Workers, encoder
+from catalog.frames import Workers, encoder, push
 from catalog.local_storage import failed
 from catalog.lsn import SegmentSize
 from catalog.partials import compare_records
@@ -155,11 +155,8 @@ class Filing:
         extra = [self._fingerprint(open_raw)] if codec.recipients else []
         sink = encoder(codec, self.storage.write(key), self.workers, extra=extra)
         try:
-            total = 0
-            while piece:
-                sink.write(piece)
-                total += len(piece)
-                piece = raw.read(FRAME_SIZE)
+            sink.write(piece)
+            total = len(piece) + push(raw, sink)
             if not plain and total != self.size.nbytes:
                 raise Malformed(f"WAL file {name!r} has {total} bytes instead of {self.size.nbytes}")
             sink.finish()
@@ -188,8 +185,8 @@ class Filing:
 
 
 def _read_first(reader: Reader) -> bytes:
-    """At least the first page; at best a whole frame, which is compressed as it is, without a copy."""
-    first = reader.read(FRAME_SIZE)
+    """The first page, unless there is less."""
+    first = reader.read(FIRST_PAGE)
     while len(first) < FIRST_PAGE and (piece := reader.read(FIRST_PAGE - len(first))):
         first += piece
     return first

@@ -16,6 +16,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 
+from catalog.sink import PIECE
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -23,15 +25,16 @@ if TYPE_CHECKING:
 
     from catalog.age.header import Stanza
     from catalog.codec import Codec
-    from catalog.sink import BytesLike, Sink
+    from catalog.sink import BytesLike, Reader, Sink
 
 FRAME_SIZE = 4 * 1024 * 1024
 
 
 class Workers:
-    """A fixed number of daemon threads for any number of encoders.
+    """A fixed number of daemon threads for any number of encoders, and the buffers that these fill.
 
-    ``close`` (or leaving the ``with`` block) ends them once the jobs they were given are done.
+    Buffers go from one encoder to the next, because memory that is new to the process costs as much as reading a
+    segment into it. ``close`` (or leaving the ``with`` block) ends the threads once their jobs are done.
     """
 
     def __init__(self, threads: int = 2) -> None:
@@ -41,6 +44,7 @@ class Workers:
         self._waiting: deque[Callable[[], None]] = deque()
         self._changed = threading.Condition()
         self._closed = False
+        self._spare: deque[memoryview] = deque(maxlen=2 * threads + 1)
         self._threads = [
             threading.Thread(target=self._work, name=f"codec-{number}", daemon=True)
             for number in range(1, threads + 1)
@@ -64,6 +68,18 @@ class Workers:
         for thread in self._threads:
             thread.join()
 
+    def buffer(self, size: int) -> memoryview:
+        """A buffer of that size, with anything in it."""
+        try:
+            spare = self._spare.pop()
+        except IndexError:
+            return memoryview(bytearray(size))
+        return spare if len(spare) == size else memoryview(bytearray(size))
+
+    def give_back(self, buffer: memoryview) -> None:
+        """Let a buffer be filled anew."""
+        self._spare.append(buffer)
+
     def submit(self, job: Callable[[], None]) -> None:
         """Have ``job``, which must not raise, called by the next thread that is free."""
         with self._changed:
@@ -82,6 +98,21 @@ class Workers:
                 job = self._waiting.popleft()
             job()
             del job  # it holds a frame, which must not live until the next one comes
+
+
+def push(reader: Reader, sink: Sink) -> int:
+    """Push all that ``reader`` still has into ``sink``, and return the number of bytes; finishes nothing.
+
+    What has ``readinto``, as files have, reads into the very frames that are compressed.
+    """
+    readinto = getattr(reader, "readinto", None)
+    if readinto is not None and isinstance(sink, _Encoder):
+        return sink.fill_from(readinto)
+    total = 0
+    while piece := reader.read(PIECE):
+        sink.write(piece)
+        total += len(piece)
+    return total
 
 
 class _Frame:
@@ -177,7 +208,6 @@ class _Encoder:
         self._in_flight: deque[_Frame] = deque()
         self._buffer: memoryview | None = None
         self._filled = 0
-        self._spare: list[memoryview] = []
         self._empty = True
         self._error: BaseException | None = None
 
@@ -195,6 +225,19 @@ class _Encoder:
             self._error = error
             raise
 
+    def fill_from(self, readinto: Callable[[memoryview], int]) -> int:
+        """Have frames filled by ``readinto`` until it has no more bytes; how many there were."""
+        self._refuse_after_an_error()
+        total = 0
+        try:
+            while count := readinto(self._room()):
+                total += count
+                self._advance(count)
+        except BaseException as error:
+            self._error = error
+            raise
+        return total
+
     def finish(self) -> None:
         self._refuse_after_an_error()
         try:
@@ -211,7 +254,6 @@ class _Encoder:
         for frame in self._in_flight:
             frame.cancel()
         self._in_flight.clear()
-        self._spare.clear()
         self._buffer = None
         self._sink.abort()
 
@@ -221,14 +263,22 @@ class _Encoder:
 
     def _fill(self, data: memoryview) -> int:
         """Copy what fits into the frame being filled; how much that was."""
+        room = self._room()
+        count = min(len(data), len(room))
+        room[:count] = data[:count]
+        self._advance(count)
+        return count
+
+    def _room(self) -> memoryview:
+        """What is still to be filled of a frame, a new one if need be."""
         if self._buffer is None:
-            self._buffer = self._spare.pop() if self._spare else memoryview(bytearray(self._frame_size))
-        count = min(len(data), self._frame_size - self._filled)
-        self._buffer[self._filled : self._filled + count] = data[:count]
+            self._buffer = self._workers.buffer(self._frame_size)
+        return self._buffer[self._filled :]
+
+    def _advance(self, count: int) -> None:
         self._filled += count
         if self._filled == self._frame_size:
             self._submit_buffer()
-        return count
 
     def _submit_buffer(self) -> None:
         buffer = self._buffer if self._buffer is not None else memoryview(b"")
@@ -247,4 +297,4 @@ class _Encoder:
         frame = self._in_flight.popleft()
         self._sink.write(frame.result())
         if frame.buffer is not None:
-            self._spare.append(frame.buffer)
+            self._workers.give_back(frame.buffer)

@@ -204,6 +204,13 @@ class LocalReader:
         except OSError as error:
             raise failed("read", self._path, error) from error
 
+    def readinto(self, buffer: memoryview, /) -> int:
+        """Read into memory that is there already; how many bytes, 0 at the end."""
+        try:
+            return os.readv(self._fd, [buffer])
+        except OSError as error:
+            raise failed("read", self._path, error) from error
+
     def close(self) -> None:
         if self._fd >= 0:
             fd, self._fd = self._fd, -1

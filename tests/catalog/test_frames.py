@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import threading
 import time
@@ -14,7 +15,7 @@ from support.streams import Given, Kept, drain
 from catalog.codec import LEVELS, Codec
 from catalog.decoding import decoder
 from catalog.errors import StorageError
-from catalog.frames import Workers, encoder
+from catalog.frames import Workers, encoder, push
 
 FRAME = 64
 writable = pytest.mark.parametrize("name", sorted(LEVELS))
@@ -254,3 +255,43 @@ def test_a_frame_for_closed_workers_is_refused():
 def test_workers_need_at_least_one_thread():
     with pytest.raises(ValueError, match="at least one"):
         Workers(0)
+
+
+@pytest.mark.parametrize("name", ["none", "zstd"])
+@pytest.mark.parametrize("size", [0, 1, 1000, 1001, 2500])
+def test_what_is_pushed_out_of_a_file_is_all_that_it_still_has(workers, name, size):
+    codec, content = Codec.of(name), random.Random(size).randbytes(size + 7)
+    kept = Kept()
+    sink = encoder(codec, kept, workers, frame_size=1000)
+    file = io.BytesIO(content)
+    sink.write(file.read(7))
+    assert push(file, sink) == size
+    sink.finish()
+    assert expand(kept.content, codec) == content
+
+
+def test_a_file_that_cannot_be_read_any_more_is_an_error_of_the_encoder(workers):
+    class Broken(io.BytesIO):
+        def readinto(self, buffer):
+            raise StorageError("the disk is broken")
+
+    kept = Kept()
+    sink = encoder(Codec.of("zstd"), kept, workers)
+    with pytest.raises(StorageError, match="broken"):
+        push(Broken(), sink)
+    with pytest.raises(StorageError, match="broken"):
+        sink.finish()
+    sink.abort()
+
+
+def test_a_buffer_that_was_given_back_is_filled_anew():
+    codec, content = Codec.of("zstd"), bytes(range(250)) * 4
+    with Workers(1) as pool:
+        buffer = memoryview(bytearray(b"of another file" * 1000)[:1000])
+        pool.give_back(buffer)
+        kept = Kept()
+        sink = encoder(codec, kept, pool, frame_size=1000)
+        sink.write(memoryview(content))
+        sink.finish()
+        assert expand(kept.content, codec) == content == bytes(buffer)
+        assert len(pool.buffer(500)) == 500

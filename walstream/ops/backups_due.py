@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Collection, Mapping
 
@@ -87,8 +88,10 @@ class BackupsDue:
         del self._running[name]
         error, warnings, is_taken = child.error(), child.warnings(), name in child.facts()
         child.close()
-        for warning in warnings:
-            server_log(name).warning("the scheduled backup: %s", warning)
+        for warning in warnings:  # of one that is SUSPECT, or waits for WAL, they are why it ends with 1
+            server_log(name).log(
+                logging.ERROR if code else logging.WARNING, "the scheduled backup: %s", warning
+            )
         if code == 0 or is_taken:
             return  # it has said so itself
         how = f"{how_it_ended(code)}{f': {error}' if error else ''}"
