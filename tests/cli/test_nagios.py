@@ -45,6 +45,13 @@ def test_the_worst_item_decides(reports, state, text):
     assert text in line and LINE.fullmatch(line)
 
 
+def test_a_configuration_without_a_server_is_unknown(tmp_path, capsys):
+    file = write(tmp_path, "")
+    assert main(["-c", file, "check", "all", "--nagios"]) == 3
+    line = capsys.readouterr().out.strip()
+    assert line.startswith("WALSTREAM UNKNOWN - ") and LINE.fullmatch(line) and f"no server in {file}" in line
+
+
 def test_what_cannot_be_checked_is_unknown(tmp_path, capsys):
     assert main(["-c", str(tmp_path / "none.conf"), "check", "all", "--nagios"]) == 3
     line = capsys.readouterr().out.strip()
