@@ -14,6 +14,7 @@ LINE = re.compile(r"WALSTREAM (OK|WARNING|CRITICAL|UNKNOWN) - [^|\n]+( \|( '[^'=
 
 WELL = fine("PostgreSQL", "18.6")
 OLD = failure("backup maximum age", "2 days | old", "take one")
+WRONG = failure("configuration", "line 3: unknown option", "correct it")
 DOWN = failure("PostgreSQL", "connection\nrefused", "start it")
 
 
@@ -36,6 +37,10 @@ def report(*items, server="main", active=True):
             "CRITICAL - main: backup maximum age (2 days / old), PostgreSQL (",
         ),
         ([report(WELL), report(DOWN, server="two")], 2, "two: PostgreSQL (connection refused)"),
+        ([report(WELL), report(WRONG, server="two")], 3, "WALSTREAM UNKNOWN - two: configuration ("),
+        ([report(OLD), report(WRONG, server="two")], 3, "WALSTREAM UNKNOWN - main: backup maximum age"),
+        ([report(WRONG, server="a"), report(DOWN)], 2, "WALSTREAM CRITICAL - a: configuration ("),
+        ([report(DOWN), report(WRONG, server="two")], 2, "WALSTREAM CRITICAL - main: PostgreSQL ("),
         ([report(DOWN, active=False)], 0, "WALSTREAM OK - no active server"),
     ],
 )
@@ -58,5 +63,6 @@ def test_what_cannot_be_checked_is_unknown(tmp_path, capsys):
     assert line.startswith("WALSTREAM UNKNOWN - ") and LINE.fullmatch(line)
     config = write(tmp_path, "[walstream]\nwalstream_home = /srv\n[main]\nconninfo = host=x\nnonsense = 1\n")
     assert main(["-c", config, "check", "main", "--nagios"]) == 3
-    assert "'nonsense'" in capsys.readouterr().out
+    line = capsys.readouterr().out
+    assert line.startswith("WALSTREAM UNKNOWN - ") and "'nonsense'" in line
     assert main(["-c", config, "check", "other", "--nagios"]) == 3
