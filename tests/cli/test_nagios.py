@@ -57,6 +57,23 @@ def test_a_configuration_without_a_server_is_unknown(tmp_path, capsys):
     assert line.startswith("WALSTREAM UNKNOWN - ") and LINE.fullmatch(line) and f"no server in {file}" in line
 
 
+def test_a_wrong_section_does_not_hide_a_server_that_is_down(tmp_path, capsys):
+    down = f"[walstream]\nwalstream_home = {tmp_path}\n[main]\nconninfo = host={tmp_path}\n"
+    config = write(tmp_path, down + "[other]\nconninfo = host=x\nnonsense = 1\n")
+    assert main(["-c", config, "check", "all", "--nagios"]) == 2
+    line = capsys.readouterr().out.strip()
+    assert line.startswith("WALSTREAM CRITICAL - main: ") and "'nonsense'" in line
+
+
+@pytest.mark.parametrize(
+    "words", [["check"], ["check", "all", "--nagois"], ["check", "all", "--log-level", "loud"]]
+)
+def test_a_command_line_that_is_wrong_is_unknown(words, capsys):
+    assert main(words) == 2
+    assert main([*words, "--nagios"]) == 3
+    assert "walstream: error: " in capsys.readouterr().err
+
+
 def test_what_cannot_be_checked_is_unknown(tmp_path, capsys):
     assert main(["-c", str(tmp_path / "none.conf"), "check", "all", "--nagios"]) == 3
     line = capsys.readouterr().out.strip()
