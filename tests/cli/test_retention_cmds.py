@@ -109,7 +109,7 @@ def test_without_a_policy_nothing_expires(config, capsys, tmp_path):
 @pytest.mark.parametrize("words", [("expire", "main"), ("delete", "main", "oldest")])
 def test_while_a_backup_runs_nothing_is_removed(config, capsys, tmp_path, words):
     with Lock(str(tmp_path / "home/main/lock/backup"), "taking a backup"):
-        assert "is in use by process" in run(capsys, config, *words, code=1).err
+        assert "is taking or removing backups of 'main'" in run(capsys, config, *words, code=1).err
     assert len(facts(capsys, config, "list-backups", "main")) == 3
 
 
@@ -117,3 +117,19 @@ def test_a_server_given_as_a_path_is_not_removed_from(config, capsys, tmp_path):
     for words in (("expire",), ("delete", "oldest")):
         run(capsys, config, words[0], str(tmp_path / "home" / "main"), *words[1:], code=2)
     assert len(facts(capsys, config, "list-backups", "main")) == 3
+
+
+@pytest.mark.parametrize("words", [("delete", "main", "oldest"), ("expire", "main")])
+def test_a_script_that_forbids_the_removal_of_wal_does_not_hide_that_the_backup_is_gone(
+    config, capsys, words
+):
+    with open(config, "a", encoding="utf-8") as file:
+        file.write("pre_wal_delete_script = exit 1\n")
+    said = run(capsys, config, *words, "-f", "json", code=1)
+    assert (
+        "removed before it: 20260131T120000; until the next time the WAL that no backup needs stays"
+        in said.err
+    )
+    document = json.loads(said.out)
+    assert document["main"]["removed_backups"] == ["20260131T120000"]
+    assert "removed_wal_files" not in document["main"] and "pre_wal_delete_script" in document["_ERROR"][0]
