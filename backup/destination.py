@@ -33,13 +33,11 @@ def check(path: str, root: str) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise DestinationRefused(
-            f"{path!r} is not a directory", "name an empty or absent directory"
-        ) from None
+        raise DestinationRefused(f"{path!r} is not a directory", another_place(path, root)) from None
     except OSError as error:
         raise failed("list", path, error) from error
     if MARK not in names:
-        _require_empty(path, names)
+        _require_empty(path, names, root)
         return
     try:
         with open(os.path.join(path, MARK), "rb") as file:
@@ -53,6 +51,16 @@ def check(path: str, root: str) -> None:
 def holds_cluster(path: str) -> bool:
     """Whether a whole cluster is there: neither what a broken-off restore left, nor anything else."""
     return all(os.path.isfile(os.path.join(path, name)) for name in ("PG_VERSION", PG_CONTROL))
+
+
+def another_place(path: str, root: str) -> str:
+    """What to do when ``path`` cannot be used: it is the data directory ``root``, or else a tablespace's."""
+    if path == root:
+        return "name an empty or absent directory; nothing was written"
+    return (
+        "it is the place of a tablespace: give that another one, an empty or absent directory, with "
+        "--tablespace NAME:/absolute/path (show-backup lists the names); nothing was written"
+    )
 
 
 def reclaimable(path: str) -> int:
@@ -119,11 +127,11 @@ class Claim:
         try:
             _make(path)
             if not os.path.exists(mark):
-                _require_empty(path, os.listdir(path))
+                _require_empty(path, os.listdir(path), self._root)
                 text = json.dumps({"destination": os.path.realpath(self._root)})
                 durable.write_file(mark, text.encode(), 0o600, replace=False)
                 made.append(mark)
-                _require_empty(path, [name for name in os.listdir(path) if name != MARK])
+                _require_empty(path, [name for name in os.listdir(path) if name != MARK], self._root)
             fd = os.open(mark, os.O_RDONLY | os.O_NOFOLLOW)
             self._locks.append(fd)
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -144,12 +152,10 @@ class Claim:
         self._locks.clear()
 
 
-def _require_empty(path: str, names: Sequence[str]) -> None:
+def _require_empty(path: str, names: Sequence[str], root: str) -> None:
     """An unfinished mark does not count: it is all that a restore leaves that was killed while it wrote it."""
     if not all(name.startswith(MARK) and durable.is_temporary(name) for name in names):
-        raise DestinationRefused(
-            f"{path!r} is not empty", "name an empty or absent directory; nothing was written"
-        )
+        raise DestinationRefused(f"{path!r} is not empty", another_place(path, root))
 
 
 def _require_ours(path: str, mark: bytes, root: str) -> None:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from backup.destination import MARK
+from backup.destination import MARK, another_place
 from backup.ssh import Channel, Remote
 from catalog.errors import DestinationRefused, RemoteFailed, UsageError
 
@@ -147,11 +147,9 @@ def _directory(path: str, lines: Sequence[str]) -> Directory:
 def _require_usable(found: Directory, root: Directory) -> None:
     path = found.path
     if found.state == "file":
-        raise DestinationRefused(f"{path!r} is not a directory there", "name an empty or absent directory")
+        raise DestinationRefused(f"{path!r} is not a directory there", another_place(path, root.path))
     if found.state == "full":
-        raise DestinationRefused(
-            f"{path!r} is not empty there", "name an empty or absent directory; nothing was written"
-        )
+        raise DestinationRefused(f"{path!r} is not empty there", another_place(path, root.path))
     if found.state == "closed" or not found.writable:
         raise DestinationRefused(
             f"{path!r} cannot be written there", "log in as its owner, or make it beforehand for that user"

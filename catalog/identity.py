@@ -169,10 +169,12 @@ def _read_private(path: str) -> bytes:
             found = os.fstat(file.fileno())
             # What is not a file is a pipe from another program, and has no readers but us.
             if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077:
+                import shlex  # little is loaded until something is wrong
+
                 mode = f"{stat.S_IMODE(found.st_mode):04o}"
                 raise IdentityError(
                     f"identity file {path!r} is open to others (mode {mode})",
-                    f"chmod 600 {path}; then consider who may have read it",
+                    f"chmod 600 {shlex.quote(path)}; then consider who may have read it",
                 )
             return _read_all(file.read, f"identity file {path!r}")
     except OSError as error:

@@ -26,6 +26,7 @@ _TIME = "%Y-%m-%dT%H:%M:%SZ"
 class Lock:
     """An exclusive lock on ``path``, held from ``acquire`` (or ``with``) to ``release``.
 
+    ``what`` is what its holder does: ``receiving WAL of 'main'``.
     With ``unsigned_when_full`` a disk without room for what is written into it keeps nobody from taking it.
     """
 
@@ -54,7 +55,7 @@ class Lock:
                     continue
                 os.close(fd)
                 found = holder(self.path)
-                raise Busy(f"{self._what} is in use by {_describe(found)}", _how_to_look(found)) from None
+                raise Busy(f"{_describe(found)} is {self._what}", _how_to_look(found)) from None
             except OSError as error:
                 os.close(fd)
                 raise failed("lock", self.path, error) from error

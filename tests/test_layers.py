@@ -178,7 +178,7 @@ ROWS = {
     "walstream.outage": "",
     "walstream.control": f"{POSITIONS} walstream.wakeup",
     "walstream.standing": "walstream.session",
-    "walstream.connecting": ERRORS,
+    "walstream.connecting": f"{ERRORS} walstream.settings.conninfo",
     "walstream.connection": f"{CONVERSATION} walstream.connecting",
     "walstream.slots": NETWORK,
     "walstream.server": NETWORK,

@@ -6,6 +6,7 @@ error.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from catalog.errors import ConnectionFailed, UsageError
+from walstream.settings.conninfo import HIDDEN, is_uri, masked
 
 Libpq = psycopg.Connection[tuple[object, ...]]
 Options = dict[str, str | int]
@@ -172,12 +174,25 @@ def parsed_conninfo(conninfo: str) -> Options:
     """The options of a connection string or URI; ``UsageError`` when libpq does not accept it."""
     try:
         return {key: value for key, value in conninfo_to_dict(conninfo).items() if value is not None}
-    except psycopg.Error:
-        # libpq's own words may quote a part of the password.
+    except psycopg.Error as error:
         raise UsageError(
-            "the connection string cannot be read",
+            _unknown_keyword(conninfo, str(error)) or "the connection string cannot be read",
             "write key=value pairs (quote values with blanks: password='a b') or a postgresql:// URI",
         ) from None
+
+
+def _unknown_keyword(conninfo: str, said: str) -> str | None:
+    """What libpq says of a keyword that it does not know.
+
+    Its other words may quote a part of the password, as may a keyword behind it: one with blanks was not quoted.
+    """
+    found = re.fullmatch(r'invalid (?:connection option|URI query parameter:) "(\w+)"', said.strip())
+    if found is None:
+        return None
+    shown = masked(conninfo)
+    before = (shown.rpartition("@")[2] if is_uri(conninfo) else shown).partition(HIDDEN)[0]
+    is_shown = re.search(rf"\b{found[1]}\s*=", before) is not None
+    return f"the connection string has an unknown keyword: {found[1]!r}" if is_shown else None
 
 
 def without_password(conninfo: str, application_name: str) -> tuple[str, str | None]:

@@ -53,7 +53,7 @@ from walstream.telling import Telling
 
 log = logging.getLogger("walstream.receiver")
 
-LONGEST_PAUSE = 30.0
+LONGEST_PAUSE = 5.0  # commits may wait for us when the server is back
 SLOT_PATIENCE = 90.0
 ROOM_CHECK_INTERVAL = 1.0
 

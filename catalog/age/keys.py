@@ -223,7 +223,7 @@ def _mac(file_key: bytes, sealed: bytes) -> HMAC:
 
 
 _WHOSE = (
-    "an age file does not tell whose identities open it: give one of the recipients that show-backup lists, or "
-    "that encryption_recipients named when the file was written"
+    "an age file does not tell whose identities open it: give that of a recipient whom encryption_recipients named "
+    "when the file was written; after a rewrap, of one who was named then"
 )
 _DAMAGED = "the stored bytes have changed; use another copy"

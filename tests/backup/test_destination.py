@@ -264,3 +264,15 @@ def test_every_directory_belongs_to_the_owner_though_it_was_there(tmp_path, dest
     claimed(dest, str(tmp_path / "there"), owner=(26, 27))
     for path in (dest, tmp_path / "there"):
         assert (os.stat(path).st_uid, os.stat(path).st_gid) == (26, 27)
+
+
+def test_a_tablespace_in_the_way_is_to_be_given_another_place(tmp_path, dest):
+    space = tmp_path / "space"
+    space.mkdir()
+    (space / "precious").touch()
+    with pytest.raises(DestinationRefused, match="is not empty") as caught:
+        claimed(dest, str(space))
+    assert "--tablespace NAME:/absolute/path" in caught.value.hint
+    with pytest.raises(DestinationRefused) as caught:
+        claimed(str(space))
+    assert "--tablespace" not in caught.value.hint

@@ -53,6 +53,14 @@ def test_a_file_that_is_open_to_others_is_refused(tmp_path, mode):
     assert f"chmod 600 {path}" in said
 
 
+def test_the_command_that_closes_a_file_can_be_copied(tmp_path):
+    path = identity_file(tmp_path, SECRETS[0], 0o640)
+    os.rename(path, f"{path} of mine")
+    assert f"chmod 600 '{path} of mine';" in refused(
+        read_identities, f"{path} of mine", words="open to others"
+    )
+
+
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
 def test_a_file_for_its_owner_alone_is_read(tmp_path, mode):
     assert read_identities(identity_file(tmp_path, SECRETS[0], mode))

@@ -65,12 +65,11 @@ def test_the_holder_says_who_and_where_it_is_and_what_it_does(path):
 
 def test_another_process_that_holds_it_is_named(path, other_process):
     with pytest.raises(Busy) as caught:
-        Lock(path, "the repository").acquire()
-    assert f"the repository is in use by process {other_process.pid} on {socket.gethostname()}" in str(
-        caught.value
-    )
+        Lock(path, "archiving WAL of 'main'").acquire()
+    assert str(caught.value).startswith(f"process {other_process.pid} on {socket.gethostname()} since ")
+    assert str(caught.value).endswith(" is archiving WAL of 'main'")
     assert f"ps -fp {other_process.pid}" in str(caught.value.hint)
-    assert re.search(r" since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d$", str(caught.value))
+    assert re.search(r" since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d is ", str(caught.value))
     assert holder(path)["pid"] == other_process.pid
     assert is_held(path)
 

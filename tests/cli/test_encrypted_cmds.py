@@ -4,11 +4,12 @@ import io
 import os
 
 import pytest
-from support.age import OTHERS, OURS, decrypt
+from support.age import OTHERS, OURS, decrypt, encrypt
 from support.configurations import loaded
 from support.filed_wal import name, new_repository, segment_bytes, store
 from support.streams import Given
 
+from catalog.age.keys import Identity
 from catalog.codec import Codec
 from catalog.errors import Conflict
 from walstream.cli import main
@@ -115,6 +116,19 @@ def test_rewrap_makes_it_readable_for_the_recipients_of_the_configuration(
     assert main(["-c", file, "rewrap", "main", "--identity-file", identity]) == 1
     said = capsys.readouterr().err
     assert "as they were before: 1 file" in said and "old and new identities" in said
+    assert said.count(name(7)) == 1 and "after a rewrap, of one who was named then" in said
+
+
+def test_rewrap_says_once_why_many_files_stay_and_names_a_few(repository, config, identity, capsys):
+    stranger = Identity.new().recipient
+    for oid in range(16384, 16384 + 30):
+        repository.storage.put(f"base/20260131T120000/{oid}.tar.age", encrypt(b"a stranger's", stranger))
+    file = config("encryption = age", f"encryption_recipients = {OTHERS.recipient}")
+    wanted = ["-c", file, "rewrap", "main", "--identity-file", identity]
+    assert main(wanted) == 1 and main(wanted) == 1  # once more: now nothing opens
+    said = capsys.readouterr().err
+    assert "16386.tar.age and 27 more: the file is encrypted" in said and "16387.tar.age" not in said
+    assert "as they were before: 31 files, of which 11 were not tried" in said
 
 
 def test_rewrap_without_an_identity_or_without_recipients_is_refused(repository, config, identity, capsys):

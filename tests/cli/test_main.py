@@ -130,3 +130,20 @@ def test_an_error_of_the_global_section_is_shown_once(tmp_path, capsys):
     text = MAIN.replace("[main]", "nonsense = 1\n[main]") + "[b]\nconninfo = host=x\n"
     assert main(["-c", write(tmp_path, text), "list-servers"]) == 2
     assert capsys.readouterr().err.count("nonsense") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("bench", "main", "--seconds", "0"), "'0' is not a number of seconds above 0 and at most 600"),
+        (("bench", "main", "--seconds", "900"), "'900' is not a number of seconds from 0 to 600"),
+        (
+            ("backup", "main", "--wait-timeout", "soon"),
+            "'soon' is not a number of seconds from 0 to 999999999",
+        ),
+        (("switch-wal", "main", "--archive-timeout", "-1"), "'-1' is not a number of seconds from 0 to"),
+    ],
+)
+def test_seconds_that_cannot_be_are_refused_with_what_can_be(words, said, capsys):
+    assert main(list(words)) == 2
+    assert said in capsys.readouterr().err

@@ -110,7 +110,7 @@ def test_without_a_policy_nothing_expires(config, capsys, tmp_path):
 @pytest.mark.parametrize("words", [("expire", "main"), ("delete", "main", "oldest")])
 def test_while_a_backup_runs_nothing_is_removed(config, capsys, tmp_path, words):
     with Lock(str(tmp_path / "home/main/lock/backup"), "taking a backup"):
-        assert "is in use by process" in run(capsys, config, *words, code=1).err
+        assert "is taking or removing backups of 'main'" in run(capsys, config, *words, code=1).err
     assert len(facts(capsys, config, "list-backups", "main")) == 3
 
 
@@ -131,3 +131,19 @@ def test_a_restore_of_an_obsolete_backup_says_that_it_may_go_and_how_to_keep_it(
     assert "OBSOLETE" not in run(capsys, config, "restore", repository, "oldest", *words, "--dry-run").err
     run(capsys, config, "keep", "main", "oldest", "--target", "full")
     assert "OBSOLETE" not in run(capsys, config, "restore", "main", "oldest", *words, "--dry-run").err
+
+
+@pytest.mark.parametrize("words", [("delete", "main", "oldest"), ("expire", "main")])
+def test_a_script_that_forbids_the_removal_of_wal_does_not_hide_that_the_backup_is_gone(
+    config, capsys, words
+):
+    with open(config, "a", encoding="utf-8") as file:
+        file.write("pre_wal_delete_script = exit 1\n")
+    said = run(capsys, config, *words, "-f", "json", code=1)
+    assert (
+        "removed before it: 20260131T120000; until the next time the WAL that no backup needs stays"
+        in said.err
+    )
+    document = json.loads(said.out)
+    assert document["main"]["removed_backups"] == ["20260131T120000"]
+    assert "removed_wal_files" not in document["main"] and "pre_wal_delete_script" in document["_ERROR"][0]

@@ -170,10 +170,10 @@ def test_wal_that_is_not_there(protected, tmp_path):
 def test_a_second_receiver_and_a_second_backup(cluster_factory, protect):
     ours = protect(cluster_factory())
     with ours.receiving():
-        assert "in use by process" in ours.refusal("receive-wal", "main")
+        assert "is receiving WAL of 'main'" in ours.refusal("receive-wal", "main")
         slow = ours.start("backup", "main", "--bwlimit", "2000")
         wait_until(lambda: any("base.tar.zst" in name for name in listing(ours.home())))
-        assert "in use by process" in ours.refusal("backup", "main")
+        assert "is taking or removing backups of 'main'" in ours.refusal("backup", "main")
         assert stop(slow) == 130
 
 

@@ -459,3 +459,20 @@ def test_a_copy_that_the_server_refuses_in_the_middle_leaves_a_connection_that_w
 def test_a_command_that_takes_no_copy_is_given_none(opened):
     with pytest.raises(ProtocolError, match="did not ask for the content of IDENTIFY_SYSTEM"):
         opened().upload(commands.IDENTIFY_SYSTEM, [b"x"])
+
+
+@pytest.mark.parametrize(
+    "conninfo", ["host=h foo=bar", "foo = bar password=x", "postgresql://u:p@h/d?foo=bar"]
+)
+def test_an_unknown_keyword_is_named(conninfo):
+    with pytest.raises(UsageError, match="unknown keyword: 'foo'"):
+        parsed_conninfo(conninfo)
+
+
+@pytest.mark.parametrize(
+    "conninfo", ["password=a foo=b", "postgresql://u@h/d?password=a&foo=b", "host=h password=x foo"]
+)
+def test_what_may_be_a_part_of_a_password_is_not_named(conninfo):
+    with pytest.raises(UsageError) as caught:
+        parsed_conninfo(conninfo)
+    assert "foo" not in f"{caught.value} {caught.value.hint}"

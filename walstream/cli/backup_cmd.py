@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import sys
 from dataclasses import asdict
 
@@ -17,6 +16,7 @@ from catalog.statuses import DONE, FIND_RELATION, SUSPECT, WAITING_FOR_WALS, bad
 from catalog.units import duration, size
 from walstream.cli.backup_facts import bad_page_facts
 from walstream.cli.context import Context
+from walstream.cli.numbers import seconds
 from walstream.cli.side_by_side import run_side_by_side
 from walstream.cli.signals import raising
 from walstream.cli.teller import Teller
@@ -43,14 +43,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--wait", "-w", action=argparse.BooleanOptionalAction, default=True,
         help="wait until all WAL of the backup is stored (default: wait)",
     )  # fmt: skip
-    parser.add_argument("--wait-timeout", metavar="SECONDS", type=float, help="but no longer than that")
+    parser.add_argument("--wait-timeout", metavar="SECONDS", type=seconds, help="but no longer than that")
     parser.add_argument(
         "--immediate-checkpoint", action=argparse.BooleanOptionalAction, default=None,
         help="begin with a fast checkpoint instead of a spread one",
     )  # fmt: skip
     parser.add_argument("--bwlimit", metavar="KBPS", type=int, help="limit the rate, in kB/s (32 to 1048576)")
     parser.add_argument("--retry-times", metavar="N", type=int, help="how often to try again after a failure")
-    parser.add_argument("--retry-sleep", metavar="SECONDS", type=float, help="the pause before that")
+    parser.add_argument("--retry-sleep", metavar="SECONDS", type=seconds, help="the pause before that")
     parser.add_argument(
         "--jobs", "-j", metavar="N", type=int, help="back up at most so many servers at a time (default: all)"
     )
@@ -125,13 +125,8 @@ def _request(arguments: argparse.Namespace) -> BackupRequest:
     if arguments.jobs is not None and arguments.jobs < 1:
         raise UsageError(f"--jobs cannot be {arguments.jobs}", "give 1 or more")
     _check_name(arguments.name)
-    for option, value in (
-        ("--wait-timeout", arguments.wait_timeout),
-        ("--retry-times", arguments.retry_times),
-        ("--retry-sleep", arguments.retry_sleep),
-    ):
-        if value is not None and not (value >= 0 and math.isfinite(value)):
-            raise UsageError(f"{option} cannot be {value}", "give 0 or more")
+    if arguments.retry_times is not None and arguments.retry_times < 0:
+        raise UsageError(f"--retry-times cannot be {arguments.retry_times}", "give 0 or more")
     return BackupRequest(
         name=arguments.name,
         incremental=arguments.incremental,

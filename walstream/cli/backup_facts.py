@@ -100,7 +100,7 @@ def _base_lines(shown: Details) -> Lines:
     return [
         ("Backup Method", "postgres"),
         ("Encryption", record.encryption.method),
-        *(("Encrypted for", recipient) for recipient in record.encryption.recipients),
+        *(("Recipients when taken", recipient) for recipient in record.encryption.recipients),
         ("Backup Type", record.type),
         ("Taken from", "standby" if record.from_standby else "primary"),
         ("Backup Size", f"{size(room.nbytes)} ({size(room.with_span)} with WALs)"),

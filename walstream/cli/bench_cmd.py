@@ -11,6 +11,7 @@ from catalog.local_storage import failed
 from catalog.units import size
 from walstream.cli.bench_text import facts, label, lines_of_latencies, lines_of_rates, plot
 from walstream.cli.context import Context
+from walstream.cli.numbers import seconds
 from walstream.cli.output import Output
 from walstream.cli.signals import raising
 from walstream.ops.bench import BenchRequest, bench
@@ -108,7 +109,9 @@ def _write(path: str, document: str) -> None:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 < seconds <= MOST_SECONDS:
-        raise ValueError
-    return seconds
+    found = seconds(text, MOST_SECONDS)
+    if found == 0:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a number of seconds above 0 and at most {MOST_SECONDS:g}"
+        )
+    return found

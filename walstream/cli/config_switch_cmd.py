@@ -6,6 +6,7 @@ import argparse
 
 from catalog.errors import UsageError
 from walstream.cli.context import Context
+from walstream.cli.numbers import seconds
 from walstream.ops.switch_model import Switched, newest_held, switch_model, wait_until_it_holds
 from walstream.settings.conninfo import masked
 
@@ -26,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "model", metavar="MODEL", nargs="?", help="the name of a model of the server's cluster"
     )
     parser.add_argument(
-        "--wait-timeout", metavar="SECONDS", type=_seconds, default=WAIT_TIMEOUT,
+        "--wait-timeout", metavar="SECONDS", type=seconds, default=WAIT_TIMEOUT,
         help=f"wait no longer for the receiver; 0 does not wait at all (default: {WAIT_TIMEOUT:g})",
     )  # fmt: skip
     parser.add_argument("--reset", action="store_true", help="no model: only the server's own section holds")
@@ -92,13 +93,6 @@ def _wait(context: Context, done: Switched, facts: dict[str, object], patience: 
             f"committed on timeline {newest} is not in it",
             f"if timeline {newest} is the one that counts, go back at once: {done.way_back}",
         )
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < 1e9:
-        raise ValueError
-    return seconds
 
 
 def _what(done: Switched) -> str:

@@ -94,9 +94,9 @@ class Context:
         return getpass
 
     def server_names(self, given: list[str]) -> list[str]:
-        """The names that were given, each once, with ``all`` replaced by all names."""
+        """The names that were given, each once, with ``all`` replaced by all names, of which there must be one."""
         if given == ["all"]:
-            return self.configuration.names
+            return self.configuration.every_name()
         if "all" in given:
             raise UsageError("'all' stands for every server and is given alone")
         return list(dict.fromkeys(given))

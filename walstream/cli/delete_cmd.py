@@ -37,7 +37,10 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             output.line(f"WAL goes     {counted(len(plan.wal), 'segment')}")
             output.put(settings.name, facts)
             return 0
-        removed = carry_out(plan, repository, hooks=hooks_of(settings))
+        gone: list[str] = []
+        facts["removed_backups"] = gone
+        output.put(settings.name, facts)  # what an error leaves to be told
+        removed = carry_out(plan, repository, lambda each, _: gone.append(each), hooks_of(settings))
     output.put(
         settings.name,
         facts | {"removed_wal_files": removed.wal_files, "removed_wal_bytes": removed.wal_bytes},

@@ -61,10 +61,13 @@ def _expire(context: Context, settings: ServerSettings, *, dry_run: bool) -> Non
         sweep(repository)
         plan = plan_expiry(repository, settings.home, rules)
         _show(context, settings, plan)
-        removed = carry_out(plan, repository, hooks=hooks_of(settings))
+        gone: list[str] = []
+        facts = _facts(plan) | {"removed_backups": gone}
+        context.output.put(settings.name, facts)  # what an error leaves to be told
+        removed = carry_out(plan, repository, lambda each, _: gone.append(each), hooks_of(settings))
     context.output.put(
         settings.name,
-        _facts(plan) | {"removed_wal_files": removed.wal_files, "removed_wal_bytes": removed.wal_bytes},
+        facts | {"removed_wal_files": removed.wal_files, "removed_wal_bytes": removed.wal_bytes},
     )
     context.output.line(
         f"removed      {counted(len(removed.backups), 'backup')}, {counted(removed.wal_files, 'WAL file')} "

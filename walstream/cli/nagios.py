@@ -8,21 +8,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     # Checking needs psycopg; this is text.
     from walstream.ops.check import Report
+    from walstream.ops.items import Item
 
 OK, WARNING, CRITICAL, UNKNOWN = 0, 1, 2, 3
 _WORDS = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+_WORSE = (OK, WARNING, UNKNOWN, CRITICAL)
 
 
 def state_of(reports: Sequence[Report]) -> int:
-    """0: all is well; 1: something failed that keeps no backup from being taken or WAL from coming; 2: the rest."""
-    states = [
-        WARNING if item.minor else CRITICAL
-        for report in reports
-        if report.active
-        for item in report.items
-        if not item.ok
-    ]
-    return max(states, default=OK)
+    """0: all is well; 1: something failed that keeps no backup from being taken or WAL from coming; 2: the rest.
+
+    3 for a section that is wrong, unless another server is at 2: what is not known hides nothing that is.
+    """
+    states = [_state_of(item) for report in reports if report.active for item in report.items if not item.ok]
+    return max(states, default=OK, key=_WORSE.index)
 
 
 def line(reports: Sequence[Report]) -> str:
@@ -43,6 +42,12 @@ def line(reports: Sequence[Report]) -> str:
             else "no active server"
         )
     return f"WALSTREAM {_WORDS[state]} - {_clean(text)}{_performance(active)}"
+
+
+def _state_of(failed: Item) -> int:
+    if failed.is_unknown:
+        return UNKNOWN
+    return WARNING if failed.minor else CRITICAL
 
 
 def unknown(message: str) -> str:

@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol
 
 from catalog.errors import Interrupted, StorageError, UsageError, WalstreamError
 from walstream import __version__
-from walstream.cli import flush_or_forget, forget_stdout
+from walstream.cli import flush_or_forget, forget_stdout, nagios
 from walstream.cli.commands import COMMANDS, GROUPS, Command, find_command
 from walstream.cli.context import Context
 from walstream.cli.output import Output
@@ -67,7 +67,8 @@ def _guarded(word: str | None, rest: Sequence[str], output: Output) -> int:
         output.error(ours)
         if "-d" in rest or "--debug" in rest:
             traceback.print_exc(file=sys.stderr)
-        return ours.exit_code
+        # What failed before the command could answer is not what a monitoring system knows as 1 or 2.
+        return nagios.UNKNOWN if word == "check" and "--nagios" in rest else ours.exit_code
 
 
 def _as_ours(error: BaseException) -> WalstreamError:

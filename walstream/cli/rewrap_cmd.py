@@ -8,10 +8,12 @@ from catalog.errors import IdentityError, UsageError
 from catalog.units import counted, size
 from walstream.cli.context import Context
 from walstream.cli.light import add_identity_arguments, chosen_identities
+from walstream.cli.output import Output
 from walstream.cli.signals import raising
 from walstream.ops.local import stored_repository
 from walstream.ops.rewrap import Rewrapped, rewrap
 
+NAMED = 3  # files for each reason
 EXAMPLE = "walstream rewrap main --identity-file ~/walstream-identity"
 
 
@@ -48,14 +50,26 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     output.put(settings.name, _facts(done, recipients))
     files, readers = counted(done.files, "file"), counted(len(recipients), "recipient")
     output.line(f"{files} ({size(done.nbytes)}) can be read by {readers} now")
-    for key, error in done.refused:
-        output.warning(f"{key} stays as it was: {error}", error.hint)
+    _warn(output, done)
     if done.refused:
+        untried = (
+            f", of which {done.untried} were not tried: the first ones did not open" if done.untried else ""
+        )
         raise IdentityError(
-            f"as they were before: {counted(len(done.refused), 'file')}",
+            f"as they were before: {counted(len(done.refused) + done.untried, 'file')}{untried}",
             "repeat it with an identity file that holds all old and new identities",
         )
     return 0
+
+
+def _warn(output: Output, done: Rewrapped) -> None:
+    """Why files stay as they were: each reason once, with some of the files."""
+    reasons: dict[tuple[str, str | None], list[str]] = {}
+    for key, error in sorted(done.refused, key=lambda each: each[0]):
+        reasons.setdefault((str(error).removeprefix(f"{key!r}: "), error.hint), []).append(key)
+    for (reason, hint), keys in reasons.items():
+        more = f" and {len(keys) - NAMED} more" if len(keys) > NAMED else ""
+        output.warning(f"not rewrapped: {', '.join(keys[:NAMED])}{more}: {reason}", hint)
 
 
 def _facts(done: Rewrapped, recipients: list[str]) -> dict[str, object]:
@@ -63,5 +77,6 @@ def _facts(done: Rewrapped, recipients: list[str]) -> dict[str, object]:
         "files": done.files,
         "bytes": done.nbytes,
         "recipients": recipients,
+        "untried": done.untried,
         "refused": {key: str(error) for key, error in done.refused},
     }

@@ -6,6 +6,7 @@ import argparse
 
 from catalog.errors import UsageError, WalstreamError
 from walstream.cli.context import Context
+from walstream.cli.numbers import seconds
 from walstream.ops.switch import switch, wait_until_stored
 
 EXAMPLE = "walstream switch-wal main --force --archive"
@@ -21,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--archive-timeout",
         metavar="SECONDS",
-        type=_seconds,
+        type=seconds,
         help=f"wait no longer than this ({ARCHIVE_TIMEOUT:g})",
     )
 
@@ -46,10 +47,3 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             context.output.error(error)
             code = error.exit_code
     return code
-
-
-def _seconds(text: str) -> float:
-    seconds = float(text)
-    if not 0 <= seconds < 1e9:
-        raise ValueError
-    return seconds

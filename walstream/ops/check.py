@@ -21,7 +21,7 @@ from walstream.ops.check_receiver import lag_items
 from walstream.ops.check_server import server_items, summarizer_items
 from walstream.ops.check_slots import left_behind_items, slot_items
 from walstream.ops.check_stored import figures, is_receiving, stored_items
-from walstream.ops.items import Item, failure, fine
+from walstream.ops.items import CONFIGURATION, Item, failure, fine
 from walstream.ops.other_hosts import OtherHosts
 from walstream.ops.primary import Primary
 from walstream.ops.survey import Survey, survey, wal_node
@@ -83,7 +83,7 @@ def with_models(report: Report, models: Iterable[Model]) -> Report:
 def broken(name: str, errors: Sequence[ConfigurationError]) -> Report:
     """The report on a server whose section cannot be understood."""
     items = [
-        failure("configuration", error.message, error.hint or "correct this line of the configuration")
+        failure(CONFIGURATION, error.message, error.hint or "correct this line of the configuration")
         for error in errors
     ]
     return Report(name, True, tuple(items))

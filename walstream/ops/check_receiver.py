@@ -17,6 +17,8 @@ RUNNING = "receive-wal running"
 SPOOL = "streaming WALs directory"
 LAG = "receiver lag"
 
+ARCHIVE_SCRIPTS = ("pre_archive_script", "post_archive_script")
+
 LONGEST_ARCHIVING = 300.0
 # A receiver tries again after 30 s at most, and publishes at least so often while it streams.
 LONGEST_WITHOUT_STREAM = 60.0
@@ -103,7 +105,7 @@ def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> It
         return failure(
             SPOOL,
             f"{hint}: {trouble}",
-            "make the repository writable again (see disk space and directories); archiving then goes on by itself",
+            f"{_archiving_remedy(trouble)}; archiving then goes on by itself",
         )
     if not found.running:
         return failure(SPOOL, f"{hint}, and no receiver runs", _remedy(settings, found))
@@ -118,9 +120,18 @@ def spool_item(settings: ServerSettings, found: ReceiverFacts, now: float) -> It
         return failure(
             SPOOL,
             f"{hint}, the oldest for {waited / 60:.0f} minutes",
-            "see the receiver's log for what keeps it from writing to the repository",
+            "see the receiver's log for what keeps it from writing to the repository, and whether a script for "
+            "archiving still runs",
         )
     return fine(SPOOL, hint)
+
+
+def _archiving_remedy(trouble: str) -> str:
+    """What to do about the trouble that archiving waits for: a script's, or that of writing to the repository."""
+    option = next((each for each in ARCHIVE_SCRIPTS if trouble.startswith(each)), None)
+    if option is None:
+        return "make the repository writable again (see disk space and directories)"
+    return f"mend what {option} calls, or correct hook_timeout and the option, and reload the receiver"
 
 
 def lag_items(

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from catalog import layout
-from catalog.errors import StorageError, UsageError
+from catalog.errors import HookFailed, StorageError, UsageError
 from catalog.expiry import Staying, Unneeded, unneeded
 from catalog.in_use import being_removed, in_use, is_read
 from catalog.inventory import Run
@@ -104,10 +104,20 @@ def carry_out(
     """Remove what the plan says, between the operator's scripts; under the backup lock since before it was made.
 
     ``Busy`` when a restore of one of the backups has begun meanwhile: what is left is for the next plan.
+    ``HookFailed`` says what was removed before the script that failed.
     """
     _refuse_read(plan.going, repository)
-    _remove_backups(plan, repository, on_backup, hooks)
-    files, nbytes = _remove_wal(plan, repository, hooks) if len(plan.wal) else (0, 0)
+    gone: list[str] = []
+
+    def note(each: str, reason: str) -> None:
+        gone.append(each)
+        on_backup(each, reason)
+
+    try:
+        _remove_backups(plan, repository, note, hooks)
+        files, nbytes = _remove_wal(plan, repository, hooks) if len(plan.wal) else (0, 0)
+    except HookFailed as failure:
+        raise HookFailed(failure.message, f"see the script; {_so_far(plan, gone)}") from failure
     repository.storage.delete(layout.REMOVING)
     return Removed(tuple(plan.going), files, nbytes)
 
@@ -116,6 +126,13 @@ def is_unfinished(repository: Repository) -> bool:
     """Whether a removal was interrupted, or runs: then WAL may be there that no backup needs."""
     directory, _, name = layout.REMOVING.rpartition("/")
     return name in repository.storage.names(directory)
+
+
+def _so_far(plan: Plan, gone: Sequence[str]) -> str:
+    """What is removed, and what stays, when a script stops the work."""
+    stays = ", ".join(each for each in plan.going if each not in gone) or "the WAL that no backup needs"
+    removed = f"removed before it: {', '.join(gone)}" if gone else "nothing was removed"
+    return f"{removed}; until the next time {stays} stays"
 
 
 def _note_begin(repository: Repository) -> None:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from walstream.ops.requirements import Lack
 
 WARNING = "WARNING: "
+CONFIGURATION = "configuration"
 # What may have failed without keeping a backup from being taken, or WAL from coming.
 MINOR = frozenset(
     {
@@ -44,6 +45,11 @@ class Item:
     def minor(self) -> bool:
         """Whether backups can be taken, and WAL comes, although it has failed."""
         return self.label in MINOR
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether it says that nothing could be found out: the section of the server is wrong."""
+        return self.label == CONFIGURATION
 
     @property
     def is_warning(self) -> bool:

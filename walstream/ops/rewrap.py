@@ -22,14 +22,21 @@ from catalog.sink import PIECE, Reader
 from catalog.walname import PARTIAL, kind_of
 from walstream.ops.stored import archive_lock, backup_lock
 
+# So many that no identity opens, and none that one does: it is not theirs.
+ENOUGH = 20
+
 
 @dataclass(frozen=True, slots=True)
 class Rewrapped:
-    """How many files got a new header, their bytes, and by name why the others did not."""
+    """How many files got a new header, their bytes, and by name why the others did not.
+
+    ``untried`` were not looked at, because none of the first ``ENOUGH`` could be opened.
+    """
 
     files: int
     nbytes: int
     refused: tuple[tuple[str, WalstreamError], ...]
+    untried: int = 0
 
 
 def rewrap(
@@ -45,7 +52,7 @@ def rewrap(
     """
     work = _Rewrap(repository, [Recipient.parse(text) for text in recipients], on_file)
     with backup_lock(repository, name):
-        keys = sorted(_encrypted(repository))
+        keys = _spread(sorted(_encrypted(repository)))
         partial = [key for key in keys if kind_of(split_suffix(os.path.basename(key))[0]) == PARTIAL]
         for key in keys:
             if key not in partial:
@@ -55,7 +62,13 @@ def rewrap(
             with archive_lock(repository, name):
                 for key in partial:
                     work.take(key)
-    return Rewrapped(work.files, work.nbytes, tuple(work.refused))
+    return Rewrapped(work.files, work.nbytes, tuple(work.refused), work.untried)
+
+
+def _spread(keys: Sequence[str]) -> list[str]:
+    """The same keys, some of each part of the list first: old files may be of other people than new ones."""
+    first = keys[:: -(-len(keys) // ENOUGH) or 1]
+    return [*first, *sorted(set(keys) - set(first))]
 
 
 def _encrypted(repository: Repository) -> Iterator[str]:
@@ -74,7 +87,7 @@ class _Rewrap:
     def __init__(
         self, repository: Repository, recipients: Sequence[Recipient], on_file: Callable[[str], None]
     ) -> None:
-        self.files = self.nbytes = 0
+        self.files = self.nbytes = self.untried = 0
         self.refused: list[tuple[str, WalstreamError]] = []
         self._repository = repository
         self._recipients = recipients
@@ -82,6 +95,9 @@ class _Rewrap:
 
     def take(self, key: str) -> None:
         """Give one file its new header; what cannot be opened is noted, and left as it is."""
+        if self._is_hopeless():
+            self.untried += 1
+            return
         try:
             stored = self._repository.storage.read(key)
         except Absent:
@@ -94,6 +110,14 @@ class _Rewrap:
         finally:
             stored.close()
         self._on_file(key)
+
+    def _is_hopeless(self) -> bool:
+        """Whether the identities open nothing here, as far as was tried."""
+        return (
+            not self.files
+            and len(self.refused) >= ENOUGH
+            and all(isinstance(error, IdentityError) for _, error in self.refused)
+        )
 
     def _new_header(self, header: Header, key: str) -> bytes:
         file_key = self._repository.identities.file_key(header, repr(key))

@@ -100,7 +100,7 @@ def _answer(
 def _round(settings: ServerSettings, start: Starter | None, until: float) -> list[str] | None:
     """What went wrong; None when the last round has not ended."""
     # Not in the server's own directory, which only the first connection makes.
-    lock = Lock(round_lock_path(settings.home, settings.name), f"a round of {settings.name!r}")
+    lock = Lock(round_lock_path(settings.home, settings.name), f"doing a round of {settings.name!r}")
     try:
         lock.acquire()
     except Busy:

@@ -117,6 +117,12 @@ class Configuration:
         """The names of all servers, broken ones too, sorted."""
         return sorted((*self.servers, *self.broken))
 
+    def every_name(self) -> list[str]:
+        """What ``all`` stands for; ``ConfigurationError`` if that is no server, so that nothing passes for done."""
+        if not self.names:
+            raise joined([*self.errors, no_server(self.file)])
+        return self.names
+
     @property
     def errors(self) -> list[ConfigurationError]:
         """All that is wrong, each error once."""
@@ -145,6 +151,11 @@ class Configuration:
         if self.problems:
             raise joined(self.problems)  # a section that could not be read is missing for a reason
         raise unknown_server(name, self.names, self.file)
+
+
+def no_server(file: str) -> ConfigurationError:
+    """The error for ``all`` where there is none."""
+    return ConfigurationError(f"no server in {file}", "add one with: walstream init NAME CONNINFO")
 
 
 def joined(errors: Sequence[ConfigurationError]) -> ConfigurationError:

@@ -93,6 +93,12 @@ def test_trouble_with_the_repository_is_a_failure_at_once(settings):
     assert not found.ok and "cannot write: no space" in found.hint and found.remedy
 
 
+def test_a_script_that_keeps_wal_from_being_archived_is_what_is_to_be_mended(settings):
+    trouble = "pre_archive_script of 'main' has not ended within 600 s"
+    remedy = spool_item(settings, running(WAITING, archive_trouble=trouble), NOW).remedy
+    assert "mend what pre_archive_script calls" in remedy and "writable" not in remedy
+
+
 def test_more_than_the_spool_limit_is_a_failure(settings):
     limited = replace(settings, spool_limit=48 * MIB)
     assert spool_item(limited, running(WAITING), NOW).ok

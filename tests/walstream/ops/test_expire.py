@@ -226,8 +226,9 @@ def test_many_go_at_once_with_few_open_files(repository):
 def test_what_a_script_forbids_is_not_left_for_the_next_round(repository):
     first, *_ = ids(repository)
     plan = plan_removal(repository, repository.root, Rules(), first)
-    with pytest.raises(HookFailed):
+    with pytest.raises(HookFailed) as caught:
         carry_out(plan, repository, hooks=Hooks("main", {"pre_delete": "exit 1"}))
+    assert f"nothing was removed; until the next time {first} stays" in caught.value.hint
     assert first in ids(repository) and not is_unfinished(repository)
 
 

@@ -16,7 +16,7 @@ from catalog.age.keys import Identity
 from catalog.codec import Codec
 from catalog.errors import Busy, IdentityError, StorageError
 from catalog.identity import Identities
-from walstream.ops.rewrap import rewrap
+from walstream.ops.rewrap import ENOUGH, rewrap
 from walstream.ops.stored import archive_lock, backup_lock
 
 OLD, NEW = (str(OURS.recipient),), (str(OTHERS.recipient),)
@@ -106,6 +106,25 @@ def test_what_cannot_be_opened_stays_as_it_is_and_is_told(repository):
     assert done.files == 3
     assert sorted(refused for refused, _ in done.refused) == [f"base/{ID}/16384.tar.age", key]
     assert content(repository)[key] == before[key]
+
+
+def test_one_with_an_identity_that_opens_nothing_ends_soon(repository):
+    stranger = Identity.new().recipient
+    keys = [key for key in content(repository) if key.endswith(".age")]
+    keys += [f"base/{ID}/{oid}.tar.age" for oid in range(16384, 16384 + 3 * ENOUGH)]
+    for key in keys:
+        repository.storage.delete(key)
+        repository.storage.put(key, encrypt(b"a stranger's", stranger))
+    done = rewrap(repository, "main", NEW)
+    assert (done.files, len(done.refused), done.untried) == (0, ENOUGH, len(keys) - ENOUGH)
+
+
+def test_many_old_files_of_a_stranger_keep_no_newer_ones_from_being_rewrapped(repository):
+    stranger = Identity.new().recipient
+    for oid in range(16384, 16384 + ENOUGH):
+        repository.storage.put(f"base/20250131T120000/{oid}.tar.age", encrypt(b"a stranger's", stranger))
+    done = rewrap(repository, "main", NEW)
+    assert (done.files, len(done.refused), done.untried) == (4, ENOUGH, 0)
 
 
 def test_an_interrupted_one_is_repeated_with_the_identities_of_both(repository, tmp_path, identities):
