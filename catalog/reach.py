@@ -20,12 +20,19 @@ from catalog.walname import Segment
 class Window:
     """All that can be recovered from the end of ``first`` on, up to the end of segment ``last``.
 
-    Or up to ``filled``, where the records end of a partial segment behind that, if it was read.
+    Or up to ``filled``, where the records end of a partial segment behind that, if it was read, or of ``last``
+    itself where that is held in part. ``entered`` is the timeline of the partial one.
     """
 
     first: BackupRecord
     last: Segment
     filled: LSN | None = None
+    entered: int | None = None
+
+    @property
+    def timeline(self) -> int:
+        """The timeline of its last position."""
+        return self.entered or self.last.timeline
 
     def end(self, size: SegmentSize) -> LSN:
         """The last position that can be reached."""

@@ -6,6 +6,7 @@ Finds where to begin by what is held already (``walstream.held``); keeps the lef
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -116,9 +117,9 @@ class Intake:
         self._path = Path.of(facts.history)
         size = self._repository.identity.wal_segment_size
         begun = [Segment.parse(name, size) for name in partials_in(self._directory)]
-        start = find_start(
-            facts, self._held.inventory(), self._held.backup_begins(), slot_position, size, begun
-        )
+        held = self._held.inventory()
+        self._warn_of_newer(facts.history.timeline, {*held.runs} | {each.timeline for each in held.partials})
+        start = find_start(facts, held, self._held.backup_begins(), slot_position, size, begun)
         self._retire_partials(start, facts.history)
         return start
 
@@ -232,10 +233,20 @@ class Intake:
         for name in complete_segments(self._directory):
             self._archiver.submit(name)
 
-    def _say_once(self, trouble: str) -> None:
+    def _warn_of_newer(self, timeline: int, held: set[int]) -> None:
+        newest = max(held, default=timeline)
+        if newest > timeline:
+            self._say_once(
+                f"the server is on timeline {timeline}, which is older than timeline {newest}, of which WAL is "
+                "held: a former primary, or a standby that did not follow the new one? If timeline "
+                f"{newest} counts, receive from its server again (walstream config-switch, or conninfo)",
+                logging.WARNING,
+            )
+
+    def _say_once(self, trouble: str, level: int = logging.ERROR) -> None:
         """Log what will be found again at each connection, or every few seconds."""
         if trouble not in self._said:
-            log.error("%s", trouble)
+            log.log(level, "%s", trouble)
         self._said.add(trouble)
 
     def _put(self, name: str, open_raw: Callable[[], Reader], path: str | None = None) -> bool:

@@ -3,12 +3,14 @@
 import json
 import os
 import shutil
+from datetime import timedelta
 
 import pytest
 from support.members import file
 from support.repositories import MAIN, file_of, flip, new_repository, store_backup, store_wal
 
 from backup.destination import MARK, Claim
+from catalog.repository import open_repository
 from walstream.cli import main
 
 CLUSTER = [file("PG_VERSION", b"18\n"), file("postgresql.conf", b"port = 5433\n"), *MAIN]
@@ -111,6 +113,21 @@ def test_a_slip_in_the_configuration_is_warned_of_and_stops_no_restore(restored)
     found, said = restored(options="recovery_options = get-wall\ncompresion = zstd\n")
     assert found["restored"] is True and found["get_wal"] is True
     assert "'recovery_options'" in said and "error" not in said
+
+
+def test_the_end_of_a_restore_says_that_an_obsolete_backup_may_go(home, dest, capsys):
+    repository = open_repository(str(home / "main"))
+    store_backup(repository, after=timedelta(days=1), first=4, last=4, main=CLUSTER)
+    config = home / "walstream.conf"
+    policy = "retention_policy = REDUNDANCY 1\n"
+    config.write_text(f"[walstream]\nwalstream_home = {home}\n[main]\nconninfo = host=a\n{policy}")
+    words = ("--owner", "0") if os.geteuid() == 0 else ()
+    assert main(["-c", str(config), "restore", "main", "oldest", str(dest), *words]) == 0
+    said = capsys.readouterr()
+    assert "is OBSOLETE by the retention policy" in said.err
+    last = said.out.splitlines()[-1]
+    assert "may go at the next maintenance" in last
+    assert "walstream keep main 20260131T120000 --target full" in last
 
 
 def test_recovery_settings_may_go_to_a_file_of_their_own(restored, dest):

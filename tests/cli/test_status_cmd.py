@@ -270,6 +270,15 @@ def test_a_window_before_a_gap_ends_where_the_records_of_its_partial_segment_end
     assert found.facts["windows"][0]["end_lsn"] == str(at(6.25))
 
 
+def test_a_window_that_ends_in_a_partial_segment_of_a_new_timeline_names_that_one(said):
+    stored = replace(STORED, windows=(Window(FIRST, Segment(1, 9), at(10.25), entered=2),))
+    found = said(stored=stored, receiver=None)["recovery_window"]
+    assert found.message.endswith(f"up to {at(10.25)} on timeline 2")
+    assert found.facts["windows"][0]["timeline"] == 2
+    found = said(stored=stored, receiver=running(flushed=at(10.5), timeline=2))["recovery_window"]
+    assert found.message.endswith(f"up to {at(10.5)} on timeline 2")
+
+
 def test_without_a_backup_there_is_no_window(said):
     found = said(stored=replace(STORED, windows=(), backups=()))
     assert found["recovery_window"].message == "none: no backup can be restored"

@@ -162,13 +162,19 @@ def test_after_a_reset_auto_restores_the_primary_that_counts_and_not_the_standby
         primary.load(rows=1000)
         ours.catch_up()
         standby.one("SELECT pg_promote()")
-        ours.run("config-switch", "main", "main:standby")
+        said = ours.run("config-switch", "main", "main:standby")
+        assert "older than" not in said.stderr
+        assert "slot 'main' stays on the former host" in said.stdout
+        assert "SELECT pg_drop_replication_slot('main');" in said.stdout
         ours.cluster = standby
         wait_until(lambda: (state := read_receiver_state(str(ours.home()))) and state.timeline == 2)
         standby.load(rows=2000)
         ours.catch_up()
         abandoned = ours.backup()
-        ours.run("config-switch", "main", "--reset")
+        said = ours.run("config-switch", "main", "--reset").stderr
+        assert "on timeline 1 now, which is older than timeline 2" in said
+        assert "go back at once: walstream config-switch main main:standby" in said
+        assert "the server is on timeline 1, which is older than timeline 2" in ours.log.read_text()
         ours.cluster = primary
         wait_until(lambda: (state := read_receiver_state(str(ours.home()))) and state.timeline == 1)
         primary.load(rows=3000)

@@ -218,6 +218,22 @@ def test_the_partial_of_a_timeline_that_is_still_to_be_streamed_stays(tmp_path, 
     assert os.listdir(tmp_path / "streaming") == [f"{name(8)}.partial"]
 
 
+@pytest.mark.parametrize("file", [name(9, timeline=2), f"{name(9, timeline=2)}.partial"])
+def test_a_server_on_an_older_timeline_than_the_newest_held_is_warned_of_once(intake, ours, caplog, file):
+    ours.put(file, giving(segment_bytes(9, timeline=2)))
+    made = intake()
+    for _ in range(2):
+        begin(made, facts(known=history(1)), at(9))
+    (warned,) = [each for each in caplog.records if "older than timeline 2" in each.getMessage()]
+    assert warned.levelname == "WARNING" and "config-switch" in warned.getMessage()
+
+
+def test_a_server_on_the_newest_timeline_held_is_not_warned_of(intake, ours, caplog):
+    ours.put(name(9, timeline=2), giving(segment_bytes(9, timeline=2)))
+    begin(intake(), facts(known=history(2, (1, 9.25))), at(10))
+    assert "older than" not in caplog.text
+
+
 def test_a_partial_that_contradicts_the_stored_one_stays_where_it_is(tmp_path, intake, ours, repository):
     ours.put(f"{name(8)}.partial", giving(segment_bytes(8, fill=b"\x5a")))
     leave(tmp_path, f"{name(8)}.partial", 8)

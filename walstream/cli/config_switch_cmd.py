@@ -7,7 +7,8 @@ import argparse
 from catalog.errors import UsageError
 from walstream.cli.context import Context
 from walstream.cli.numbers import seconds
-from walstream.ops.switch_model import Switched, switch_model, wait_until_it_holds
+from walstream.ops.switch_model import Switched, newest_held, switch_model, wait_until_it_holds
+from walstream.settings.conninfo import masked
 
 EXAMPLE = "walstream config-switch main main:standby"
 
@@ -38,6 +39,13 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     done = switch_model(context.config_file, arguments.server, arguments.model)
     told = done.told
     context.output.line(f"{done.server}: {_what(done)}")
+    if done.left_slot is not None and done.before is not None:
+        former = masked(done.before.wal_streaming_conninfo)
+        context.output.line(
+            f"{done.server}: replication slot {done.left_slot!r} stays on the former host ({former}) and keeps WAL "
+            "there, without limit unless max_slot_wal_keep_size sets one; if that server goes on without us, drop "
+            f"it there: SELECT pg_drop_replication_slot('{done.left_slot}');"
+        )
     if told.is_backup:
         context.output.note(
             f"process {told.receiver}, a backup that receives its WAL by itself, ends with the former settings"
@@ -77,6 +85,14 @@ def _wait(context: Context, done: Switched, facts: dict[str, object], patience: 
     context.output.put(
         done.server, facts | {"streaming": True, "host": state.host, "timeline": state.timeline}
     )
+    newest = newest_held(done)
+    if newest is not None and newest > state.timeline:
+        context.output.warning(
+            f"{done.server!r} is received on timeline {state.timeline} now, which is older than timeline {newest}, "
+            "received before: is this a former primary, or a standby that did not follow the new one? What was "
+            f"committed on timeline {newest} is not in it",
+            f"if timeline {newest} is the one that counts, go back at once: {done.way_back}",
+        )
 
 
 def _what(done: Switched) -> str:

@@ -18,6 +18,7 @@ from walstream.ops.hooks import RECOVERY
 from walstream.ops.offline import MOST_JOBS
 from walstream.ops.restore import RestoreRequest, plan_restore, restore_planned
 from walstream.ops.restore_elsewhere import Elsewhere, is_there_already
+from walstream.ops.retain import is_obsolete
 from walstream.settings import options
 
 _MARKED = (
@@ -129,6 +130,9 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
     context.output.put(places.name, facts)
     for warning in planned.plan.warnings:
         context.output.warning(warning)
+    obsolete = is_obsolete(repository, home, context.rules(arguments.server), planned.plan.backup.id)
+    if obsolete:
+        _warn_of_obsolete(context, places.name, planned.plan.backup.id)
     if arguments.dry_run:
         return 0
     wal = planned.options.wal
@@ -147,7 +151,24 @@ def run(context: Context, arguments: argparse.Namespace) -> int:
             shown.clear()
     context.output.put(places.name, facts | report_facts(report))
     show_report(context.output, planned, report)
+    if obsolete:
+        keep = _keep(places.name, planned.plan.backup.id)
+        context.output.line(
+            f"the backup may go at the next maintenance; keep it until the cluster is up: {keep}"
+        )
     return 0
+
+
+def _warn_of_obsolete(context: Context, server: str, backup_id: str) -> None:
+    context.output.warning(
+        f"backup {backup_id} is OBSOLETE by the retention policy: the next maintenance may remove it, and WAL that "
+        "the restored cluster still needs",
+        f"keep it first: {_keep(server, backup_id)}",
+    )
+
+
+def _keep(server: str, backup_id: str) -> str:
+    return f"walstream keep {server} {backup_id} --target full"
 
 
 def _jobs(text: str) -> int:

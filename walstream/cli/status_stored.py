@@ -41,7 +41,7 @@ def _recovery_window(stored: StoredStatus, state: ReceiverState | None) -> Entry
             "begin_time_timestamp": timestamp(window.first.end.time.timestamp()),
             "begin_lsn": str(window.first.end.lsn),
             "end_lsn": str(end),
-            "timeline": window.last.timeline,
+            "timeline": window.timeline,
         }
         for window, end in pairs
     ]
@@ -57,13 +57,13 @@ def _recovery_window(stored: StoredStatus, state: ReceiverState | None) -> Entry
 
 def _window_text(window: Window, end: LSN) -> str:
     first = window.first
-    return f"from {local_time(first.end.time)} (backup {first.id}) up to {end} on timeline {window.last.timeline}"
+    return f"from {local_time(first.end.time)} (backup {first.id}) up to {end} on timeline {window.timeline}"
 
 
 def _newest_position(window: Window, size: SegmentSize, state: ReceiverState | None) -> LSN:
     """The end of what is stored, or what the receiver has flushed of the next one."""
     end, complete = window.end(size), window.last.end(size)
-    if state is None or state.timeline != window.last.timeline:
+    if state is None or state.timeline != window.timeline:
         return end
     return state.flushed if end < state.flushed <= complete + size.nbytes else end
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from catalog.coverage import Holdings
-from catalog.errors import Malformed, RepositoryError
+from catalog.errors import Malformed, RepositoryError, WalstreamError
 from catalog.marks import KEEP_FULL, KeepMark
 from catalog.repository import Repository
 from catalog.retention import Candidate, RetentionPolicy, Verdict, judge
 from catalog.state import read_receiver_state
-from catalog.survey import Survey
+from catalog.survey import Survey, survey
 from catalog.timeline import Path
 
 
@@ -43,6 +43,17 @@ def judge_all(found: Survey, repository: Repository, home: str, rules: Rules) ->
     )
     verdicts = judge(candidates, rules.policy, rules.minimum, current, datetime.now(UTC))
     return Judged(candidates, verdicts, current)
+
+
+def is_obsolete(repository: Repository, home: str, rules: Rules, backup_id: str) -> bool:
+    """Whether the policy lets a backup go, and nobody has marked it as kept."""
+    if rules.policy is None:
+        return False
+    try:
+        verdict = judge_all(survey(repository), repository, home, rules).verdicts.get(backup_id)
+    except (WalstreamError, OSError):
+        return False  # it is only asked for the sake of a warning
+    return verdict is not None and verdict.goes
 
 
 def kept(repository: Repository, backup_id: str) -> KeepMark | None:

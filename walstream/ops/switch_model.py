@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from catalog import layout
 from catalog.active_model import clear_active_model, read_active_model, write_active_model
-from catalog.errors import Busy, ConfigurationError, RepositoryError
+from catalog.errors import Busy, ConfigurationError, RepositoryError, WalstreamError
+from catalog.repository import open_repository
 from catalog.state import ReceiverState, is_stopped, live_receiver_state, receiver_holder
 from walstream.ops.renew import Told, renew_receiver
 from walstream.settings.load import load
@@ -25,7 +26,8 @@ class Switched:
     """``model`` is in force now, ``former`` was before; None for none.
 
     ``at`` (Unix time) whoever receives was ``told``, in ``home``; ``wanted``: it is to receive from now on.
-    ``before`` and ``after`` are the server's settings, None for those that are wrong.
+    ``before`` and ``after`` are the server's settings, None for those that are wrong; ``repository`` is where its
+    WAL goes.
     """
 
     server: str
@@ -37,6 +39,23 @@ class Switched:
     wanted: bool
     before: ServerSettings | None
     after: ServerSettings | None
+    repository: str
+
+    @property
+    def left_slot(self) -> str | None:
+        """The slot that we no longer read from, on a host or by a name that was left; None if there is none."""
+        before, after = self.before, self.after
+        if before is None or after is None or before.slot_name is None or not before.streaming_archiver:
+            return None
+        places = [(each.wal_streaming_conninfo, each.slot_name) for each in (before, after)]
+        return before.slot_name if places[0] != places[1] else None
+
+    @property
+    def way_back(self) -> str:
+        """What puts in force what was before."""
+        if self.former == self.model:
+            return "change conninfo to that server's"
+        return f"walstream config-switch {self.server} {self.former or '--reset'}"
 
     @property
     def is_awaited(self) -> bool:
@@ -79,7 +98,8 @@ def switch_model(config: str | None, server: str, model: str | None) -> Switched
     repository = os.path.join(current.lookups[server].get(REPOSITORY) or root, server)
     at = time.time()
     told = renew_receiver(server, repository, home, wanted=wanted)
-    return Switched(server, model, former, told, home, at, wanted, current.servers.get(server), settings)
+    before = current.servers.get(server)
+    return Switched(server, model, former, told, home, at, wanted, before, settings, repository)
 
 
 def wait_until_it_holds(done: Switched, patience: float) -> ReceiverState | None:
@@ -101,6 +121,15 @@ def wait_until_it_holds(done: Switched, patience: float) -> ReceiverState | None
                 f"see: walstream status {done.server}",
             )
         time.sleep(POLL)
+
+
+def newest_held(done: Switched) -> int | None:
+    """The newest timeline of which there is WAL in the repository; None for none, or if it cannot be read."""
+    try:
+        held = open_repository(done.repository).inventory()
+    except WalstreamError:
+        return None  # the receiver says that better
+    return max({*held.runs} | {each.timeline for each in held.partials}, default=None)
 
 
 def _why_not(done: Switched, runs: bool, state: ReceiverState | None, renewed: ReceiverState | None) -> str:
