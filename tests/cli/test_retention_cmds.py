@@ -120,19 +120,6 @@ def test_a_server_given_as_a_path_is_not_removed_from(config, capsys, tmp_path):
     assert len(facts(capsys, config, "list-backups", "main")) == 3
 
 
-def test_a_restore_of_an_obsolete_backup_says_that_it_may_go_and_how_to_keep_it(config, capsys, tmp_path):
-    (tmp_path / "dest").mkdir()
-    words = [str(tmp_path / "dest"), "--no-scan", *(("--owner", "0") if os.geteuid() == 0 else ())]
-    said = run(capsys, config, "restore", "main", "oldest", *words, "--dry-run").err
-    assert "backup 20260131T120000 is OBSOLETE by the retention policy" in said
-    assert "keep it first: walstream keep main 20260131T120000 --target full" in said
-    assert "OBSOLETE" not in run(capsys, config, "restore", "main", "latest", *words, "--dry-run").err
-    repository = str(tmp_path / "home" / "main")
-    assert "OBSOLETE" not in run(capsys, config, "restore", repository, "oldest", *words, "--dry-run").err
-    run(capsys, config, "keep", "main", "oldest", "--target", "full")
-    assert "OBSOLETE" not in run(capsys, config, "restore", "main", "oldest", *words, "--dry-run").err
-
-
 @pytest.mark.parametrize("words", [("delete", "main", "oldest"), ("expire", "main")])
 def test_a_script_that_forbids_the_removal_of_wal_does_not_hide_that_the_backup_is_gone(
     config, capsys, words
@@ -147,3 +134,16 @@ def test_a_script_that_forbids_the_removal_of_wal_does_not_hide_that_the_backup_
     document = json.loads(said.out)
     assert document["main"]["removed_backups"] == ["20260131T120000"]
     assert "removed_wal_files" not in document["main"] and "pre_wal_delete_script" in document["_ERROR"][0]
+
+
+def test_a_restore_of_an_obsolete_backup_says_that_it_may_go_and_how_to_keep_it(config, capsys, tmp_path):
+    (tmp_path / "dest").mkdir()
+    words = [str(tmp_path / "dest"), "--no-scan", *(("--owner", "0") if os.geteuid() == 0 else ())]
+    said = run(capsys, config, "restore", "main", "oldest", *words, "--dry-run").err
+    assert "backup 20260131T120000 is OBSOLETE by the retention policy" in said
+    assert "keep it first: walstream keep main 20260131T120000 --target full" in said
+    assert "OBSOLETE" not in run(capsys, config, "restore", "main", "latest", *words, "--dry-run").err
+    repository = str(tmp_path / "home" / "main")
+    assert "OBSOLETE" not in run(capsys, config, "restore", repository, "oldest", *words, "--dry-run").err
+    run(capsys, config, "keep", "main", "oldest", "--target", "full")
+    assert "OBSOLETE" not in run(capsys, config, "restore", "main", "oldest", *words, "--dry-run").err

@@ -30,6 +30,24 @@ def test_a_backup_without_a_receiver_brings_its_own_wal(cluster_factory, protect
         assert fingerprint(copy) == before
 
 
+def test_a_backup_waits_for_a_receiver_that_began_anew_while_the_server_was_down(cluster_factory, protect):
+    cluster = cluster_factory()
+    ours = protect(cluster)
+    with ours.receiving() as receiver:
+
+        def state():
+            return json.loads((ours.home() / "state" / "receiver.json").read_text())
+
+        cluster.stop()
+        wait_until(lambda: state()["phase"] == "waiting")
+        ours.configure({"main": {"flush_interval": "70ms"}})
+        receiver.send_signal(signal.SIGHUP)
+        wait_until(lambda: state()["timeline"] == 0)
+        wait_until(lambda: state()["at"] - state()["since"] > 3)  # now its pauses are longer than that
+        cluster.start()
+        ours.backup()
+
+
 def test_backups_of_an_idle_server_follow_each_other(cluster_factory, protect):
     ours = protect(cluster_factory())
     with ours.receiving():

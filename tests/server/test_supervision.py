@@ -349,6 +349,22 @@ def test_a_scheduled_backup_is_taken_and_ended_in_order(ours):
     assert not list((ours.home() / "base").glob("*/started.json"))
 
 
+def test_check_knows_of_a_scheduled_backup_that_failed_before_it_began(ours):
+    ours.configure({"main": {"backup_schedule": "* * * * *", "pre_backup_script": "exit 7"}})
+    kept = ours.home() / "state" / "schedule.json"
+    with supervising(ours, "main"):
+        wait_until(kept.exists)
+    kept.write_text('{"schedule": "* * * * *", "since": 1e9}')
+    with supervising(ours, "main"):
+        wait_until(lambda: "failure" in kept.read_text())
+    assert not list((ours.home() / "base").glob("*"))
+    found = ours.run("check", "main", code=1)
+    assert "the scheduled backup failed at" in found.stdout and "exit code 7" in found.stdout
+    ours.configure({"main": {"backup_schedule": "* * * * *"}})
+    ours.backup()
+    assert "the scheduled backup failed" not in ours.run("check", "main", code=None).stdout
+
+
 def test_systemd_is_told_how_it_goes(ours, monkeypatch):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(ours.place / "notify"))

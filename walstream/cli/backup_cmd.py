@@ -161,9 +161,13 @@ def _take(context: Context, settings: ServerSettings, request: BackupRequest) ->
     def retry(error: WalstreamError, pause: float) -> None:
         output.warning(f"{error}; trying again in {duration(pause)}", error.hint)
 
+    def wait(text: str) -> None:
+        output.note(text)
+        log.info("%s", text)
+
     with raising():
         try:
-            return take_backup(wiring.backup_options(settings, request), progress, retry)
+            return take_backup(wiring.backup_options(settings, request), progress, retry, wait)
         finally:
             shown.clear()
 

@@ -98,8 +98,9 @@ def take_backup(
     options: BackupOptions,
     on_progress: Callable[[Progress], None] = lambda progress: None,
     on_retry: Callable[[WalstreamError, float], None] = lambda error, pause: None,
+    on_wait: Callable[[str], None] = lambda text: None,
 ) -> BackupOutcome:
-    """Take a backup, wait for its WAL, and say how it went.
+    """Take a backup, wait for its WAL, and say how it went; ``on_wait`` is told what keeps it from beginning.
 
     Raises when there is no backup, ``UsageError`` when another has its name; a backup whose WAL did not come within
     ``wait_timeout`` exists, and is returned as not restorable yet.
@@ -123,7 +124,7 @@ def take_backup(
         _require_free(options.name, repository, place.name)
         parent = _parent(options, repository, facts)
         for left in range(options.retries, -1, -1):
-            attempt = _Attempt(options, repository, facts, parent, on_progress)
+            attempt = _Attempt(options, repository, facts, parent, on_progress, on_wait)
             try:
                 return attempt.run()
             except (Interrupted, HookFailed):
@@ -172,6 +173,7 @@ class _Attempt:
         facts: ClusterFacts,
         parent: BackupRecord | None,
         on_progress: Callable[[Progress], None],
+        on_wait: Callable[[str], None],
     ) -> None:
         self._options = options
         self._parent = parent
@@ -179,6 +181,7 @@ class _Attempt:
         self._repository = repository
         self._facts = facts
         self._on_progress = on_progress
+        self._on_wait = on_wait
         self._wal = BackupWal(repository, self._home, options.place.codec)
         self._started = datetime.now(UTC)
         self._id = _free_id(repository)
@@ -256,7 +259,7 @@ class _Attempt:
         """Note where the backup begins; stop it when its first WAL can no longer be had."""
         self._repository.backups.mark_started(self._id, self._mark(begin))
         if not self._options.delivered:
-            self._wal.require_coming(begin)
+            self._wal.require_coming(begin, self._on_wait)
 
     def _wal_comes(self) -> AbstractContextManager[Callable[[], bool]]:
         options = self._options

@@ -21,11 +21,14 @@ from catalog.lsn import LSN
 from catalog.record import BackupRecord, Point
 from catalog.repository import Repository, span_holdings
 from catalog.sink import Sink
-from catalog.state import live_receiver_state
+from catalog.state import ReceiverState, live_receiver_state
 from catalog.walname import Segment
+from walstream.standing import ENDED
 
 _POLL = 0.1
 _GRACE = 2.0
+# So long, in seconds, a receiver may be without its first stream: it tries again after 36 at the latest.
+_PATIENCE = 60.0
 _PIECE = 1 << 20
 
 
@@ -57,19 +60,36 @@ class BackupWal:
             and self._size.number_at(state.flushed) <= segment.number
         )
 
-    def require_coming(self, begin: Point) -> None:
-        """``BackupFailed`` when the first WAL of a backup that begins there can no longer be had."""
+    def require_coming(self, begin: Point, on_wait: Callable[[str], None]) -> None:
+        """``BackupFailed`` when the first WAL of a backup that begins there can no longer be had.
+
+        A receiver that has had no stream yet is waited for, which ``on_wait`` is told once.
+        """
         first = Segment.at(begin.timeline, begin.lsn, self._size)
-        give_up = time.monotonic() + _GRACE
+        began = time.monotonic()
+        give_up, said = began + _GRACE, False
         while not self.is_coming(first):
-            if time.monotonic() < give_up:
-                time.sleep(_POLL)  # a receiver that has just started has not said yet where it is
-                continue
-            raise BackupFailed(
-                f"the backup begins at {begin.lsn}, in segment {first.name(self._size)}, which is not in the "
-                "repository and is not received any more",
-                "wait for the next checkpoint on the server and take the backup again",
-            )
+            now = time.monotonic()
+            receiver = self._receiver_without_position()
+            if receiver is not None:
+                if now >= began + _PATIENCE:
+                    raise _no_stream(receiver)
+                if not said and now >= began + _GRACE:
+                    on_wait(f"waiting for the receiver, which {_how_it_stands(receiver)}")
+                    said = True
+                give_up = now + _GRACE
+            elif now >= give_up:
+                raise BackupFailed(
+                    f"the backup begins at {begin.lsn}, in segment {first.name(self._size)}, which is not in the "
+                    "repository and is not received any more",
+                    "wait for the next checkpoint on the server and take the backup again",
+                )
+            time.sleep(_POLL)  # a receiver that has just started has not said yet where it is
+
+    def _receiver_without_position(self) -> ReceiverState | None:
+        """The live receiver, if it has not streamed yet: where it will begin, nobody knows."""
+        state = live_receiver_state(self._home)
+        return state if state is not None and not state.timeline and state.phase != ENDED else None
 
     def is_restorable(self, record: BackupRecord) -> bool:
         """Whether all of the backup's WAL is stored."""
@@ -152,3 +172,15 @@ class BackupWal:
             for begin in range(0, self._size.nbytes, _PIECE):
                 data = file.read(max(0, min(_PIECE, nbytes - begin)))
                 sink.write(data + bytes(min(_PIECE, self._size.nbytes - begin) - len(data)))
+
+
+def _how_it_stands(receiver: ReceiverState) -> str:
+    trouble = f": {receiver.trouble}" if receiver.trouble else ""
+    return f"has not begun to stream ({receiver.phase}{trouble})"
+
+
+def _no_stream(receiver: ReceiverState) -> BackupFailed:
+    return BackupFailed(
+        f"the backup needs WAL, and the receiver {_how_it_stands(receiver)}",
+        "see what keeps the receiver from streaming (walstream check), and take the backup again",
+    )

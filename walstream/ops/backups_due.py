@@ -10,7 +10,7 @@ from catalog.errors import WalstreamError
 from walstream.ops.children import Child, backup_words
 from walstream.ops.server_log import server_log
 from walstream.ops.supervision import how_it_ended
-from walstream.ops.timetable import Timetable
+from walstream.ops.timetable import Failure, Timetable
 from walstream.settings.server import ServerSettings
 
 # Between two starts, in seconds: a backup begins with a checkpoint, and servers may share disks.
@@ -50,7 +50,7 @@ class BackupsDue:
         for name, child in list(self._running.items()):
             child.hear()
             if (code := child.poll()) is not None:
-                self._note_end(name, child, code)
+                self._note_end(name, child, code, now)
         if clock < self._next_start:
             return
         for name, table in self._tables.items():
@@ -84,7 +84,7 @@ class BackupsDue:
         else:
             server_log(name).info("the scheduled backup begins")
 
-    def _note_end(self, name: str, child: Child, code: int) -> None:
+    def _note_end(self, name: str, child: Child, code: int, now: float) -> None:
         del self._running[name]
         error, warnings, is_taken = child.error(), child.warnings(), name in child.facts()
         child.close()
@@ -93,12 +93,22 @@ class BackupsDue:
                 logging.ERROR if code else logging.WARNING, "the scheduled backup: %s", warning
             )
         if code == 0 or is_taken:
+            self._keep(name, None)
             return  # it has said so itself
         how = f"{how_it_ended(code)}{f': {error}' if error else ''}"
         if self._ending:
             server_log(name).warning("the scheduled backup was ended: %s", how)
         else:
             server_log(name).error("the scheduled backup has failed: %s", how)
+            self._keep(name, Failure(now, how))
+
+    def _keep(self, name: str, failure: Failure | None) -> None:
+        """Have ``check`` know how it ended: one that fails before it begins leaves nothing in the repository."""
+        try:
+            if (table := self._tables.get(name)) is not None:
+                table.note_end(failure)
+        except WalstreamError as error:
+            self._say(name, str(error))
 
     def _say(self, name: str, trouble: str) -> None:
         if self._trouble.get(name) != trouble:

@@ -35,12 +35,13 @@ from walstream.ops.check_wal import (
     gaps_item,
 )
 from walstream.ops.held_wal import HeldWal, held_wal
-from walstream.ops.items import Item, failure, fine, judged
+from walstream.ops.items import Item, at_local_time, failure, fine, judged
 from walstream.ops.left_branches import left_branches
 from walstream.ops.local import rules_of
 from walstream.ops.receiver_facts import receiver_facts
 from walstream.ops.requirements import Lack
 from walstream.ops.retain import judge_all
+from walstream.ops.timetable import last_failure
 from walstream.settings.server import ServerSettings
 
 REDUNDANCY = "minimum redundancy requirements"
@@ -179,12 +180,24 @@ def _failed_backups(label: str, settings: ServerSettings, found: Survey) -> Item
     """Backups that came to nothing, and those that cannot be restored any more, as far as that is known."""
     failures = [each for each in found.backups if each.status.word == FAILED]
     if not failures:
-        return fine(label)
+        return _scheduled_backups(label, settings, found)
     last, name = failures[-1], settings.name
     return failure(
         label,
         f"there are {len(failures)}, the last of them {last.id}: {last.status.error}",
         f"mend that, and take a new backup; what is not needed any more: walstream delete {name} {last.id}",
+    )
+
+
+def _scheduled_backups(label: str, settings: ServerSettings, found: Survey) -> Item:
+    """One that failed before it began left nothing in the repository; any later backup makes up for it."""
+    last = last_failure(settings.home) if settings.backup_schedule is not None else None
+    if last is None or any(each.end.time.timestamp() >= last.at for each in _sound(found)):
+        return fine(label)
+    return failure(
+        label,
+        f"the scheduled backup failed at {at_local_time(last.at)}: {last.error}",
+        f"mend that, and take a backup: walstream backup {settings.name}",
     )
 
 

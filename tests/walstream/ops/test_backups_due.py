@@ -9,7 +9,7 @@ from support.configurations import loaded
 
 from walstream.ops import backups_due
 from walstream.ops.backups_due import STAGGER, BackupsDue
-from walstream.ops.timetable import Timetable
+from walstream.ops.timetable import Failure, Timetable, last_failure
 from walstream.settings.schedule import Schedule
 
 HOUR = 3600.0
@@ -69,6 +69,12 @@ def test_before_the_first_connection_nothing_lies_where_it_will_make_a_repositor
     state.mkdir()
     assert not table.is_due(NOW + HOUR + 1)
     assert json.loads((state / "schedule.json").read_text())["since"] == NOW + HOUR
+
+
+def test_the_end_of_one_changes_nothing_about_when_the_next_is_due(tmp_path):
+    timetable(tmp_path).note_start(NOW + 10)
+    timetable(tmp_path).note_end(Failure(NOW + 20, "no room"))
+    assert timetable(tmp_path).next_due(NOW + 30) == NOW + HOUR
 
 
 @dataclass
@@ -168,3 +174,23 @@ def test_new_settings_leave_a_backup_that_runs_alone_and_the_end_asks_it_to_undo
     due.look_after("file", NOW + 5 * HOUR, 9000)
     assert "the scheduled backup was ended: exit code 1: no room" in caplog.text
     assert len(started) == 1
+
+
+def test_how_the_last_one_failed_is_kept_until_one_succeeds(servers, started):
+    home = servers["one"].home
+    os.makedirs(os.path.join(home, "state"))
+    due = BackupsDue()
+    due.renew({"one": servers["one"]})
+    due.look_after("file", NOW, 0)
+    due.look_after("file", NOW + HOUR, 10)
+    assert last_failure(home) is None
+    started[0].code = 1
+    due.look_after("file", NOW + HOUR + 5, 15)
+    assert last_failure(home) == Failure(NOW + HOUR + 5, "exit code 1: no room")
+    again = BackupsDue()  # after a restart
+    again.renew({"one": servers["one"]})
+    again.look_after("file", NOW + 2 * HOUR, 0)
+    assert last_failure(home) == Failure(NOW + HOUR + 5, "exit code 1: no room")
+    started[1].code = 0
+    again.look_after("file", NOW + 2 * HOUR + 5, 5)
+    assert last_failure(home) is None

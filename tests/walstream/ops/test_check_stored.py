@@ -16,6 +16,8 @@ from catalog.reach import Branch
 from walstream.ops import place
 from walstream.ops.check_stored import disk_item, figures, stored_items
 from walstream.ops.check_wal import branches_item
+from walstream.ops.timetable import Failure, Timetable
+from walstream.settings.schedule import Schedule
 
 NOW = 1_800_000_000.0
 MIB = 1 << 20
@@ -61,6 +63,19 @@ def test_a_backup_that_is_known_to_be_damaged_is_a_failed_one_and_not_the_newest
     found = items_of(settings)["failed backups"]
     assert not found.ok and f"{newest.id}: " in found.hint and "is missing" in found.hint
     assert figures(settings, repository, NOW)["backup_age"][0] == before + 86400
+
+
+def test_a_scheduled_backup_that_failed_before_it_began_counts_until_there_is_a_later_one(settings):
+    repository = place.known_repository("host=nowhere", settings.repository, settings.home)
+    settings = replace(settings, backup_schedule=Schedule.parse("0 4 * * *"))
+    first = store_backup(repository, first=2, last=2)
+    at = first.end.time.timestamp() + 3600
+    Timetable(settings.home, settings.backup_schedule).note_end(Failure(at, "exit code 1: no server"))
+    found = items_of(settings)["failed backups"]
+    assert not found.ok and "exit code 1: no server" in found.hint and "walstream backup main" in found.remedy
+    store_backup(repository, after=timedelta(days=1), first=3, last=3)
+    store_wal(repository, [2, 3])
+    assert items_of(settings)["failed backups"].ok
 
 
 def test_wal_that_a_failover_has_left_is_a_warning(settings):
