@@ -177,6 +177,8 @@ def test_after_a_reset_auto_restores_the_primary_that_counts_and_not_the_standby
         assert "the server is on timeline 1, which is older than timeline 2" in ours.log.read_text()
         ours.cluster = primary
         wait_until(lambda: (state := read_receiver_state(str(ours.home()))) and state.timeline == 1)
+        checked = json.loads(ours.run("-f", "json", "check", "main", code=None).stdout)["main"]
+        assert "timeline 2 from" in checked["old_branches"]["hint"]
         primary.load(rows=3000)
         newest = ours.backup()
         primary.load(rows=10)
