@@ -55,6 +55,9 @@ class Succession:
 
     def run(self, repository: Repository) -> None:
         """Receive into a ``reserved`` repository; raises ``WalstreamError`` when trying again would not help."""
+        if self._wakeup.wait(0):  # asked while a lock was waited for: the former settings may lead nowhere
+            self._wakeup.clear()
+            self._look_for_settings()
         reader = threading.Thread(target=self._read, name="walstream-reread", daemon=True)
         reader.start()
         try:
