@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from catalog.sink import BytesLike, Reader, Sink
 
 FRAME_SIZE = 4 * 1024 * 1024
+_IDLE = 1.0
 
 
 class Workers:
     """A fixed number of daemon threads for any number of encoders, and the buffers that these fill.
 
     Buffers go from one encoder to the next, because memory that is new to the process costs as much as reading a
-    segment into it. ``close`` (or leaving the ``with`` block) ends the threads once their jobs are done.
+    segment into it; they are let go when nothing was to do for a second. ``close`` (or leaving the ``with`` block)
+    ends the threads once their jobs are done.
     """
 
     def __init__(self, threads: int = 2) -> None:
@@ -78,7 +80,9 @@ class Workers:
 
     def give_back(self, buffer: memoryview) -> None:
         """Let a buffer be filled anew."""
-        self._spare.append(buffer)
+        with self._changed:
+            self._spare.append(buffer)
+            self._changed.notify()  # whoever waits for work now waits for the moment to let go of it, too
 
     def submit(self, job: Callable[[], None]) -> None:
         """Have ``job``, which must not raise, called by the next thread that is free."""
@@ -94,7 +98,8 @@ class Workers:
                 while not self._waiting:
                     if self._closed:
                         return
-                    self._changed.wait()
+                    if not self._changed.wait(_IDLE if self._spare else None):
+                        self._spare.clear()
                 job = self._waiting.popleft()
             job()
             del job  # it holds a frame, which must not live until the next one comes

@@ -6,12 +6,14 @@ import io
 import random
 import threading
 import time
+import weakref
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.streams import Given, Kept, drain
 
+from catalog import frames
 from catalog.codec import LEVELS, Codec
 from catalog.decoding import decoder
 from catalog.errors import StorageError
@@ -295,3 +297,17 @@ def test_a_buffer_that_was_given_back_is_filled_anew():
         sink.finish()
         assert expand(kept.content, codec) == content == bytes(buffer)
         assert len(pool.buffer(500)) == 500
+
+
+def test_buffers_that_nobody_fills_are_let_go(monkeypatch):
+    class Memory(bytearray):
+        """Unlike a bytearray it can be watched."""
+
+    monkeypatch.setattr(frames, "_IDLE", 0.01)
+    with Workers(2) as pool:
+        memory = Memory(1000)
+        gone = threading.Event()
+        weakref.finalize(memory, gone.set)
+        pool.give_back(memoryview(memory))
+        del memory
+        assert gone.wait(30)

@@ -27,7 +27,7 @@ from walstream.standing import ENDED
 
 _POLL = 0.1
 _GRACE = 2.0
-# So long, in seconds, a receiver may be without its first stream: it tries again after 36 at the latest.
+# So long, in seconds, a receiver may be without its first stream: it tries again every few.
 _PATIENCE = 60.0
 _PIECE = 1 << 20
 
